@@ -1,0 +1,213 @@
+"""The frozen dataclasses an experiment is made of.
+
+An experiment is a task, a model, and the stages in which the model is trained. A config file is a
+Python file that defines `config`, an `Experiment`; any field can be set on the command line by its
+path (`--search.num_simulations 32`). This file imports nothing of the package, so that every room
+may import it; each class checks its own fields and says what is valid.
+"""
+
+import dataclasses
+
+
+def _check(condition: bool, owner: object, field: str, valid: str) -> None:
+    if not condition:
+        name = type(owner).__name__
+        raise ValueError(f"{name}.{field} is {getattr(owner, field)!r}: it must be {valid}")
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskConfig:
+    """Which problems there are."""
+
+    cls: str = "rlsearch.tasks.game24:Game24"  # module:Class of the task
+    split: str = "random"  # "random" holds out by seed; "tot" the rows of the public benchmark
+    num_held_out: int = 100  # puzzles held out of training by the random split
+    split_seed: int = 24  # seed of the random split
+    max_goal: int = 100  # largest number that may be a goal of random traces
+    fraction_weight: float = 0.1  # weight, against 1, of a random step to a number not whole
+    data_dir: str = ""  # folder with the benchmark's file; empty: the TFDS data folder
+
+    def __post_init__(self):
+        _check(self.split in ("random", "tot"), self, "split", "'random' or 'tot'")
+        _check(1 <= self.num_held_out <= 1000, self, "num_held_out", "from 1 to 1000")
+        _check(24 <= self.max_goal <= 199, self, "max_goal", "from 24 to 199")
+        _check(0 < self.fraction_weight <= 1, self, "fraction_weight", "in (0, 1]")
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformerConfig:
+    """Shape of the transformer, in the conventions of the Llama and Qwen families."""
+
+    num_layers: int = 4  # blocks
+    embed_dim: int = 128  # features of the residual stream
+    num_heads: int = 4  # query heads
+    num_kv_heads: int = 2  # key-value heads; divides num_heads
+    head_dim: int = 32  # features of a head, even
+    mlp_dim: int = 352  # hidden features of SwiGLU
+    rope_theta: float = 10_000.0  # base of the rotary wavelengths
+    norm_epsilon: float = 1e-6  # added to the mean square in RMSNorm
+    qkv_bias: bool = False  # biases on query, key and value, as in Qwen 2
+    qk_norm: bool = False  # RMSNorm on each query and key head, as in Qwen 3
+    tie_embeddings: bool = True  # the output matrix is the embedding
+    value_dim: int = 64  # hidden features of the value head
+    dtype: str = "float32"  # dtype of the computation; parameters are float32
+
+    def __post_init__(self):
+        for field in ("num_layers", "embed_dim", "num_heads", "head_dim", "mlp_dim", "value_dim"):
+            _check(getattr(self, field) > 0, self, field, "positive")
+        divides = self.num_kv_heads > 0 and self.num_heads % self.num_kv_heads == 0
+        _check(divides, self, "num_kv_heads", f"a divisor of num_heads, {self.num_heads}")
+        _check(self.head_dim % 2 == 0, self, "head_dim", "even, for rotary positions")
+        _check(self.dtype in ("float32", "bfloat16"), self, "dtype", "'float32' or 'bfloat16'")
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchConfig:
+    """The tree search inside the training step."""
+
+    policy: str = "gumbel"  # "gumbel" (sequential halving at the root) or "puct"
+    actions: str = "steps"  # "steps" (sampled, whole), "top_tokens" (likeliest) or "tokens" (all)
+    num_simulations: int = 24  # nodes added to a tree per decision
+    num_candidates: int = 12  # K, actions a node can have; "tokens" ignores it
+    value_scale: float = 0.1  # Gumbel: sigma(q) = value_scale (max_visit_init + max visits) q
+    max_visit_init: float = 50.0  # Gumbel: see value_scale
+    gumbel_scale: float = 1.0  # noise at the root; 0 is none
+    puct_constant: float = 1.25  # exploration of PUCT
+    dirichlet_fraction: float = 0.0  # PUCT: share of noise in the root's prior, over legal actions
+    dirichlet_alpha: float = 0.3  # PUCT: concentration of that noise
+    temperature: float = 1.0  # of the draw of candidates
+
+    def __post_init__(self):
+        _check(self.policy in ("gumbel", "puct"), self, "policy", "'gumbel' or 'puct'")
+        kinds = ("steps", "top_tokens", "tokens")
+        _check(self.actions in kinds, self, "actions", "'steps', 'top_tokens' or 'tokens'")
+        _check(self.num_simulations >= 1, self, "num_simulations", "at least 1")
+        _check(self.num_candidates >= 2, self, "num_candidates", "at least 2")
+        _check(self.value_scale > 0, self, "value_scale", "positive")
+        _check(self.temperature > 0, self, "temperature", "positive")
+        _check(0 <= self.dirichlet_fraction < 1, self, "dirichlet_fraction", "in [0, 1)")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW, with a linear warm-up and a cosine decay over each stage."""
+
+    learning_rate: float = 2e-3  # the peak
+    final_fraction: float = 0.05  # of the peak, at the end of the stage
+    warmup_steps: int = 100  # updates
+    beta2: float = 0.98  # decay of the second moment
+    weight_decay: float = 0.01  # per update, times the learning rate
+    max_grad_norm: float = 1.0  # gradients are clipped to this global norm
+
+    def __post_init__(self):
+        _check(self.learning_rate > 0, self, "learning_rate", "positive")
+        _check(self.warmup_steps >= 0, self, "warmup_steps", "at least 0")
+        _check(self.max_grad_norm > 0, self, "max_grad_norm", "positive")
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainConfig:
+    """Stage "base": next-token prediction on random valid traces, whose goal is where they ended."""
+
+    num_steps: int = 500  # training steps
+    batch_size: int = 256  # traces a step
+    contrast: float = 0.25  # share of traces shown with another goal, for the value alone
+    optimizer: OptimizerConfig = OptimizerConfig()
+
+    def __post_init__(self):
+        _check(self.num_steps >= 0, self, "num_steps", "at least 0")
+        _check(self.batch_size >= 4, self, "batch_size", "at least 4")
+        _check(0 < self.contrast < 1, self, "contrast", "in (0, 1)")
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillConfig:
+    """Stage "distilled": search from every problem, then learn what it found."""
+
+    num_steps: int = 60  # training steps
+    num_problems: int = 128  # B, problems searched a step
+    task_fraction: float = 0.5  # share of the task's own problems; the rest have hindsight goals
+    num_targets: int = 4  # M, candidates of a decision that are learnt from
+    unsolved_weight: float = 0.0  # weight, against 1, of decisions below which nothing was solved
+    replay_size: int = 4096  # rows kept
+    updates_per_step: int = 2  # minibatches learnt from a step
+    batch_size: int = 256  # rows of a minibatch
+    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3, warmup_steps=20)
+
+    def __post_init__(self):
+        _check(self.num_steps >= 0, self, "num_steps", "at least 0")
+        _check(self.num_problems >= 1, self, "num_problems", "at least 1")
+        _check(0 <= self.task_fraction <= 1, self, "task_fraction", "in [0, 1]")
+        _check(self.num_targets >= 1, self, "num_targets", "at least 1")
+        _check(0 <= self.unsolved_weight <= 1, self, "unsolved_weight", "in [0, 1]")
+        multiple = self.replay_size >= 1 and self.replay_size % self.num_problems == 0
+        _check(multiple, self, "replay_size", f"a multiple of num_problems, {self.num_problems}")
+        _check(self.updates_per_step >= 1, self, "updates_per_step", "at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class ControlConfig:
+    """Stage "control": plain expert iteration from the base, at the FLOPs of "distilled"."""
+
+    enabled: bool = True  # whether the control is trained
+    num_samples: int = 3072  # solutions sampled a step; the right ones are learnt from
+    num_kept: int = 128  # rows a step adds to the replay; right ones first
+
+    def __post_init__(self):
+        _check(1 <= self.num_kept <= self.num_samples, self, "num_kept", "from 1 to num_samples")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """What `rlsearch evaluate` does when not told otherwise."""
+
+    strategies: tuple[str, ...] = ("greedy", "best_of_n", "tree_search")  # see rlsearch.inference
+    budgets: tuple[int, ...] = (1, 4, 16, 64)  # each allows that many mean sampled solutions
+    seeds: tuple[int, ...] = (0, 1, 2)  # of the sampling
+
+    def __post_init__(self):
+        _check(len(self.strategies) > 0, self, "strategies", "at least one strategy")
+        good = len(self.budgets) > 0 and all(budget >= 1 for budget in self.budgets)
+        _check(good, self, "budgets", "whole numbers of at least 1")
+        _check(len(self.seeds) > 0, self, "seeds", "at least one seed")
+
+
+@dataclasses.dataclass(frozen=True)
+class ParallelConfig:
+    """The mesh. Resuming may change it."""
+
+    data: int = -1  # devices over which the batch is split; -1 takes all
+
+    def __post_init__(self):
+        _check(self.data == -1 or self.data >= 1, self, "data", "-1 (all devices) or at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class LogConfig:
+    """Logging and checkpoints. Resuming may change it."""
+
+    every_steps: int = 5  # steps between two logged ones
+    checkpoint_seconds: float = 60.0  # time between two checkpoints, at least
+    keep_checkpoints: int = 2  # newest ones kept beside the last of each stage
+
+    def __post_init__(self):
+        _check(self.every_steps >= 1, self, "every_steps", "at least 1")
+        _check(self.checkpoint_seconds >= 0, self, "checkpoint_seconds", "at least 0")
+        _check(self.keep_checkpoints >= 1, self, "keep_checkpoints", "at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Everything that decides what a run computes."""
+
+    name: str = "game24"  # of the run's directory under runs/
+    seed: int = 0  # of parameters, problems and searches
+    task: TaskConfig = TaskConfig()
+    model: TransformerConfig = TransformerConfig()
+    search: SearchConfig = SearchConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    distill: DistillConfig = DistillConfig()
+    control: ControlConfig = ControlConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    parallel: ParallelConfig = ParallelConfig()
+    log: LogConfig = LogConfig()

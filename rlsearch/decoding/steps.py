@@ -1,0 +1,232 @@
+"""Drawing one step of a solution at a time, in lockstep over a batch, inside `jit`.
+
+A partly written solution is a `Prefix`. `draw_step` appends one step to it. Sampling, greedy
+decoding, best-of-N and the nodes of a search tree are all this one function; a search adds the
+steps that were drawn from the same prefix before, and the new one is then drawn without
+replacement.
+
+Letters: B batch, S steps of a solution, L tokens of the longest step, P tokens of a prompt,
+K siblings, V vocabulary, D features.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.networks.transformer import KeyValues
+
+FORBIDDEN = -1e9  # a logit, finite so that nothing becomes NaN
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StepFormat:
+    """What decoding must know of a language whose solutions are written in steps."""
+
+    num_steps: int  # S, steps of a complete solution
+    max_step_length: int  # L, tokens of the longest step, its end token included
+    max_length: int  # T, tokens of the longest solution
+    end_of_step: int  # the token that ends a step
+    pad: int  # the token that stands for no token
+    grammar: np.ndarray  # [T, V] bool, tokens allowed at each place of a solution
+
+
+class Prefix(NamedTuple):
+    """Partly written solutions. What is not written yet is padding."""
+
+    tokens: jax.Array  # [B, T] int32
+    num_steps: jax.Array  # [B] int32, steps written
+    length: jax.Array  # [B] int32, tokens written
+    hidden: jax.Array  # [B, D] at the last token read
+    cache: KeyValues  # of the first T - 1 tokens
+
+
+class Step(NamedTuple):
+    """One drawn step."""
+
+    tokens: jax.Array  # [B, L] int32
+    draw_log_probs: jax.Array  # [B, L] under the distribution it was drawn from; 0 at padding
+    prior_log_prob: jax.Array  # [B] under the policy at temperature 1
+    duplicate: jax.Array  # [B] bool, a sibling is the same step
+    length: jax.Array  # [B] int32, tokens
+
+
+class Siblings(NamedTuple):
+    """Steps that were drawn from the same prefix before."""
+
+    tokens: jax.Array  # [B, K, L] int32
+    draw_log_probs: jax.Array  # [B, K, L]
+    present: jax.Array  # [B, K] bool
+
+
+def start(
+    model: LanguageModel, params: Params, prompts: jax.Array, form: StepFormat
+) -> tuple[KeyValues, Prefix]:
+    """Reads `prompts [B, P]`; returns their cache and empty solutions."""
+    hidden, prompt_cache = model.read(params, prompts)
+    batch = prompts.shape[0]
+    tokens = jnp.full((batch, form.max_length), form.pad, jnp.int32)
+    zeros = jnp.zeros((batch,), jnp.int32)
+    cache = _empty_like(prompt_cache, form.max_length - 1)
+    return prompt_cache, Prefix(tokens, zeros, zeros, hidden[:, -1], cache)
+
+
+def _empty_like(cache: KeyValues, length: int) -> KeyValues:
+    return jax.tree.map(lambda x: jnp.zeros((*x.shape[:2], length, x.shape[3]), x.dtype), cache)
+
+
+def finished(prefix: Prefix, form: StepFormat) -> jax.Array:
+    """`[B]` bool, whether the solutions are complete. Their own tokens alone decide."""
+    return prefix.num_steps >= form.num_steps
+
+
+def draw_step(
+    model: LanguageModel,
+    params: Params,
+    prompt_cache: KeyValues,
+    prefix: Prefix,
+    keys: jax.Array,
+    form: StepFormat,
+    temperature: float = 1.0,
+    siblings: Siblings | None = None,
+) -> tuple[Prefix, Step]:
+    """Appends one step to every unfinished prefix; finished ones stay as they are.
+
+    With `siblings` the step is drawn without replacement: at every token the probability of the
+    siblings that still agree is taken away, so that the whole step has the distribution of the
+    policy given that it is none of them (Shi et al. 2020, incremental sampling without
+    replacement). Where nothing else is left, a sibling is drawn again and called a duplicate.
+
+    Args:
+        keys: `[B]` typed keys, consumed.
+        temperature: of the draw; 0 takes the likeliest token. Static.
+    """
+    batch, length = prefix.tokens.shape[0], form.max_step_length
+    active = ~finished(prefix, form)
+    uniforms = jax.vmap(lambda key: jax.random.uniform(key, (length,)))(keys)
+    grammar = jnp.asarray(form.grammar)
+    written = jnp.arange(form.max_length - 1) < prefix.length[:, None]
+    seen = jnp.concatenate([jnp.ones((batch, prompt_cache.length), bool), written], axis=1)
+    local = _empty_like(prompt_cache, length)
+
+    def draw_token(carry, inputs):
+        hidden, local, done, agree = carry
+        place, uniform = inputs
+        logits = model.policy_logits(params, hidden)
+        allowed = grammar[jnp.minimum(prefix.length + place, grammar.shape[0] - 1)]
+        logits = jnp.where(allowed, logits, FORBIDDEN)
+        prior = jax.nn.log_softmax(logits)
+        draw = prior if temperature in (0.0, 1.0) else jax.nn.log_softmax(logits / temperature)
+        weights = jnp.exp(draw)
+        if siblings is not None:
+            # What a sibling still weighs: the probability of the rest of it, from here on.
+            rest = siblings.draw_log_probs * (jnp.arange(length) >= place)
+            mass = jnp.where(agree, jnp.exp(rest.sum(axis=-1)), 0.0)
+            at = siblings.tokens[:, :, place]
+            taken = jnp.zeros_like(weights).at[jnp.arange(batch)[:, None], at].add(mass)
+            left = jnp.where(weights - taken > 1e-4 * weights, weights - taken, 0.0)
+            weights = jnp.where(left.sum(axis=-1, keepdims=True) > 1e-7, left, weights)
+        if temperature == 0.0:
+            token = jnp.argmax(weights, axis=-1).astype(jnp.int32)
+        else:
+            cumulative = jnp.cumsum(weights, axis=-1)
+            threshold = uniform[:, None] * cumulative[:, -1:]
+            token = (cumulative <= threshold).sum(axis=-1, dtype=jnp.int32)
+            token = jnp.minimum(token, weights.shape[-1] - 1)
+        if siblings is not None:
+            agree &= siblings.tokens[:, :, place] == jnp.where(done, form.pad, token)[:, None]
+        rows = jnp.arange(batch)
+        draw_log_prob = jnp.where(done, 0.0, draw[rows, token])
+        prior_log_prob = jnp.where(done, 0.0, prior[rows, token])
+        token = jnp.where(done, form.pad, token)
+
+        # A step-local cache: its slot is the same for the whole batch, whatever came before.
+        now = jnp.arange(length) < place
+        mask = jnp.concatenate([seen, jnp.broadcast_to(now, (batch, length))], axis=1)
+        mask = jnp.concatenate([mask, jnp.ones((batch, 1), bool)], axis=1)[:, None]
+        position = (prompt_cache.length + prefix.length + place)[:, None]
+        past = (prompt_cache, prefix.cache, local)
+        new_hidden, new = model.extend(params, token[:, None], position, mask, past)
+        local = jax.tree.map(
+            lambda old, x: jax.lax.dynamic_update_slice_in_dim(old, x, place, axis=2), local, new
+        )
+        hidden = jnp.where(done[:, None], hidden, new_hidden[:, 0])
+        done = done | (token == form.end_of_step)
+        outputs = token, draw_log_prob, prior_log_prob
+        return (hidden, local, done, agree), outputs
+
+    agree = jnp.zeros((batch, 0), bool) if siblings is None else siblings.present
+    carry = (prefix.hidden, local, ~active, agree)
+    (hidden, local, _, agree), (tokens, draw_log_probs, prior_log_probs) = jax.lax.scan(
+        draw_token, carry, (jnp.arange(length), uniforms.T)
+    )
+    tokens = tokens.T
+    step_length = (tokens != form.pad).sum(axis=1, dtype=jnp.int32)
+    step = Step(
+        tokens, draw_log_probs.T, prior_log_probs.sum(axis=0), agree.any(axis=1), step_length
+    )
+    after = Prefix(
+        tokens=_write(prefix.tokens, tokens, prefix.length, step_length),
+        num_steps=prefix.num_steps + active,
+        length=prefix.length + step_length,
+        hidden=hidden,
+        cache=jax.tree.map(
+            lambda old, new: _write_cache(old, new, prefix.length, step_length),
+            prefix.cache,
+            local,
+        ),
+    )
+    return after, step
+
+
+def _write(old: jax.Array, new: jax.Array, at: jax.Array, length: jax.Array) -> jax.Array:
+    """Writes the first `length [B]` of `new [B, L]` into `old [B, T]` from place `at [B]` on."""
+    offset = jnp.arange(old.shape[1]) - at[:, None]
+    inside = (offset >= 0) & (offset < length[:, None])
+    moved = jnp.take_along_axis(new, jnp.clip(offset, 0, new.shape[1] - 1), axis=1)
+    return jnp.where(inside, moved, old)
+
+
+def _write_cache(old: jax.Array, new: jax.Array, at: jax.Array, length: jax.Array) -> jax.Array:
+    """As `_write`, for `old [B, G, T, C]` and `new [B, G, L, C]`.
+
+    A product with a zero-one matrix instead of a gather: exact, and several times faster on CPU.
+    """
+    offset = jnp.arange(old.shape[2]) - at[:, None]
+    inside = (offset >= 0) & (offset < length[:, None])
+    place = (offset[:, :, None] == jnp.arange(new.shape[2])) & inside[:, :, None]
+    moved = jnp.einsum(
+        "btl,bglc->bgtc", place.astype(new.dtype), new, precision=jax.lax.Precision.HIGHEST
+    )
+    return jnp.where(inside[:, None, :, None], moved, old)
+
+
+def sample_solutions(
+    model: LanguageModel,
+    params: Params,
+    prompts: jax.Array,
+    keys: jax.Array,
+    form: StepFormat,
+    temperature: float = 1.0,
+) -> tuple[Prefix, jax.Array]:
+    """Writes one whole solution for each prompt.
+
+    Args:
+        prompts: `[B, P]` int32.
+        keys: `[B]` typed keys, consumed.
+
+    Returns:
+        The finished prefixes, and the policy's log-probability `[B]` of what was written.
+    """
+    prompt_cache, prefix = start(model, params, prompts, form)
+    step_keys = jax.vmap(lambda key: jax.random.split(key, form.num_steps))(keys)
+
+    def append(prefix, keys):
+        prefix, step = draw_step(model, params, prompt_cache, prefix, keys, form, temperature)
+        return prefix, step.prior_log_prob
+
+    prefix, log_probs = jax.lax.scan(append, prefix, jnp.swapaxes(step_keys, 0, 1))
+    return prefix, log_probs.sum(axis=0)

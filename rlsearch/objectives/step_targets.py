@@ -1,0 +1,120 @@
+"""The one loss of every training phase: weighted steps, and values where steps end.
+
+A row is a problem, the solution that was followed, and for each step of it up to M candidates:
+candidate 0 is the step that was followed, the others are alternatives to it under the same
+prefix. Pre-training on traces and expert iteration have M = 1; search distillation has the
+candidates that its search weighed.
+
+The row is read in one forward pass. A candidate's tokens attend to the prompt, to the steps that
+were followed before it and to themselves, so that no prefix is computed twice:
+
+    policy loss  - sum_c w(c) log pi(c | prefix)      over the whole vocabulary, token by token
+    value loss   binary cross-entropy of the value at the end of each step
+
+Letters: B rows, P prompt tokens, S steps, M candidates, L tokens of a step, D features.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from rlsearch.networks.language_model import LanguageModel, Params
+
+
+class StepTargets(NamedTuple):
+    """Rows to learn from. Every target is a constant: gradients never pass through it."""
+
+    prompts: jax.Array  # [B, P] int32
+    steps: jax.Array  # [B, S, M, L] int32, padded behind each step's last token
+    weights: jax.Array  # [B, S, M] float32, w(c); 0 for a candidate not to be imitated
+    values: jax.Array  # [B, S, M] float32 in [0, 1], value target at the end of each candidate
+    value_weights: jax.Array  # [B, S, M] float32
+    prompt_values: jax.Array  # [B] float32 in [0, 1], value target at the end of the prompt
+    prompt_value_weights: jax.Array  # [B] float32
+
+
+def row_mask(prompt_length: int, steps: jax.Array, pad: int) -> jax.Array:
+    """`[B, T, T]` bool, what each token of a row attends to; T = P + S * M * L."""
+    _, num_steps, num_candidates, length = steps.shape
+    shape = (num_steps, num_candidates, length)
+    step, candidate, place = (x.reshape(-1) for x in np.indices(shape))
+    same = (step[:, None] == step) & (candidate[:, None] == candidate)
+    followed = (step[:, None] > step) & (candidate == 0)
+    among_steps = (same & (place[:, None] >= place)) | followed
+    size = prompt_length + step.size
+    mask = np.zeros((size, size), bool)
+    mask[:prompt_length, :prompt_length] = np.tril(np.ones((prompt_length, prompt_length), bool))
+    mask[prompt_length:, :prompt_length] = True
+    mask[prompt_length:, prompt_length:] = among_steps
+    # A padded place still sees itself, so that no softmax is over nothing.
+    real = (steps != pad).reshape(steps.shape[0], 1, -1)
+    real = jnp.concatenate([jnp.ones((steps.shape[0], 1, prompt_length), bool), real], axis=2)
+    return (jnp.asarray(mask) & real) | jnp.eye(size, dtype=bool)
+
+
+def step_losses(
+    model: LanguageModel, params: Params, targets: StepTargets, pad: int
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Policy and value losses of a batch.
+
+    Returns:
+        The sum of both, `[]` float32, and `policy_loss` (nats per unit of weight), `value_loss`
+        (nats per unit of value weight) and `value_error` (mean absolute error of the value).
+    """
+    targets = jax.lax.stop_gradient(targets)
+    log_probs, value_logits, prompt_value_logits = read_rows(model, params, targets, pad)
+    weights = targets.weights.astype(jnp.float32)
+    policy_loss = -(weights * log_probs).sum() / jnp.maximum(weights.sum(), 1.0)
+
+    logits = jnp.concatenate([value_logits.reshape(-1), prompt_value_logits])
+    values = jnp.concatenate([targets.values.reshape(-1), targets.prompt_values])
+    value_weights = jnp.concatenate(
+        [targets.value_weights.reshape(-1), targets.prompt_value_weights]
+    )
+    total = jnp.maximum(value_weights.sum(), 1.0)
+    value_loss = optax.sigmoid_binary_cross_entropy(logits, values)
+    value_loss = (value_weights * value_loss).sum() / total
+    value_error = (value_weights * jnp.abs(jax.nn.sigmoid(logits) - values)).sum() / total
+    metrics = {"policy_loss": policy_loss, "value_loss": value_loss, "value_error": value_error}
+    return policy_loss + value_loss, metrics
+
+
+def read_rows(
+    model: LanguageModel, params: Params, targets: StepTargets, pad: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Log-probability of each candidate and the value logits where they end.
+
+    Returns:
+        `[B, S, M]` sums of full-vocabulary token log-probabilities, `[B, S, M]` value logits, and
+        `[B]` value logits at the end of the prompts.
+    """
+    prompts, steps = targets.prompts, targets.steps
+    batch, num_steps, num_candidates, length = steps.shape
+    prompt_length = prompts.shape[1]
+    real = steps != pad
+    step_lengths = real.sum(axis=-1)  # [B, S, M]
+    start = jnp.cumsum(step_lengths[:, :, 0], axis=1) - step_lengths[:, :, 0]
+    places = prompt_length + start[:, :, None, None] + jnp.arange(length)
+    places = jnp.broadcast_to(places, steps.shape).reshape(batch, -1)
+    prompt_places = jnp.broadcast_to(jnp.arange(prompt_length), prompts.shape)
+
+    tokens = jnp.concatenate([prompts, steps.reshape(batch, -1)], axis=1)
+    positions = jnp.concatenate([prompt_places, places], axis=1)
+    mask = row_mask(prompt_length, steps, pad)
+    hidden, _ = model.extend(params, tokens, positions, mask)
+    prompt_end = hidden[:, prompt_length - 1]  # [B, D]
+    hidden = hidden[:, prompt_length:].reshape(batch, num_steps, num_candidates, length, -1)
+
+    last = jnp.maximum(step_lengths - 1, 0)[..., None, None]
+    ends = jnp.take_along_axis(hidden, last, axis=3)[:, :, :, 0]  # [B, S, M, D]
+    before = jnp.concatenate([prompt_end[:, None], ends[:, :-1, 0]], axis=1)  # [B, S, D]
+    before = jnp.broadcast_to(before[:, :, None, None], (*hidden.shape[:3], 1, hidden.shape[-1]))
+    predicting = jnp.concatenate([before, hidden[:, :, :, :-1]], axis=3)
+    logits = model.policy_logits(params, predicting)
+    picked = jnp.take_along_axis(logits, steps[..., None], axis=-1)[..., 0]
+    token_log_probs = picked - jax.nn.logsumexp(logits, axis=-1)
+    log_probs = jnp.where(real, token_log_probs, 0.0).sum(axis=-1)
+    return log_probs, model.value_logit(params, ends), model.value_logit(params, prompt_end)

@@ -1,0 +1,166 @@
+"""Batched tree search on `mctx.search`, with randomness that belongs to each root.
+
+`mctx.search` runs the simulations; the selection rules are mctx's too. What is added here:
+
+- The noise at the root is drawn from one key a root, so that a root's search is the same however
+  the batch is split over devices.
+- The loop hands the tree to the recurrent function (`LoopTree`), which lets a node read what lies
+  elsewhere in the tree: its siblings, its ancestors.
+
+Values are probabilities of success in [0, 1]: they are used as they are, never rescaled by the
+smallest and largest value seen, which would turn noise into certainty.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import mctx
+
+from rlsearch.config import SearchConfig
+
+FORBIDDEN = -1e9  # a prior logit; finite, so that no softmax becomes NaN
+
+
+class LoopTree:
+    """The tree and the number of the simulation, while the body of the search loop is traced."""
+
+    def __init__(self):
+        self.simulation: jax.Array | int = 0
+        self.tree: mctx.Tree | None = None
+
+    def loop(self, lower: int, upper: int, body: Callable, initial: Any) -> Any:
+        """A `fori_loop` for `mctx.search` that shows its carry before each turn."""
+
+        def turn(simulation, carry):
+            self.simulation, self.tree = simulation, carry[1]
+            return body(simulation, carry)
+
+        final = jax.lax.fori_loop(lower, upper, turn, initial)
+        self.tree = None
+        return final
+
+
+def run(
+    root: mctx.RootFnOutput,
+    recurrent_fn: Callable,
+    params: Any,
+    keys: jax.Array,
+    config: SearchConfig,
+    loop: Callable = jax.lax.fori_loop,
+    invalid_actions: jax.Array | None = None,
+) -> mctx.Tree:
+    """Searches from B roots at once and returns the tree.
+
+    Args:
+        root: priors `[B, A]` and values `[B]` in float32, and the root nodes.
+        recurrent_fn: as mctx defines it; its key argument is not to be used.
+        params: handed to `recurrent_fn`, never copied per node.
+        keys: `[B]` typed keys, one a root, consumed.
+        invalid_actions: `[B, A]` bool, actions the root may not take.
+    """
+    if root.prior_logits.dtype != jnp.float32 or root.value.dtype != jnp.float32:
+        raise TypeError("the search needs float32 priors and values: bfloat16 loses visits")
+    actions = root.prior_logits.shape[1]
+    if invalid_actions is None:
+        invalid_actions = jnp.zeros(root.prior_logits.shape, bool)
+    extra_data = None
+    if config.policy == "gumbel":
+        gumbel = jax.vmap(lambda key: jax.random.gumbel(key, (actions,)))(keys)
+        extra_data = mctx.GumbelMuZeroExtraData(root_gumbel=config.gumbel_scale * gumbel)
+        select_root = functools.partial(
+            mctx.gumbel_muzero_root_action_selection,
+            num_simulations=config.num_simulations,
+            max_num_considered_actions=min(actions, config.num_candidates),
+            qtransform=functools.partial(completed_values, config=config),
+        )
+        select_interior = functools.partial(
+            mctx.gumbel_muzero_interior_action_selection,
+            qtransform=functools.partial(completed_values, config=config),
+        )
+        prior_logits = root.prior_logits
+    else:
+        prior_logits = with_dirichlet_noise(root.prior_logits, keys, invalid_actions, config)
+        puct = functools.partial(
+            mctx.muzero_action_selection,
+            pb_c_init=config.puct_constant,
+            qtransform=visited_values,
+        )
+
+        # The key breaks ties only; one key for all makes every root's ties fall alike.
+        def select_interior(key, tree, node_index, depth):
+            return puct(jax.random.key(0), tree, node_index, depth)
+
+        select_root = functools.partial(select_interior, depth=0)
+
+    return mctx.search(
+        params,
+        jax.random.key(0),  # unused: what is random at a root comes from its own key
+        root=root.replace(prior_logits=jnp.where(invalid_actions, FORBIDDEN, prior_logits)),
+        recurrent_fn=recurrent_fn,
+        root_action_selection_fn=select_root,
+        interior_action_selection_fn=select_interior,
+        num_simulations=config.num_simulations,
+        invalid_actions=invalid_actions.astype(jnp.float32),
+        extra_data=extra_data,
+        loop_fn=loop,
+    )
+
+
+def completed_values(tree: mctx.Tree, node_index: jax.Array, config: SearchConfig) -> jax.Array:
+    """`sigma(q)` of Gumbel MuZero for one node, the unvisited completed by the mixed value."""
+    return mctx.qtransform_completed_by_mix_value(
+        tree,
+        node_index,
+        value_scale=config.value_scale,
+        maxvisit_init=config.max_visit_init,
+        rescale_values=False,
+    )
+
+
+def visited_values(tree: mctx.Tree, node_index: jax.Array) -> jax.Array:
+    """Q for PUCT: the visited children's own, and the node's mean value for the others."""
+    return jnp.where(
+        tree.children_visits[node_index] > 0,
+        tree.qvalues(node_index),
+        tree.node_values[node_index],
+    )
+
+
+def with_dirichlet_noise(
+    prior_logits: jax.Array, keys: jax.Array, invalid_actions: jax.Array, config: SearchConfig
+) -> jax.Array:
+    """Mixes Dirichlet noise over the LEGAL actions into the root's priors (AlphaZero)."""
+    if config.dirichlet_fraction == 0.0:
+        return prior_logits
+    shape, alpha = prior_logits.shape[1:], config.dirichlet_alpha
+    gamma = jax.vmap(lambda key: jax.random.gamma(key, alpha, shape))(keys)
+    gamma = jnp.where(invalid_actions, 0.0, gamma)
+    noise = gamma / jnp.maximum(gamma.sum(axis=1, keepdims=True), 1e-20)
+    prior = jax.nn.softmax(jnp.where(invalid_actions, FORBIDDEN, prior_logits))
+    mixed = (1 - config.dirichlet_fraction) * prior + config.dirichlet_fraction * noise
+    return jnp.log(jnp.maximum(mixed, 1e-20))
+
+
+def best_below(tree: mctx.Tree, value: jax.Array, depth: int) -> jax.Array:
+    """For each node the largest `value [B, N + 1]` among itself and all nodes below it.
+
+    Args:
+        depth: the depth of the tree at most; static.
+    """
+    rows = jnp.arange(value.shape[0])[:, None]
+    for _ in range(depth):
+        # The root has no parent: it writes to itself.
+        value = value.at[rows, jnp.maximum(tree.parents, 0)].max(value)
+    return value
+
+
+def children(tree: mctx.Tree, values: jax.Array, missing: jax.Array | float) -> jax.Array:
+    """Reads `values [B, N + 1, ...]` at the root's children: `[B, A, ...]`."""
+    index = tree.children_index[:, 0]
+    rows = jnp.arange(index.shape[0])[:, None]
+    found = values[rows, jnp.maximum(index, 0)]
+    visited = (index >= 0).reshape(*index.shape, *[1] * (found.ndim - 2))
+    return jnp.where(visited, found, missing)
