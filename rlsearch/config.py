@@ -115,7 +115,7 @@ class PretrainConfig:
     optimizer: OptimizerConfig = OptimizerConfig()
 
     def __post_init__(self):
-        _check(self.num_steps >= 0, self, "num_steps", "at least 0")
+        _check(self.num_steps >= 1, self, "num_steps", "at least 1")
         _check(self.batch_size >= 4, self, "batch_size", "at least 4")
         _check(0 < self.contrast < 1, self, "contrast", "in (0, 1)")
 
@@ -135,7 +135,7 @@ class DistillConfig:
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3, warmup_steps=20)
 
     def __post_init__(self):
-        _check(self.num_steps >= 0, self, "num_steps", "at least 0")
+        _check(self.num_steps >= 1, self, "num_steps", "at least 1")
         _check(self.num_problems >= 1, self, "num_problems", "at least 1")
         _check(0 <= self.task_fraction <= 1, self, "task_fraction", "in [0, 1]")
         _check(self.num_targets >= 1, self, "num_targets", "at least 1")

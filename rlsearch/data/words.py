@@ -41,11 +41,13 @@ class WordTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Tokens of `text`. A word outside the vocabulary becomes `unknown`."""
+        # Half a surrogate pair is no character: the library refuses it, so "?" stands for it.
+        text = text.encode("utf-8", "replace").decode()
         tokens = self._tokenizer.encode(text, add_special_tokens=False)
         # The words of the special tokens themselves are not for users to say.
         return [token if token > 1 else self.unknown for token in tokens.ids]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Text of `tokens`: words with one space between, none beside a newline; padding is left out."""
+        """Text of `tokens` but padding: one space between words, none beside a newline."""
         words = [self._words[token] for token in tokens if token != self.pad]
-        return " ".join(words).replace(" \n ", "\n").replace(" \n", "\n")
+        return " ".join(words).replace(" \n", "\n").replace("\n ", "\n")

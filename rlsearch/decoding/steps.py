@@ -83,6 +83,51 @@ def finished(prefix: Prefix, form: StepFormat) -> jax.Array:
     return prefix.num_steps >= form.num_steps
 
 
+def next_token_log_probs(
+    model: LanguageModel, params: Params, prefix: Prefix, form: StepFormat
+) -> jax.Array:
+    """`[B, V]` log-probabilities of the next token under policy and grammar."""
+    logits = model.policy_logits(params, prefix.hidden)
+    return _grammatical(logits, prefix.length, form)
+
+
+def _grammatical(logits: jax.Array, places: jax.Array, form: StepFormat) -> jax.Array:
+    """Log-probabilities over the tokens that the grammar allows at `places [B]`."""
+    allowed = jnp.asarray(form.grammar)[jnp.minimum(places, form.grammar.shape[0] - 1)]
+    return jnp.where(allowed, jax.nn.log_softmax(jnp.where(allowed, logits, FORBIDDEN)), FORBIDDEN)
+
+
+def append_token(
+    model: LanguageModel,
+    params: Params,
+    prompt_cache: KeyValues,
+    prefix: Prefix,
+    token: jax.Array,
+    form: StepFormat,
+) -> Prefix:
+    """Appends `token [B]` to every unfinished prefix; finished ones stay as they are."""
+    batch, active = token.shape[0], ~finished(prefix, form)
+    places = jnp.arange(prompt_cache.length + form.max_length)  # the new token's is the last
+    seen = (places < prompt_cache.length + prefix.length[:, None]) | (places == places[-1])
+    hidden, new = model.extend(
+        params,
+        token[:, None],
+        (prompt_cache.length + prefix.length)[:, None],
+        seen[:, None],
+        (prompt_cache, prefix.cache),
+    )
+    one = active.astype(jnp.int32)
+    return Prefix(
+        tokens=_write(prefix.tokens, token[:, None], prefix.length, one),
+        num_steps=prefix.num_steps + (active & (token == form.end_of_step)),
+        length=prefix.length + one,
+        hidden=jnp.where(active[:, None], hidden[:, 0], prefix.hidden),
+        cache=jax.tree.map(
+            lambda old, x: _write_cache(old, x, prefix.length, one), prefix.cache, new
+        ),
+    )
+
+
 def draw_step(
     model: LanguageModel,
     params: Params,
@@ -107,7 +152,6 @@ def draw_step(
     batch, length = prefix.tokens.shape[0], form.max_step_length
     active = ~finished(prefix, form)
     uniforms = jax.vmap(lambda key: jax.random.uniform(key, (length,)))(keys)
-    grammar = jnp.asarray(form.grammar)
     written = jnp.arange(form.max_length - 1) < prefix.length[:, None]
     seen = jnp.concatenate([jnp.ones((batch, prompt_cache.length), bool), written], axis=1)
     local = _empty_like(prompt_cache, length)
@@ -115,11 +159,8 @@ def draw_step(
     def draw_token(carry, inputs):
         hidden, local, done, agree = carry
         place, uniform = inputs
-        logits = model.policy_logits(params, hidden)
-        allowed = grammar[jnp.minimum(prefix.length + place, grammar.shape[0] - 1)]
-        logits = jnp.where(allowed, logits, FORBIDDEN)
-        prior = jax.nn.log_softmax(logits)
-        draw = prior if temperature in (0.0, 1.0) else jax.nn.log_softmax(logits / temperature)
+        prior = _grammatical(model.policy_logits(params, hidden), prefix.length + place, form)
+        draw = prior if temperature in (0.0, 1.0) else jax.nn.log_softmax(prior / temperature)
         weights = jnp.exp(draw)
         if siblings is not None:
             # What a sibling still weighs: the probability of the rest of it, from here on.
@@ -230,3 +271,19 @@ def sample_solutions(
 
     prefix, log_probs = jax.lax.scan(append, prefix, jnp.swapaxes(step_keys, 0, 1))
     return prefix, log_probs.sum(axis=0)
+
+
+def split_steps(tokens: jax.Array, form: StepFormat) -> jax.Array:
+    """Cuts solutions `[B, T]` behind each end of a step: `[B, S, L]`, padded.
+
+    Tokens beyond `max_step_length` of a step and steps beyond `num_steps` are dropped.
+    """
+    ends = tokens == form.end_of_step
+    step = jnp.cumsum(ends, axis=1) - ends  # [B, T], which step a token is in
+    first = jax.vmap(jnp.searchsorted, (0, None))(step, jnp.arange(form.num_steps))
+    place = first[:, :, None] + jnp.arange(form.max_step_length)
+    inside = place < tokens.shape[1]
+    place = jnp.minimum(place, tokens.shape[1] - 1)
+    rows = jnp.arange(tokens.shape[0])[:, None, None]
+    same = step[rows, place] == jnp.arange(form.num_steps)[:, None]
+    return jnp.where(inside & same, tokens[rows, place], form.pad)

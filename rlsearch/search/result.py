@@ -15,7 +15,9 @@ class SearchResult(NamedTuple):
     root_value: jax.Array  # [B] float32, mean value of the root's simulations
     visit_counts: jax.Array  # [B, A] int32
     action_values: jax.Array  # [B, A] float32, Q of each visited action, 0 elsewhere
+    value_scale: jax.Array  # [B] float32, what a difference of 1 in Q adds to a log-weight
     solved: jax.Array  # [B, A] bool, a finished solution of value 1 was found below the action
+    finished: jax.Array  # [B, A] bool, the action ends the solution
     candidates: jax.Array  # [B, A, L] int32, the tokens of each visited action
     candidate_lengths: jax.Array  # [B, A] int32
     tokens: jax.Array  # [B] int32, tokens that the policy evaluated in this search

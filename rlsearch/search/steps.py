@@ -23,6 +23,7 @@ from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.networks.transformer import KeyValues
 from rlsearch.search import mcts
 from rlsearch.search.result import SearchResult
+from rlsearch.search.summary import Candidates, summarise
 
 
 class Node(NamedTuple):
@@ -53,19 +54,8 @@ def search_steps(
     config: SearchConfig,
     judge: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
 ) -> tuple[SearchResult, Prefix]:
-    """Searches for the next step of B partly written solutions at once.
-
-    Args:
-        keys: `[B]` typed keys, one a root, consumed.
-        prompts: `[B, P]` int32, for the judge alone.
-        judge: `(prompts, tokens [B, T]) -> [B]` values in [0, 1] of finished solutions. In
-            training this is the checker. Without one the critic values a finished solution like
-            any other: no ground truth is used.
-
-    Returns:
-        The result, and the prefixes with the chosen step appended.
-    """
-    batch, candidates = prompts.shape[0], config.num_candidates
+    """Searches for the next step of B partly written solutions; see `rlsearch.search.search`."""
+    batch, actions = prompts.shape[0], config.num_candidates
     noise_keys, draw_keys = jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
     loop_tree = mcts.LoopTree()
     rows = jnp.arange(batch)
@@ -94,13 +84,13 @@ def search_steps(
         value = model.value(shared.params, after.hidden)
         outcome = value if judge is None else judge(shared.prompts, after.tokens)
         # A finished solution is worth its outcome once, as a reward, and nothing lies behind it.
-        reward = jnp.where(is_finished & ~was_finished, outcome.astype(jnp.float32), 0.0)
         # A step that a sibling already has is worth nothing: the search turns elsewhere.
+        newly = is_finished & ~was_finished & ~step.duplicate
         alive = ~is_finished & ~step.duplicate
         output = mctx.RecurrentFnOutput(
-            reward=jnp.where(step.duplicate, 0.0, reward),
+            reward=jnp.where(newly, outcome.astype(jnp.float32), 0.0),
             discount=jnp.where(alive, 1.0, 0.0),
-            prior_logits=jnp.zeros((batch, candidates), jnp.float32),
+            prior_logits=jnp.zeros((batch, actions), jnp.float32),
             value=value,
         )
         child = jnp.full((batch,), loop_tree.simulation + 1, jnp.int32)
@@ -114,50 +104,18 @@ def search_steps(
         length=jnp.zeros((batch,), jnp.int32),
     )
     root = mctx.RootFnOutput(
-        prior_logits=jnp.zeros((batch, candidates), jnp.float32),
+        prior_logits=jnp.zeros((batch, actions), jnp.float32),
         value=model.value(params, prefix.hidden),
         embedding=Node(prefix, no_step, jnp.zeros((batch,), jnp.int32)),
     )
     shared = Shared(params, prompt_cache, prompts, draw_keys)
     tree = mcts.run(root, recurrent_fn, shared, noise_keys, config, loop_tree.loop)
-    return _summarise(tree, noise_keys, form, config)
-
-
-def _summarise(
-    tree: mctx.Tree, keys: jax.Array, form: StepFormat, config: SearchConfig
-) -> tuple[SearchResult, Prefix]:
-    rows = jnp.arange(tree.node_values.shape[0])
-    visits = tree.children_visits[:, 0]
     step = jax.tree.map(lambda x: mcts.children(tree, x, 0), tree.embeddings.step)
-    usable = (visits > 0) & ~step.duplicate
-    # The value at which each finished node was judged, told to everything above it.
-    reward = tree.children_rewards[rows[:, None], tree.parents, tree.action_from_parent]
-    ended = finished(tree.embeddings.prefix, form) & (tree.parents >= 0)
-    outcome = jnp.where(ended & ~tree.embeddings.step.duplicate, reward, 0.0)
-    best = mcts.children(tree, mcts.best_below(tree, outcome, form.num_steps), 0.0)
-    solved = usable & (best == 1.0)
-    mean = jnp.where(usable, tree.qvalues(jnp.zeros_like(rows)), 0.0)
-    # One right solution proves a step right, however many wrong ones were tried below it.
-    values = jnp.where(solved, 1.0, mean)
-    scale = config.value_scale * (config.max_visit_init + visits.max(axis=1, keepdims=True))
-    logits = jnp.where(usable, step.prior_log_prob + scale * values, mcts.FORBIDDEN)
-    improved_policy = jax.nn.softmax(logits)
-    action = jax.vmap(lambda key, x: jax.random.categorical(jax.random.fold_in(key, 1), x))(
-        keys, logits
+    candidates = Candidates(
+        tokens=step.tokens,
+        lengths=step.length,
+        prior_log_probs=step.prior_log_prob,
+        usable=(tree.children_visits[:, 0] > 0) & ~step.duplicate,
     )
-    chosen = tree.children_index[rows, 0, action]
-    after = jax.tree.map(lambda x: x[rows, chosen], tree.embeddings.prefix)
-    result = SearchResult(
-        action=action,
-        improved_policy=improved_policy,
-        action_value=values[rows, action],
-        root_value=tree.node_values[:, 0],
-        visit_counts=visits,
-        action_values=values,
-        solved=solved,
-        candidates=step.tokens,
-        candidate_lengths=step.length,
-        tokens=tree.embeddings.step.length.sum(axis=1),
-        tree=tree,
-    )
-    return result, after
+    evaluated = tree.embeddings.step.length.sum(axis=1)
+    return summarise(tree, candidates, evaluated, noise_keys, form, config)

@@ -106,7 +106,7 @@ class NumberSteps:
         return np.array(list(itertools.chain.from_iterable(lines)))
 
     def prompt(self, numbers: tuple[int, ...], goal: int) -> str:
-        """The text of a problem. The numbers are said in ascending order, whatever the order given."""
+        """The text of a problem. Whatever the order given, the numbers are said ascending."""
         return f"{goal} {FROM} {' '.join(str(number) for number in sorted(numbers))}{NEWLINE}"
 
     def prompt_tokens(self, numbers: jax.Array, goal: jax.Array) -> jax.Array:
@@ -157,7 +157,7 @@ class NumberSteps:
                 text = text[: 4 * MAX_TEXT_LENGTH + 1].decode()
             except UnicodeDecodeError:
                 return None
-        if len(text) > MAX_TEXT_LENGTH or not text.endswith(NEWLINE):
+        if len(text) > MAX_TEXT_LENGTH or not text.rstrip(" ").endswith(NEWLINE):
             return None
         lines = [[word for word in line.split(" ") if word] for line in text.split(NEWLINE)[:-1]]
         return lines if all(len(line) >= 3 for line in lines) else None
@@ -179,7 +179,8 @@ class NumberSteps:
         """
         left = prompts[:, 2:-1] - self.first_number
         goal = prompts[:, 0] - self.first_number
-        right, start = jnp.ones(prompts.shape[0], bool), 0
+        right = (prompts[:, 1] == self.tokenizer.index[FROM]) & (prompts[:, -1] == self.newline)
+        start = 0
         for step in range(self.num_steps):
             end = start + self.step_length(step)
             right_step, left = self.check_step(left, solutions[:, start:end])
@@ -195,7 +196,7 @@ class NumberSteps:
             line: `[B, m + 4]` int32, the line's tokens, its newline included.
 
         Returns:
-            `[B]` bool whether the line is right, and `[B, m - 1]` the numbers that it says are left.
+            `[B]` bool whether the line is right, and `[B, m - 1]` what it says is left.
         """
         operator = line[:, 1] - self.first_operator
         a, b = line[:, 0] - self.first_number, line[:, 2] - self.first_number
@@ -242,7 +243,7 @@ class NumberSteps:
             it may stand as a goal `[]` bool.
         """
         rank = jnp.asarray(self.words.rank)
-        left, lines = numbers, []
+        left, lines, possible = numbers, [], jnp.bool_(True)
         for step, step_key in enumerate(jax.random.split(key, self.num_steps)):
             size = self.num_numbers - step
             pairs = np.array(list(itertools.permutations(range(size), 2)), np.int32)
@@ -257,6 +258,8 @@ class NumberSteps:
                 goal = whole & (results >= 1) & (results <= max_goal)
                 weight = jnp.where(goal, 1.0, 1e-9)
             score = jnp.where(allowed, jnp.log(weight), -jnp.inf)
+            # Two odd fractions can have no result that has a word: nothing is right from there on.
+            possible &= allowed.any()
             choice = jax.random.categorical(step_key, score.reshape(-1))
             operator, pair = choice // len(pairs), choice % len(pairs)
             rest = np.array([[k for k in range(size) if k not in p] for p in pairs], np.int32)
@@ -268,7 +271,7 @@ class NumberSteps:
             tokens = [jnp.stack(line), left + self.first_number, jnp.array(padding)]
             lines.append(jnp.concatenate(tokens))
         goal = left[0]
-        fits = (goal >= 1) & (goal <= min(max_goal, self.words.max_whole))
+        fits = possible & (goal >= 1) & (goal <= min(max_goal, self.words.max_whole))
         return jnp.stack(lines).astype(jnp.int32), goal, fits
 
 

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Lint, types and the quick tests; with --slow the slow tests alone.
+#
+#   [PYTHON=python3.12] [EXTRAS=cuda] bash launch/test.sh [--slow]
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+[[ $# -eq 0 || ($# -eq 1 && $1 == --slow) ]] || fail "the arguments are '$*': only --slow is known"
+install "${EXTRAS:+$EXTRAS,}test"
+if [[ $# -eq 1 ]]; then
+  exec "$VENV/bin/pytest" -q -m slow
+fi
+"$VENV/bin/ruff" check .
+"$VENV/bin/ruff" format --check .
+"$VENV/bin/pyright" --pythonpath "$VENV/bin/python"
+exec "$VENV/bin/pytest" -q -n 2 -m "not slow"

@@ -1,0 +1,126 @@
+"""The console script `rlsearch`.
+
+Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted. A failure is one line on standard
+error; with RLSEARCH_TRACEBACK=1 the traceback stands before it.
+"""
+
+import contextlib
+import os
+import sys
+import traceback
+import types
+
+from rlsearch.cli import bench, data, evaluate, solve, train
+from rlsearch.cli.parser import Parser, unknown
+from rlsearch.config_file import ConfigError, field_types, is_several
+
+COMMANDS = (train, evaluate, solve, bench, data)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line `argv` (by default the process's own) and returns the exit code."""
+    try:
+        code = _run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()  # a closed pipe should show here, not when Python exits
+        return code
+    except BrokenPipeError:
+        # Whoever read the output has had enough; Python's own flush at exit must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except KeyboardInterrupt:
+        _report("interrupted")
+        return 130
+    except Exception as error:
+        code = _exit_code(error)
+        if code is None:
+            raise
+        _report(f"error: {_sentence(error)}")
+        return code
+
+
+def _run(argv: list[str]) -> int:
+    parser = Parser(prog="rlsearch", description="Search-augmented reinforcement learning in JAX.")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add_parser(subparsers)
+    takes_fields = bool(argv) and argv[0] in [_name(c) for c in COMMANDS if c.TAKES_FIELDS]
+    overrides, rest = _split_fields(argv) if takes_fields else ([], argv)
+    try:
+        arguments, extra = parser.parse_known_args(rest)
+    except SystemExit as exit:  # only --help: errors are raised
+        return int(exit.code or 0)
+    if extra:
+        fields = [f"--{path}" for path in field_types()] if takes_fields else []
+        _refuse(extra[0].partition("=")[0], arguments.parser, fields)
+    arguments.stdout = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
+        return arguments.run(arguments, overrides)
+
+
+def _name(command: types.ModuleType) -> str:
+    return command.__name__.rpartition(".")[2]
+
+
+def _split_fields(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Config fields with their values, and the rest, which is argparse's.
+
+    argparse would take a value of an option that it does not know for a positional argument.
+    """
+    known = field_types()
+    fields, rest = [], []
+    room = 0  # values that the field before may still take
+    for argument in argv:
+        path = argument[2:].partition("=")[0].replace("-", "_")
+        if argument.startswith("--") and (path in known or "." in path):
+            several = is_several(known.get(path))
+            room = sys.maxsize if several else int("=" not in argument)
+            fields.append(argument)
+        elif room and not argument.startswith("--"):
+            room -= 1
+            fields.append(argument)
+        else:
+            room = 0
+            rest.append(argument)
+    return fields, rest
+
+
+def _refuse(argument: str, parser: Parser, fields: list[str]) -> None:
+    """Raises that argparse has no use for `argument`."""
+    if argument.startswith("-"):
+        parser.error(unknown("option", argument, parser.options(), fields))
+    parser.error(f"{argument!r} is one argument too many")
+
+
+def _exit_code(error: Exception) -> int | None:
+    """The exit code of an error that its message explains, or None for a fault of ours."""
+    # Importing the class would import JAX; where it was raised, its module has been imported.
+    store = sys.modules.get("rlsearch.checkpoints.store")
+    if isinstance(error, ConfigError | FileNotFoundError):
+        return 2
+    if store and isinstance(error, store.CheckpointError):
+        return 1
+    if isinstance(error, ValueError) and _is_ours(error):
+        return 2
+    if isinstance(error, OSError | RuntimeError | FloatingPointError):
+        # These two say that a program is wrong, and only the traceback says where.
+        return None if isinstance(error, RecursionError | NotImplementedError) else 1
+    return None
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether the package raised it: its sentences are for the user, those of JAX for us."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_globals.get("__name__", "").startswith("rlsearch.")
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _report(line: str) -> None:
+    if os.environ.get("RLSEARCH_TRACEBACK") == "1":
+        traceback.print_exc()
+    print(line, file=sys.stderr)

@@ -1,0 +1,41 @@
+"""`rlsearch train`: trains an experiment, or resumes it."""
+
+import argparse
+
+from rlsearch.cli.output import emit
+from rlsearch.cli.parser import FIELDS_HELP, add_data_dir, add_json
+
+TAKES_FIELDS = True
+
+
+def add_parser(subparsers) -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train an experiment; the same command again resumes it",
+        usage="rlsearch train CONFIG [--run-dir DIR] [--json] [--field.path value ...]",
+        epilog=FIELDS_HELP,
+    )
+    parser.add_argument("config", metavar="CONFIG", help="a Python file, or a name in configs/")
+    parser.add_argument(
+        "--run-dir", metavar="DIR", help="the run's directory, by default runs/ and its name"
+    )
+    add_data_dir(parser)
+    add_json(parser)
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    """Trains, and prints where the run is."""
+    from rlsearch import config_file
+
+    if arguments.data_dir is not None:
+        overrides = [*overrides, f"--task.data_dir={arguments.data_dir}"]
+    config = config_file.override(config_file.load(arguments.config), overrides)
+    run_dir = arguments.run_dir or f"runs/{config.name}"
+
+    from rlsearch.training.loop import train  # JAX takes seconds: a wrong config is found before
+
+    result = train(config, run_dir)
+    emit(arguments, result, f"trained: {run_dir}")
+    return 0

@@ -1,0 +1,256 @@
+"""Experiments from files, from the command line and from a run's `config.json`.
+
+Values reach an `Experiment` on three ways (a Python file, `--field.path value`, JSON) and all of
+them pass `_replace`, which checks field names and types; the dataclasses check the values.
+"""
+
+import dataclasses
+import difflib
+import runpy
+import sys
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rlsearch.config import Experiment
+
+_FREE_WHEN_RESUMING = ("name", "evaluation", "parallel", "log")
+_VALID = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}
+_PLURAL = {int: "whole numbers", float: "finite numbers", bool: "true or false", str: "texts"}
+
+
+class ConfigError(ValueError):
+    """A config, or another thing that the user wrote, is wrong; the message is one sentence."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The one of `names` that looks most like `name`, or None where none does."""
+    found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+def field_types(cls: type = Experiment, prefix: str = "") -> dict[str, Any]:
+    """The type of every field that holds a value, by its dotted path."""
+    types = {}
+    for name, hint in typing.get_type_hints(cls).items():
+        if dataclasses.is_dataclass(hint):
+            types |= field_types(typing.cast(type, hint), f"{prefix}{name}.")
+        else:
+            types[prefix + name] = hint
+    return types
+
+
+def is_several(hint: Any) -> bool:
+    """Whether a field of this type takes several values."""
+    return typing.get_origin(hint) is tuple
+
+
+def load(name_or_path: str) -> Experiment:
+    """Runs a config file and returns its `config`.
+
+    Args:
+        name_or_path: path to a Python file, or the name of one in `configs/`, which is looked for
+            in the current directory and beside the package.
+
+    Raises:
+        ConfigError: there is no such file, it does not run, or its `config` is not an `Experiment`
+            with fields of the declared types.
+    """
+    path = _find(name_or_path)
+    try:
+        config = runpy.run_path(str(path)).get("config")
+    except Exception as error:  # whatever a user's file may raise is a fault of that file
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise ConfigError(f"{path} does not run: {kind}{error}") from error
+    if not isinstance(config, Experiment):
+        got = "no `config`" if config is None else f"a `config` of type {type(config).__name__}"
+        raise ConfigError(f"{path} defines {got}: it must define `config`, an Experiment")
+    try:
+        return from_dict(to_dict(config))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def override(config: Experiment, arguments: list[str]) -> Experiment:
+    """Sets fields by their paths.
+
+    Args:
+        config: what is changed; it is left as it is.
+        arguments: such as `["--search.policy", "puct", "--evaluation.budgets", "1", "4"]`;
+            `--path=value` is the same as `--path value`, and of a field set twice the last counts.
+
+    Raises:
+        ConfigError: an unknown field, a value of the wrong type, or one that the field refuses.
+    """
+    types = field_types()
+    changes: dict[str, Any] = {}
+    for path, texts in _pairs(arguments):
+        if path not in types:
+            raise ConfigError(_unknown(f"--{path}", f" = {' '.join(texts)}", path))
+        hint = types[path]
+        *groups, name = path.split(".")
+        place = changes
+        for group in groups:
+            place = place.setdefault(group, {})
+        if is_several(hint):
+            if not texts:
+                raise ConfigError(f"{path} got no value: it must be {_valid(hint)}")
+            place[name] = [_parse(text, typing.get_args(hint)[0]) for text in texts]
+        elif len(texts) == 1:
+            place[name] = _parse(texts[0], hint)
+        else:
+            got = f"{len(texts)} values, {' '.join(texts)}" if texts else "no value"
+            raise ConfigError(f"{path} got {got}: it must be one value, {_valid(hint)}")
+    return _replace(config, changes)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """`config` as dictionaries, lists, text, numbers and booleans, as JSON has them."""
+    data = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            value = to_dict(value)
+        data[field.name] = list(value) if isinstance(value, tuple) else value
+    return data
+
+
+def from_dict(data: Mapping[str, Any]) -> Experiment:
+    """The inverse of `to_dict`. Nothing is executed; a field that is left out has its default.
+
+    Raises:
+        ConfigError: an unknown field, a value of the wrong type, or one that the field refuses.
+    """
+    return _replace(Experiment(), data)
+
+
+def check_resumable(saved: Experiment, new: Experiment) -> list[str]:
+    """Paths of the fields in which a resumed run differs; the caller records them.
+
+    Only what cannot change the result of training may differ. The number of steps is not among
+    it, because the learning rate's schedule ends with the last step.
+
+    Raises:
+        ConfigError: another field differs.
+    """
+    before, after = _leaves(saved), _leaves(new)
+    changed = [path for path in after if before[path] != after[path]]
+    refused = [path for path in changed if path.split(".")[0] not in _FREE_WHEN_RESUMING]
+    if refused:
+        each = ", ".join(
+            f"{path} ({before[path]!r} there, {after[path]!r} now)" for path in refused
+        )
+        raise ConfigError(
+            f"the run has another config, in {each}: only {', '.join(_FREE_WHEN_RESUMING)} may "
+            "differ when a run is resumed, so start this one with another --run-dir"
+        )
+    return changed
+
+
+def _find(name_or_path: str) -> Path:
+    folders = [Path("configs"), Path(__file__).resolve().parents[1] / "configs"]
+    named = [folder / f"{name_or_path.removesuffix('.py')}.py" for folder in folders]
+    for path in (Path(name_or_path), *named):
+        if path.is_file():
+            return path
+    names = sorted({path.stem for folder in folders for path in folder.glob("*.py")})
+    close = nearest(Path(name_or_path).stem, names)
+    raise ConfigError(
+        f"there is no config {name_or_path!r}: it must be a Python file, or one of configs/, "
+        f"which holds {', '.join(names) or 'none'}" + (f"; the nearest is {close}" * bool(close))
+    )
+
+
+def _pairs(arguments: list[str]) -> list[tuple[str, list[str]]]:
+    """(path, texts of its values) of each `--path`."""
+    pairs: list[tuple[str, list[str]]] = []
+    for argument in arguments:
+        if argument.startswith("--"):
+            path, equals, text = argument[2:].partition("=")
+            pairs.append((path.replace("-", "_"), [text] if equals else []))
+        elif pairs:
+            pairs[-1][1].append(argument)
+        else:
+            raise ConfigError(f"{argument!r} stands before any field: write --field.path value")
+    return pairs
+
+
+def _parse(text: str, kind: type) -> Any:
+    """`text` as a `kind`, or as it is where it is none, for `_checked` to say so."""
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    try:
+        return kind(text)
+    except ValueError:
+        return text
+
+
+def _replace(base: Any, changes: Any, prefix: str = "") -> Any:
+    """`base` with `changes`, dictionaries by group; each group's own check sees them together."""
+    if not isinstance(changes, Mapping):
+        group = prefix.removesuffix(".") or "the config"
+        raise ConfigError(f"{group} is {changes!r}: it must be a group of fields")
+    hints = typing.get_type_hints(type(base))
+    values = {}
+    for name, value in changes.items():
+        path = f"{prefix}{name}"
+        if name not in hints:
+            raise ConfigError(_unknown(path, f" = {value!r}", path))
+        if dataclasses.is_dataclass(hints[name]):
+            values[name] = _replace(getattr(base, name), value, f"{path}.")
+        else:
+            values[name] = _checked(value, hints[name], path)
+    try:
+        return dataclasses.replace(base, **values)
+    except ValueError as error:
+        # The user knows the field by its path, not by the class that checks it.
+        raise ConfigError(str(error).replace(f"{type(base).__name__}.", prefix, 1)) from error
+
+
+def _checked(value: Any, hint: Any, path: str) -> Any:
+    if is_several(hint):
+        kind = typing.get_args(hint)[0]
+        if isinstance(value, list | tuple) and all(_is_a(item, kind) for item in value):
+            return tuple(kind(item) for item in value)
+    elif _is_a(value, hint):
+        return hint(value)
+    raise ConfigError(f"{path} is {value!r}: it must be {_valid(hint)}")
+
+
+def _is_a(value: Any, kind: type) -> bool:
+    if isinstance(value, bool) or kind is bool:
+        return kind is bool and isinstance(value, bool)
+    if kind is float:  # the comparison is false of infinities and of what is not a number
+        return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+    return isinstance(value, kind)
+
+
+def _valid(hint: Any) -> str:
+    return f"a list of {_PLURAL[typing.get_args(hint)[0]]}" if is_several(hint) else _VALID[hint]
+
+
+def _unknown(shown: str, value: str, path: str) -> str:
+    """The sentence about a path that is no field: what it got, what is near it, what there is."""
+    types = field_types()
+    if inside := [name for name in types if name.startswith(f"{path}.")]:
+        return f"{shown}{value} is a group of fields: set one of them, {', '.join(inside)}"
+    # A field's own name, or nearly, without the right group before it is the likeliest slip.
+    last = nearest(path.split(".")[-1], {name.split(".")[-1] for name in types})
+    close = nearest(path, types) or next((n for n in types if n.split(".")[-1] == last), None)
+    group = path.rpartition(".")[0]
+    valid = [name for name in types if name.rpartition(".")[0] == group]
+    if not group or not valid:
+        valid = list(dict.fromkeys(name.split(".")[0] for name in types))
+    hint = f"the nearest is {close}; " if close else ""
+    return f"{shown}{value} is no field: {hint}valid are {', '.join(valid)}"
+
+
+def _leaves(config: Experiment) -> dict[str, Any]:
+    leaves = {}
+    for path in field_types():
+        value: Any = config
+        for name in path.split("."):
+            value = getattr(value, name)
+        leaves[path] = value
+    return leaves

@@ -1,0 +1,109 @@
+"""Throughput of search and of plain decoding, measured against each other in one run.
+
+The limit of a search is the speed at which the same model decodes the same batch with nothing
+else to do: `search_efficiency` is the share of it that the search reaches.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rlsearch.config import Experiment
+from rlsearch.decoding.steps import sample_solutions, start
+from rlsearch.networks.flops import flops_per_token
+from rlsearch.objectives.search_distillation import draw_problems
+from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
+from rlsearch.search.search import search
+from rlsearch.training.setup import make_setup
+from rlsearch.training.state import run_key
+
+REPEATS = 5  # timings of each program; they alternate, and medians are compared
+
+
+def bench_decode(config: Experiment) -> dict[str, Any]:
+    """Plain batched sampling of whole solutions."""
+    decode, _, facts = _programs(config)
+    (seconds, tokens), *_ = _measure(decode)
+    rate = tokens / seconds
+    return {**facts, "tokens_per_second": rate, "flops_per_second": rate * facts["flops_per_token"]}
+
+
+def bench_search(config: Experiment) -> dict[str, Any]:
+    """The search of a training step at its first decision, and plain decoding beside it."""
+    decode, search_, facts = _programs(config)
+    (decode_seconds, decode_tokens), (search_seconds, search_tokens) = _measure(decode, search_)
+    decode_rate, search_rate = decode_tokens / decode_seconds, search_tokens / search_seconds
+    expansions = facts["batch_size"] * config.search.num_simulations
+    return {
+        **facts,
+        "expansions_per_second": expansions / search_seconds,
+        "search_tokens_per_second": search_rate,
+        "decode_tokens_per_second": decode_rate,
+        "search_efficiency": search_rate / decode_rate,
+    }
+
+
+def _programs(config: Experiment) -> tuple[Callable, Callable, dict[str, Any]]:
+    setup, mesh = make_setup(config), make_mesh(config.parallel)
+    model, form, batch = setup.model, setup.form, config.distill.num_problems
+    params = jax.jit(model.init)(run_key(config.seed, "parameters", 0))
+    keys = row_keys(run_key(config.seed, "evaluation", 0), batch)
+    prompts = draw_problems(setup.task, keys, config.distill.task_fraction)
+
+    def decode(params, prompts, keys):
+        return sample_solutions(model, params, prompts, keys, form)[0].length
+
+    def search_once(params, prompts, keys):
+        prompt_cache, prefix = start(model, params, prompts, form)
+        result, _ = search(
+            params,
+            keys,
+            prompts,
+            prompt_cache,
+            prefix,
+            model,
+            form,
+            config.search,
+            judge=setup.task.check_tokens,
+        )
+        # The tree is returned only where its size is asked for.
+        return result.tokens, result.tree
+
+    tree = jax.eval_shape(search_once, params, prompts, keys)[1]
+    nodes = batch * (config.search.num_simulations + 1)
+    sizes = [x.size * x.dtype.itemsize for x in jax.tree.leaves(tree)]
+    facts = {
+        "config": config.name,
+        "device": jax.devices()[0].device_kind,
+        "devices": mesh.devices.size,
+        "batch_size": batch,
+        "num_simulations": config.search.num_simulations,
+        "parameters": model.num_params(),
+        "flops_per_token": flops_per_token(model, setup.task.prompt_length + form.max_length / 2),
+        "bytes_per_node": sum(sizes) / nodes,
+    }
+    run_decode = jax.jit(over_data(mesh, decode))
+    run_search = jax.jit(over_data(mesh, lambda *arguments: search_once(*arguments)[0]))
+    return (
+        lambda: run_decode(params, prompts, keys),
+        lambda: run_search(params, prompts, keys),
+        facts,
+    )
+
+
+def _measure(*programs: Callable[[], jax.Array]) -> list[tuple[float, float]]:
+    """Median seconds, and tokens, of each program; the programs take turns."""
+    tokens = [float(jnp.sum(program())) for program in programs]  # compiles
+    seconds: list[list[float]] = [[] for _ in programs]
+    for _ in range(REPEATS):
+        for times, program in zip(seconds, programs, strict=True):
+            began = time.perf_counter()
+            jax.block_until_ready(program())
+            times.append(time.perf_counter() - began)
+    return [
+        (float(np.median(times)), count) for times, count in zip(seconds, tokens, strict=True)
+    ]

@@ -1,0 +1,133 @@
+"""Evaluates a finished run: every policy it trained, every strategy, every budget."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rlsearch.checkpoints.store import CheckpointStore
+from rlsearch.config import Experiment
+from rlsearch.config_file import from_dict
+from rlsearch.evaluation.accuracy import evaluate_strategy, mean_solution_tokens, summarise
+from rlsearch.evaluation.picture import draw
+from rlsearch.inference.base import Budget, Policy, load_strategy
+from rlsearch.networks.language_model import Params
+from rlsearch.parallel.mesh import make_mesh
+from rlsearch.training.loop import ends, load_params, warn
+from rlsearch.training.run_directory import RunDirectory
+from rlsearch.training.setup import Setup, make_setup
+from rlsearch.training.stages import make_stages
+
+
+def open_run(run_dir: str, data_dir: str = "") -> tuple[RunDirectory, Experiment, Setup]:
+    """Reads a run's config, as data, and builds what it describes.
+
+    Raises:
+        FileNotFoundError: if there is no run in the directory.
+    """
+    directory = RunDirectory(run_dir, create=False)
+    saved = directory.read_config()
+    if saved is None:
+        raise FileNotFoundError(f"run is {run_dir!r}: there is no config.json in it")
+    if data_dir:
+        saved["task"]["data_dir"] = data_dir
+    config = from_dict(saved)
+    if not config.task.cls.startswith("rlsearch."):
+        raise ValueError(
+            f"task.cls is {config.task.cls!r}: reading a run imports rlsearch.* only"
+        )
+    return directory, config, make_setup(config)
+
+
+def policies(directory: RunDirectory, config: Experiment, setup: Setup) -> dict[str, int]:
+    """The policies whose training is complete, and the steps of their checkpoints."""
+    stages = make_stages(config, setup.task, setup.model, setup.form)
+    store = CheckpointStore(directory.checkpoints, config.log.keep_checkpoints, warn)
+    present = set(store.steps())
+    store.close()
+    steps = {stage.name: end for stage, end in zip(stages, ends(stages), strict=True)}
+    return {name: step for name, step in steps.items() if step in present}
+
+
+def policy_params(
+    directory: RunDirectory, config: Experiment, setup: Setup, name: str | None
+) -> tuple[Params, str]:
+    """Parameters of the policy `name`; by default of the distilled one, else of the last.
+
+    Raises:
+        ValueError: if the run has no such policy.
+    """
+    found = policies(directory, config, setup)
+    if not found:
+        raise ValueError(f"run is {str(directory.path)!r}: no stage of it is complete yet")
+    name = name or ("distilled" if "distilled" in found else list(found)[-1])
+    if name not in found:
+        raise ValueError(f"policy is {name!r}: this run has {', '.join(found)}")
+    store = CheckpointStore(directory.checkpoints, config.log.keep_checkpoints, warn)
+    try:
+        return load_params(store, found[name], setup.model, make_mesh(config.parallel)), name
+    finally:
+        store.close()
+
+
+def evaluate(
+    run_dir: str,
+    strategies: Sequence[str] = (),
+    budgets: Sequence[int] = (),
+    seeds: Sequence[int] = (),
+    names: Sequence[str] = (),
+    num_problems: int | None = None,
+    oracle: bool = False,
+    data_dir: str = "",
+    benchmark: str = "held_out",
+    report: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Writes `evaluations/NAME.json` and `.png` and returns their content and paths.
+
+    Args:
+        strategies, budgets, seeds: empty for those of the run's config.
+        names: of the policies; empty for all whose training is complete.
+        num_problems: the first so many held-out problems; None for all.
+        oracle: adds tree search with the checker inside it, an upper bound, labelled so.
+        report: is told one line after each result.
+    """
+    directory, config, setup = open_run(run_dir, data_dir)
+    defaults = config.evaluation
+    strategies, budgets = strategies or defaults.strategies, budgets or defaults.budgets
+    seeds, policy = seeds or defaults.seeds, Policy(setup.model, setup.form)
+    found = policies(directory, config, setup)
+    prompts = np.asarray(setup.task.held_out_prompts())[:num_problems]
+    chosen = {name: load_strategy(name) for name in strategies}
+    if oracle:
+        chosen["tree_search (oracle)"] = load_strategy("tree_search")
+        chosen["tree_search (oracle)"].judge = setup.task.check_tokens
+    rows = []
+    for name in names or found:
+        params, _ = policy_params(directory, config, setup, name)
+        unit = mean_solution_tokens(policy, params, prompts)
+        for strategy_name, strategy in chosen.items():
+            for size in budgets:
+                budget = Budget(size, round(size * unit))
+                results = evaluate_strategy(
+                    strategy_name.split(" ")[0],
+                    strategy,
+                    policy,
+                    params,
+                    setup.task,
+                    prompts,
+                    budget,
+                    seeds,
+                )
+                for row in results:
+                    rows.append({"policy": name, "checkpoint_step": found[name], **row})
+                if results:
+                    mean = float(np.mean([row["accuracy"] for row in results]))
+                    report(f"{name:10} {strategy_name:22} budget {size:4}  {100 * mean:5.1f}%")
+    result = {"benchmark": benchmark, "split": config.task.split, "rows": rows}
+    directory.evaluations.mkdir(parents=True, exist_ok=True)
+    table, picture = (directory.evaluations / f"{benchmark}{end}" for end in (".json", ".png"))
+    table.write_text(json.dumps(result, indent=1))
+    summary = summarise(rows)
+    draw(summary, picture, f"{config.name}: {len(prompts)} held-out problems")
+    return {**result, "summary": summary, "table": str(table), "picture": str(picture)}

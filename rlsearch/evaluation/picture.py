@@ -1,0 +1,55 @@
+"""Accuracy against generated tokens: one line a policy and strategy."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from etils import epath
+
+STYLES = {"greedy": ("*", ""), "best_of_n": ("o", "--"), "tree_search": ("s", "-")}
+COLOURS = {"base": "#7f7f7f", "distilled": "#1f77b4", "control": "#d6802b"}
+LABELS = {"greedy": "greedy", "best_of_n": "best-of-N", "tree_search": "tree search"}
+
+
+def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:
+    """Writes a PNG of the summary `rows` (see `accuracy.summarise`)."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7.5, 5.0), dpi=150)
+    lines: dict[tuple, list[dict[str, Any]]] = {}
+    for row in rows:
+        lines.setdefault((row["policy"], row["strategy"], row["oracle"]), []).append(row)
+    for (policy, strategy, oracle), points in lines.items():
+        points = sorted(points, key=lambda row: row["policy_tokens"])
+        marker, line = STYLES.get(strategy, ("^", "-."))
+        tokens = [row["policy_tokens"] for row in points]
+        share = [100 * row["accuracy"] for row in points]
+        low = [100 * (row["accuracy"] - row["ci95"][0]) for row in points]
+        high = [100 * (row["ci95"][1] - row["accuracy"]) for row in points]
+        label = f"{policy}, {LABELS.get(strategy, strategy)}" + (" (oracle)" if oracle else "")
+        axes.errorbar(
+            tokens,
+            share,
+            yerr=[low, high],
+            marker=marker,
+            linestyle=":" if oracle else line or "none",
+            markersize=12 if strategy == "greedy" else 6,
+            color=COLOURS.get(policy),
+            label=label,
+            capsize=2,
+            elinewidth=0.8,
+        )
+    axes.set_xscale("log", base=4)
+    ticks = sorted({round(row["policy_tokens"]) for row in rows if row["strategy"] != "tree_search"})
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.set_ylim(-2, 102)
+    axes.set_xlabel("policy tokens per problem, all candidates counted")
+    axes.set_ylabel("held-out problems solved (%)")
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    figure.savefig(path, bbox_inches="tight", metadata={"Software": None})
+    pyplot.close(figure)

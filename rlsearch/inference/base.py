@@ -1,0 +1,77 @@
+"""What a test-time strategy is: problems, a policy and a budget in; solutions and their cost out.
+
+A strategy of your own is a class with the same three members, in a file of your own, named
+`module:Class` on the command line.
+"""
+
+import dataclasses
+import importlib
+import inspect
+from typing import NamedTuple, Protocol
+
+import jax
+
+from rlsearch.decoding.steps import StepFormat
+from rlsearch.networks.language_model import LanguageModel
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Policy:
+    """A language policy with its value head: what writes, and what judges without ground truth."""
+
+    model: LanguageModel
+    form: StepFormat
+
+
+class Budget(NamedTuple):
+    """What a strategy may spend on each problem: `solutions` times what one sample costs."""
+
+    solutions: int
+    tokens: int  # policy tokens, every candidate, rollout and simulation counted
+
+
+class Solutions(NamedTuple):
+    """One answer for each of B problems, all n candidates that it was chosen from, and the cost."""
+
+    tokens: jax.Array  # [B, T] int32, the answer; what is unfinished never wins
+    score: jax.Array  # [B] float32, the critic's value of the answer
+    all_tokens: jax.Array  # [B, n, T] int32
+    all_scores: jax.Array  # [B, n] float32; -1 where a place holds no finished solution
+    generations: jax.Array  # [B] int32, solutions finished
+    policy_tokens: jax.Array  # [B] int32
+    verifier_tokens: jax.Array  # [B] int32, read by a verifier other than the policy's own heads
+
+
+class Strategy(Protocol):
+    """How inference compute is spent."""
+
+    def settings(self, policy: Policy, budget: Budget) -> dict | None:
+        """What will be recorded beside the result; None where the budget cannot be spent."""
+        ...
+
+    def solve(
+        self, policy: Policy, params, prompts: jax.Array, keys: jax.Array, budget: Budget
+    ) -> Solutions:
+        """Solves `prompts [B, P]` with `keys [B]`, inside `jit`; `policy` and `budget` are static."""
+        ...
+
+
+def load_strategy(name: str) -> Strategy:
+    """The strategy `name`: a file of `rlsearch.inference`, or a user's `module:Class`.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    module_name, _, class_name = name.partition(":")
+    if not class_name:
+        module_name = f"rlsearch.inference.{name}"
+        class_name = "".join(part.capitalize() for part in name.split("_"))
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError):
+        found = None
+    if not inspect.isclass(found):
+        raise ValueError(
+            f"strategy is {name!r}: it must be greedy, best_of_n, tree_search, or module:Class"
+        )
+    return found()

@@ -1,0 +1,71 @@
+"""Tree search while answering, with the critic alone: no ground truth.
+
+One tree from the problem itself takes nearly the whole budget. The answer is the finished
+solution in it that the critic values most. Where none is finished, the node that the critic values
+most is finished greedily; the tokens that this may take are kept aside from the start.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from rlsearch.config import SearchConfig
+from rlsearch.decoding.steps import draw_step, finished, start
+from rlsearch.inference.base import Budget, Policy, Solutions
+from rlsearch.search.search import search
+
+
+class TreeSearch:
+    """The search of training over whole steps, wider: every simulation may draw a new step."""
+
+    config = SearchConfig(actions="steps", num_candidates=32)
+    judge = None  # the checker would make it an oracle
+
+    def _resolve(self, policy: Policy, budget: Budget) -> SearchConfig | None:
+        """As many simulations as the budget surely pays for; None where it pays for none."""
+        left = budget.tokens - policy.form.max_length
+        simulations = left // policy.form.max_step_length
+        return dataclasses.replace(self.config, num_simulations=simulations) if simulations else None
+
+    def settings(self, policy: Policy, budget: Budget) -> dict | None:
+        config = self._resolve(policy, budget)
+        return dataclasses.asdict(config) if config else {"num_simulations": 0}
+
+    def solve(
+        self, policy: Policy, params, prompts: jax.Array, keys: jax.Array, budget: Budget
+    ) -> Solutions:
+        model, form, config = policy.model, policy.form, self._resolve(policy, budget)
+        prompt_cache, prefix = start(model, params, prompts, form)
+        rows, spent = jnp.arange(prompts.shape[0]), jnp.zeros(prompts.shape[0], jnp.int32)
+        nodes = jax.tree.map(lambda x: x[:, None], prefix)
+        scores = jnp.zeros((prompts.shape[0], 1))
+        if config is not None:
+            result, _ = search(
+                params, keys, prompts, prompt_cache, prefix, model, form, config, self.judge
+            )
+            nodes, spent = result.tree.embeddings.prefix, result.tokens
+            scores = result.tree.raw_values
+            if self.judge is not None:
+                done = jax.vmap(lambda p: finished(p, form), 1, 1)(nodes)
+                judged = jax.vmap(lambda t: self.judge(prompts, t), 1, 1)(nodes.tokens)
+                scores = jnp.where(done, judged.astype(jnp.float32), scores)
+        done = nodes.num_steps >= form.num_steps
+        # Finished solutions first, and among them by value; scores lie in [0, 1].
+        best = jnp.argmax(scores + 2.0 * done, axis=1)
+        answer = jax.tree.map(lambda x: x[rows, best], nodes)
+
+        def finish(prefix, _):
+            prefix, step = draw_step(model, params, prompt_cache, prefix, keys, form, 0.0)
+            return prefix, step.length
+
+        answer, lengths = jax.lax.scan(finish, answer, length=form.num_steps)
+        return Solutions(
+            tokens=answer.tokens,
+            score=model.value(params, answer.hidden),
+            all_tokens=nodes.tokens,
+            all_scores=jnp.where(done, scores, -1.0),
+            generations=jnp.maximum(done.sum(axis=1), 1),
+            policy_tokens=spent + lengths.sum(axis=0),
+            verifier_tokens=jnp.zeros_like(rows),
+        )

@@ -1,0 +1,19 @@
+"""What a network costs. A multiply-add is two FLOPs; a backward pass costs two forward ones."""
+
+from rlsearch.networks.language_model import LanguageModel
+
+
+def flops_per_token(model: LanguageModel, context: float, policy: bool = True) -> float:
+    """Forward FLOPs of one token that attends to `context` tokens.
+
+    Args:
+        policy: whether the policy head is read at this token.
+    """
+    c = model.config
+    attention = c.embed_dim * c.head_dim * (2 * c.num_heads + 2 * c.num_kv_heads)
+    products = c.num_layers * (attention + 3 * c.embed_dim * c.mlp_dim)
+    scores = c.num_layers * 2 * c.num_heads * c.head_dim * context
+    value_head = c.embed_dim * c.value_dim
+    head = c.embed_dim * model.vocab_size if policy else 0
+    return 2.0 * (products + scores + value_head + head)
+

@@ -1,0 +1,147 @@
+"""Search distillation: search from every problem, then make the policy do what search found.
+
+One tree search a decision, from all problems at once (AlphaZero; Silver et al. 2017). The
+environment appends the step that was chosen and searches again, until the solutions are finished
+and the checker has judged them. Targets of a decision:
+
+    policy   the improved policy pi' of the search, over the candidates that it drew; a candidate
+             through which a right solution is known (in its tree, or because the solution that
+             went on from it came out right) has value 1 in it
+    value    whether this problem was solved from here on, by the outcome or in a later tree
+
+A decision below which nothing was solved has only the critic's word; its policy target is weighed
+by `unsolved_weight`.
+
+Letters: B problems, S decisions, K candidates, M targets of a decision, L tokens of a step.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rlsearch.config import DistillConfig, SearchConfig
+from rlsearch.decoding.steps import StepFormat, finished, start
+from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.objectives.step_targets import StepTargets
+from rlsearch.search.search import num_decisions, search
+from rlsearch.tasks.base import Task
+
+
+# A decision's other finished solutions teach the critic what a right one looks like; they are
+# many and mostly wrong, so that each weighs less than the solution that was taken.
+FINISHED_ALTERNATIVES_WEIGHT = 0.3
+
+
+def draw_problems(task: Task, keys: jax.Array, task_fraction: float) -> jax.Array:
+    """Training problems `[B, P]`: the task's own, and unlimited ones with hindsight goals."""
+
+    def one(key: jax.Array) -> jax.Array:
+        own_key, trace_key, choice_key = jax.random.split(key, 3)
+        prompt, _, _, valid = task.draw_trace(trace_key)
+        own = jax.random.bernoulli(choice_key, task_fraction) | ~valid
+        return jnp.where(own, task.draw_task_problem(own_key), prompt)
+
+    return jax.vmap(one)(keys)
+
+
+class Decision(NamedTuple):
+    """What is kept of one search, for each of B problems."""
+
+    candidates: jax.Array  # [B, M, L] int32; 0 is the step that was taken
+    weights: jax.Array  # [B, M] float32, their share of the improved policy
+    solved: jax.Array  # [B, M] bool, a right solution was found below
+    finished: jax.Array  # [B, M] bool, the candidate ends the solution
+    open: jax.Array  # [B] bool, the solution was not finished before this decision
+    any_solved: jax.Array  # [B] bool, below any of the K candidates
+    log_boost: jax.Array  # [B] what value 1 would add to the log-weight of the step taken
+    tokens: jax.Array  # [B] int32, tokens evaluated
+
+
+def search_targets(
+    params: Params,
+    keys: jax.Array,
+    task: Task,
+    model: LanguageModel,
+    form: StepFormat,
+    search_config: SearchConfig,
+    config: DistillConfig,
+) -> tuple[StepTargets, dict[str, jax.Array]]:
+    """Plays one problem a key to its end and returns what to learn from it.
+
+    Args:
+        keys: `[B]` typed keys, one a problem, consumed. A problem's targets depend on its own
+            key alone.
+
+    Returns:
+        B rows, and per-problem metrics `[B]`: `solved` (the solution taken is right) and
+        `search_tokens`.
+    """
+    batch = keys.shape[0]
+    problem_keys, search_keys = jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
+    prompts = draw_problems(task, problem_keys, config.task_fraction)
+    prompt_cache, prefix = start(model, params, prompts, form)
+
+    def decide(prefix, number):
+        unfinished = ~finished(prefix, form)
+        decision_keys = jax.vmap(jax.random.fold_in, (0, None))(search_keys, number)
+        result, prefix = search(
+            params,
+            decision_keys,
+            prompts,
+            prompt_cache,
+            prefix,
+            model,
+            form,
+            search_config,
+            judge=task.check_tokens,
+        )
+        taken = jax.nn.one_hot(result.action, result.improved_policy.shape[1])
+        _, kept = jax.lax.top_k(result.improved_policy + 2.0 * taken, config.num_targets)
+        pick = functools.partial(jnp.take_along_axis, indices=kept, axis=1)
+        decision = Decision(
+            candidates=jnp.take_along_axis(result.candidates, kept[:, :, None], axis=1),
+            weights=pick(result.improved_policy),
+            solved=pick(result.solved),
+            finished=pick(result.finished),
+            open=unfinished,
+            any_solved=result.solved.any(axis=1),
+            log_boost=result.value_scale * (1.0 - result.action_value),
+            tokens=result.tokens,
+        )
+        return prefix, decision
+
+    prefix, decisions = jax.lax.scan(
+        decide, prefix, jnp.arange(num_decisions(form, search_config))
+    )
+    decisions = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), decisions)  # [B, S, ...]
+    right = task.check_tokens(prompts, prefix.tokens)
+
+    # Backwards through the decisions: was the problem solved after this one?
+    found_later = jnp.concatenate([decisions.any_solved[:, 1:], right[:, None]], axis=1)
+    solved_after = jax.lax.cummax(found_later.astype(jnp.int32), axis=1, reverse=True) > 0
+    boost = jnp.where(solved_after, jnp.exp(decisions.log_boost), 1.0)
+    weights = decisions.weights.at[:, :, 0].multiply(boost)
+    weights /= jnp.maximum(weights.sum(axis=-1, keepdims=True), 1.0)
+    known = decisions.any_solved | solved_after
+    weights *= jnp.where(known, 1.0, config.unsolved_weight)[:, :, None]
+
+    taken = jnp.zeros_like(weights).at[:, :, 0].set(1.0)
+    ended = (decisions.finished & (decisions.weights > 0)) * (1.0 - taken)
+    values = jnp.where(taken > 0, solved_after[:, :, None], decisions.solved)
+    decided = decisions.open[:, :, None]
+    targets = StepTargets(
+        prompts=prompts,
+        steps=decisions.candidates,
+        weights=weights * decided,
+        values=values.astype(jnp.float32),
+        value_weights=decided * (taken + FINISHED_ALTERNATIVES_WEIGHT * ended),
+        prompt_values=known[:, 0].astype(jnp.float32),
+        prompt_value_weights=jnp.ones((batch,)),
+    )
+    metrics = {
+        "solved": right.astype(jnp.float32),
+        "search_tokens": decisions.tokens.sum(axis=1).astype(jnp.float32),
+    }
+    return jax.lax.stop_gradient(targets), metrics

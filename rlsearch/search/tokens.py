@@ -1,0 +1,99 @@
+"""Tree search whose actions are single tokens: the whole vocabulary, or the K likeliest.
+
+The textbook form, and the weaker teacher where compute is short: a solution of T tokens is T
+decisions, and a simulation that starts far from the end never sees an outcome.
+
+Letters: B roots, A actions of a node, T tokens of a solution, V vocabulary.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import mctx
+
+from rlsearch.config import SearchConfig
+from rlsearch.decoding.steps import (
+    Prefix,
+    StepFormat,
+    append_token,
+    finished,
+    next_token_log_probs,
+)
+from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.networks.transformer import KeyValues
+from rlsearch.search import mcts
+from rlsearch.search.result import SearchResult
+from rlsearch.search.summary import Candidates, summarise
+
+
+class Node(NamedTuple):
+    """What a tree keeps of each node."""
+
+    prefix: Prefix
+    action_tokens: jax.Array  # [B, A] int32, the token of each action
+
+
+class Shared(NamedTuple):
+    """What all nodes of a root's tree have in common."""
+
+    params: Params
+    prompt_cache: KeyValues
+    prompts: jax.Array  # [B, P]
+
+
+def search_tokens(
+    params: Params,
+    keys: jax.Array,
+    prompts: jax.Array,
+    prompt_cache: KeyValues,
+    prefix: Prefix,
+    model: LanguageModel,
+    form: StepFormat,
+    config: SearchConfig,
+    judge: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+) -> tuple[SearchResult, Prefix]:
+    """Searches for the next token of B partly written solutions; see `search_steps`."""
+    actions = form.grammar.shape[1]
+    if config.actions == "top_tokens":
+        actions = min(config.num_candidates, actions)
+    noise_keys = keys
+
+    def expand(params: Params, prefix: Prefix) -> tuple[jax.Array, Node]:
+        log_probs = next_token_log_probs(model, params, prefix, form)
+        priors, tokens = jax.lax.top_k(log_probs, actions)
+        return priors, Node(prefix, tokens)
+
+    def recurrent_fn(shared: Shared, key: Any, action: jax.Array, node: Node):
+        del key
+        token = jnp.take_along_axis(node.action_tokens, action[:, None], axis=1)[:, 0]
+        after = append_token(model, shared.params, shared.prompt_cache, node.prefix, token, form)
+        was_finished, is_finished = finished(node.prefix, form), finished(after, form)
+        value = model.value(shared.params, after.hidden)
+        outcome = value if judge is None else judge(shared.prompts, after.tokens)
+        newly = is_finished & ~was_finished
+        priors, child = expand(shared.params, after)
+        output = mctx.RecurrentFnOutput(
+            reward=jnp.where(newly, outcome.astype(jnp.float32), 0.0),
+            discount=jnp.where(is_finished, 0.0, 1.0),
+            prior_logits=priors,
+            value=value,
+        )
+        return output, child
+
+    priors, node = expand(params, prefix)
+    root = mctx.RootFnOutput(
+        prior_logits=priors, value=model.value(params, prefix.hidden), embedding=node
+    )
+    shared = Shared(params, prompt_cache, prompts)
+    forbidden = priors <= mcts.FORBIDDEN / 2
+    tree = mcts.run(root, recurrent_fn, shared, noise_keys, config, invalid_actions=forbidden)
+    candidates = Candidates(
+        tokens=node.action_tokens[:, :, None],
+        lengths=jnp.ones_like(node.action_tokens),
+        prior_log_probs=priors,
+        usable=tree.children_visits[:, 0] > 0,
+    )
+    evaluated = (tree.parents >= 0).sum(axis=1)
+    return summarise(tree, candidates, evaluated, noise_keys, form, config)

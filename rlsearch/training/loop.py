@@ -1,0 +1,195 @@
+"""Runs the stages of an experiment, and goes on where an earlier start of it was cut off."""
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from rlsearch.checkpoints.store import CheckpointStore
+from rlsearch.config import Experiment
+from rlsearch.config_file import check_resumable, from_dict, to_dict
+from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.parallel.mesh import make_mesh, replicated
+from rlsearch.training.metrics import MetricsWriter
+from rlsearch.training.optimizer import make_optimizer
+from rlsearch.training.progress import Progress
+from rlsearch.training.run_directory import RunDirectory
+from rlsearch.training.setup import make_setup
+from rlsearch.training.stages import Stage, make_stages
+from rlsearch.training.state import TrainState, init_state, run_key
+from rlsearch.training.step import make_step
+
+
+def warn(sentence: str) -> None:
+    """Tells the user what went wrong without stopping for it."""
+    print(f"warning: {sentence}", file=sys.stderr)
+
+
+def train(config: Experiment, run_dir: str) -> dict[str, Any]:
+    """Trains every stage, or what is left of them, and returns a summary.
+
+    The same config on the same directory resumes it: bit for bit, as no random number depends on
+    when a run was stopped.
+
+    Raises:
+        ConfigError: if the directory holds a run of a config that differs where it may not.
+        CheckpointError: if a checkpoint cannot be written; what was saved before is untouched.
+        FloatingPointError: if a loss stops being a number.
+    """
+    directory = RunDirectory(run_dir)
+    config = _resolve(config, directory)
+    setup = make_setup(config)
+    stages = make_stages(config, setup.task, setup.model, setup.form)
+    mesh = make_mesh(config.parallel)
+    store = CheckpointStore(directory.checkpoints, config.log.keep_checkpoints, warn)
+    stage_ends = ends(stages)
+
+    def abstract_at(step: int) -> TrainState:
+        return abstract_state(stages[_stage_of(step, stage_ends)], setup.model, mesh)
+
+    restored = store.restore_latest(lambda step: abstract_at(step)._asdict())
+    done, state = (restored[0], TrainState(**restored[1])) if restored else (0, None)
+    directory.record_start(resumed_step=done)
+    writer = MetricsWriter(directory, done)
+    began = time.monotonic()
+    try:
+        for stage, end in zip(stages, stage_ends, strict=True):
+            if done >= end:
+                continue
+            if state is None or done == end - stage.num_steps:
+                params = start_params(stage, stages, config, setup.model, mesh, store)
+                optimizer = _optimizer(stage)
+                state = jax.jit(lambda p, s=stage, o=optimizer: init_state(p, o, s))(params)
+            state = _run_stage(stage, state, end, done, config, setup, mesh, store, writer)
+            done = end
+    finally:
+        writer.close()
+        store.close()
+    return {
+        "run": str(directory.path),
+        "steps": done,
+        "stages": {stage.name: end for stage, end in zip(stages, stage_ends, strict=True)},
+        "flops": {stage.name: stage.num_steps * stage.flops_per_step.total for stage in stages},
+        "parameters": setup.model.num_params(),
+        "seconds": time.monotonic() - began,
+    }
+
+
+def ends(stages: tuple[Stage, ...]) -> list[int]:
+    """The number of steps done when each stage is over: the names of their last checkpoints."""
+    total, result = 0, []
+    for stage in stages:
+        total += stage.num_steps
+        result.append(total)
+    return result
+
+
+def start_params(
+    stage: Stage,
+    stages: tuple[Stage, ...],
+    config: Experiment,
+    model: LanguageModel,
+    mesh: Mesh,
+    store: CheckpointStore,
+) -> Params:
+    """The parameters a stage starts from: fresh ones, or the last of the stage before it."""
+    if stage.start is None:
+        init = jax.jit(model.init, out_shardings=replicated(mesh))
+        return init(run_key(config.seed, "parameters", 0))
+    names = [other.name for other in stages]
+    return load_params(store, ends(stages)[names.index(stage.start)], model, mesh)
+
+
+def load_params(store: CheckpointStore, step: int, model: LanguageModel, mesh: Mesh) -> Params:
+    """The parameters alone of the checkpoint at `step`."""
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    return store.restore_part(step, {"params": _placed(shapes, mesh)})["params"]
+
+
+def abstract_state(stage: Stage, model: LanguageModel, mesh: Mesh) -> TrainState:
+    """Shapes, dtypes and shardings of a stage's state."""
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    state = jax.eval_shape(lambda p: init_state(p, _optimizer(stage), stage), params)
+    return _placed(state, mesh)
+
+
+def _placed(shapes: Any, mesh: Mesh) -> Any:
+    sharding = replicated(mesh)
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes
+    )
+
+
+def _optimizer(stage: Stage):
+    return make_optimizer(stage.optimizer, stage.num_steps * stage.updates_per_step)
+
+
+def _stage_of(step: int, stage_ends: list[int]) -> int:
+    """The stage whose state the checkpoint of `step` holds."""
+    return next(i for i, end in enumerate(stage_ends) if step <= end)
+
+
+def _run_stage(
+    stage: Stage,
+    state: TrainState,
+    end: int,
+    done: int,
+    config: Experiment,
+    setup: Any,
+    mesh: Mesh,
+    store: CheckpointStore,
+    writer: MetricsWriter,
+) -> TrainState:
+    first = end - stage.num_steps
+    step = make_step(stage, setup.model, _optimizer(stage), mesh, setup.form.pad)
+    with Progress(stage.num_steps, stage.name) as progress:
+        saved_at = began = time.monotonic()
+        for number in range(max(done, first), end):
+            state, metrics = step(state, run_key(config.seed, "training", number))
+            number += 1
+            if number == end or (number - first) % config.log.every_steps == 0:
+                seconds = time.monotonic() - began
+                shown = writer.write(number, seconds, stage.name, metrics)
+                _check_finite(shown)
+                progress.update(number - first, **_headline(shown))
+            if number == end:
+                store.save(number, _copy(state), permanent=True, wait=True)
+            elif time.monotonic() - saved_at >= config.log.checkpoint_seconds:
+                store.save(number, _copy(state))
+                saved_at = time.monotonic()
+    return state
+
+
+def _copy(state: TrainState) -> dict[str, Any]:
+    """A copy to save: the original is donated to the next step while the saving goes on."""
+    return jax.tree.map(jnp.copy, state)._asdict()
+
+
+def _headline(metrics: dict[str, float] | None) -> dict[str, float]:
+    keys = ("policy_loss", "value_loss", "solved")
+    return {key: metrics[key] for key in keys if metrics and key in metrics}
+
+
+def _check_finite(metrics: dict[str, float] | None) -> None:
+    for name, value in (metrics or {}).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise FloatingPointError(
+                f"{name} is {value}: training diverged; the last checkpoint is kept; "
+                "try a smaller learning_rate in another --run-dir"
+            )
+
+
+def _resolve(config: Experiment, directory: RunDirectory) -> Experiment:
+    """Writes the config of a new run, or holds it against the one that the run began with."""
+    saved = directory.read_config()
+    if saved is not None:
+        changed = check_resumable(from_dict(saved), config)
+        if changed:
+            warn(f"resuming with changes to {', '.join(changed)}")
+    directory.write_config(to_dict(config))
+    return config

@@ -1,0 +1,165 @@
+"""What a run measures, written while the next step runs: metrics.jsonl and TensorBoard events."""
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from tensorboardX import SummaryWriter
+
+from rlsearch.training.run_directory import RunDirectory
+
+_REWRITE_SECONDS = 60.0  # between two uploads of a file that cannot be appended to
+
+
+class MetricsWriter:
+    """Writes metrics one call late, so that neither host nor device waits for the other.
+
+    The step of a line is the number of training steps done when it was measured, as is that of a
+    checkpoint. A run that resumes from checkpoint k has `start_step` k: lines of steps beyond k,
+    of a run that was killed after that checkpoint, are dropped first, and so is a line cut short.
+    Thus the file has every logged step once, in order.
+
+    On a multi-host run only process 0 writes.
+    """
+
+    def __init__(self, run_directory: RunDirectory, start_step: int):
+        """Opens RUN/metrics.jsonl and RUN/tensorboard/ at `start_step`, the number of steps done.
+
+        Raises:
+          ValueError: a line of the file, other than the last, is damaged.
+        """
+        self._file = None
+        self._events = None
+        self._held: tuple[int, float, str, dict[str, Any]] | None = None
+        if jax.process_index() != 0:
+            return
+        run_directory.path.mkdir(parents=True, exist_ok=True)
+        self._path = run_directory.metrics
+        self._text = _up_to(self._path, start_step)
+        self._rewritten = time.monotonic()
+        self._rewrite()
+        if not _is_remote(self._path):
+            self._file = self._path.open("a")
+        # TensorBoard hides the dropped steps too, which stay in the event files of earlier starts.
+        events = run_directory.tensorboard
+        self._events = SummaryWriter(
+            str(events),
+            purge_step=start_step + 1 if events.exists() else None,
+            filename_suffix=f".{start_step}",  # two starts within a second are two files
+        )
+
+    def write(
+        self, step: int, seconds: float, stage: str, metrics: Mapping[str, jax.Array | float]
+    ) -> dict[str, float] | None:
+        """Holds the metrics of this step, and writes those held from the call before.
+
+        Args:
+          step: number of steps done.
+          seconds: since the run began.
+          stage: of the training; TensorBoard shows its metrics as `stage/name`.
+          metrics: scalars by name, on device or host; NaN and infinities are written as null.
+
+        Returns:
+          The metrics written, NaN and infinities as they are; None if nothing was held.
+
+        Raises:
+          ValueError: a metric is called "step", "seconds" or "stage", or is not a scalar.
+        """
+        for name, value in metrics.items():
+            if name in ("step", "seconds", "stage"):
+                raise ValueError(f"a metric is called {name!r}: that is a key of every line")
+            if np.ndim(value) != 0:
+                raise ValueError(f"metric {name!r} has shape {np.shape(value)}: it must be scalar")
+            if isinstance(value, jax.Array):
+                value.copy_to_host_async()
+        written = self._flush()
+        self._held = (int(step), float(seconds), stage, dict(metrics))
+        return written
+
+    def close(self) -> None:
+        """Writes the metrics of the last call, and closes the files."""
+        self._flush()
+        if self._events is None:
+            return
+        if self._file is None:
+            self._rewrite()
+        else:
+            self._file.close()
+        self._events.close()
+        self._events = None
+
+    def __enter__(self) -> "MetricsWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _flush(self) -> dict[str, float] | None:
+        if self._held is None:
+            return None
+        step, seconds, stage, metrics = self._held
+        self._held = None
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        if self._events is None:  # another process writes
+            return values
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        line = {"step": step, "seconds": seconds, "stage": stage}
+        line |= {name: finite.get(name) for name in values}
+        self._append(json.dumps(line, allow_nan=False) + "\n")
+        for name, value in finite.items():
+            self._events.add_scalar(f"{stage}/{name}", value, step)
+        return values
+
+    def _append(self, line: str) -> None:
+        if self._file is not None:
+            self._file.write(line)
+            self._file.flush()
+            return
+        self._text += line
+        if time.monotonic() - self._rewritten > _REWRITE_SECONDS:
+            self._rewrite()
+
+    def _rewrite(self) -> None:
+        temporary = self._path.parent / f".{self._path.name}.tmp"
+        temporary.write_text(self._text)
+        temporary.replace(self._path)
+        self._rewritten = time.monotonic()
+
+
+def read_metrics(path: epath.PathLike) -> list[dict[str, Any]]:
+    """Reads a metrics.jsonl, one dict a line; a last line cut short is left out.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: another line is damaged.
+    """
+    path = epath.Path(path)
+    lines = path.read_bytes().split(b"\n")
+    # What follows the last newline is a line being written, or cut short.
+    rows = []
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+            raise ValueError(f"{path} is damaged: line {number} is not the metrics of a step")
+        rows.append(row)
+    return rows
+
+
+def _up_to(path: epath.Path, start_step: int) -> str:
+    """The lines up to a step, as text."""
+    if not path.exists():
+        return ""
+    rows = [row for row in read_metrics(path) if row["step"] <= start_step]
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def _is_remote(path: epath.Path) -> bool:
+    return "://" in str(path)

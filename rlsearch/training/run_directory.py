@@ -1,0 +1,142 @@
+"""Where a run lives: the files of the folder RUN/, and the two that say what the run is."""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from etils import epath
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "mctx", "numpy")
+
+
+class RunDirectory:
+    """The folder of one run, local or `gs://`.
+
+    Attributes:
+      path: RUN/ itself.
+      config: RUN/config.json, the resolved config.
+      environment: RUN/environment.json, a list with one entry for each start of the run.
+      metrics: RUN/metrics.jsonl, one object a logged step.
+      tensorboard: RUN/tensorboard/, the same as event files.
+      checkpoints: RUN/checkpoints/, one folder a checkpoint.
+      evaluations: RUN/evaluations/, one JSON file an evaluation.
+    """
+
+    def __init__(self, path: epath.PathLike, create: bool = True):
+        """Names the folder, and makes it unless told not to: reading a run makes none."""
+        self.path = epath.Path(path)
+        self.config = self.path / "config.json"
+        self.environment = self.path / "environment.json"
+        self.metrics = self.path / "metrics.jsonl"
+        self.tensorboard = self.path / "tensorboard"
+        self.checkpoints = self.path / "checkpoints"
+        self.evaluations = self.path / "evaluations"
+        if create:
+            self.path.mkdir(parents=True, exist_ok=True)
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Writes config.json; tuples become lists.
+
+        Raises:
+          TypeError: a value has no form in JSON.
+          ValueError: a number is not finite.
+        """
+        write_json(self.config, config)
+
+    def read_config(self) -> dict[str, Any] | None:
+        """Reads config.json; None where there is no run in the folder.
+
+        Raises:
+          ValueError: the file is damaged.
+        """
+        if not self.config.exists():
+            return None
+        config = _read_json(self.config)
+        if not isinstance(config, dict):
+            raise ValueError(f"{self.config} is damaged: it must be a JSON object")
+        return config
+
+    def record_start(self, argv: Sequence[str] | None = None, **details: Any) -> None:
+        """Appends what runs, on what, and when, to environment.json.
+
+        Args:
+          argv: the command line, the program first; by default that of this process.
+          details: more to record of this start, such as the step that it resumes.
+
+        Raises:
+          ValueError: the file is damaged.
+        """
+        starts = _read_json(self.environment) if self.environment.exists() else []
+        if not isinstance(starts, list):
+            raise ValueError(f"{self.environment} is damaged: it must be a JSON list")
+        write_json(self.environment, [*starts, describe_environment(argv) | details])
+
+
+def describe_environment(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Versions, devices, git revision, command line and time (UTC) of this process, for JSON."""
+    program, *arguments = sys.argv if argv is None else argv
+    devices = jax.devices()
+    return {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": [pathlib.PurePath(program).name, *arguments],
+        "git_revision": _git_revision(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "backend": devices[0].platform,
+        "device_kind": devices[0].device_kind,
+        "device_count": len(devices),
+        "process_count": jax.process_count(),
+    }
+
+
+def write_json(path: epath.PathLike, value: Any) -> None:
+    """Writes a JSON file in one go: a reader sees the old one or the new one, whole.
+
+    Raises:
+      TypeError: a value has no form in JSON.
+      ValueError: a number is not finite.
+    """
+    path = epath.Path(path)
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _read_json(path: epath.Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:  # also of text that is not UTF-8
+        raise ValueError(f"{path} is damaged: it is not valid JSON ({error})") from error
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_revision() -> str | None:
+    """Revision of the code that runs, with "-dirty" where files differ from it."""
+    package = pathlib.Path(__file__).resolve().parent.parent
+    command = ["git", "-C", str(package), "describe", "--always", "--dirty", "--abbrev=40"]
+    command += ["--exclude", "*"]  # a tag's name would stand in place of the revision
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,49 @@
+"""From a config to the objects that training, evaluation and the benchmarks share."""
+
+import dataclasses
+import importlib
+import inspect
+
+from rlsearch.config import Experiment, TaskConfig
+from rlsearch.decoding.steps import StepFormat
+from rlsearch.networks.language_model import LanguageModel
+from rlsearch.tasks.base import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """A task, the shape of a model for it, and the format of its solutions."""
+
+    task: Task
+    model: LanguageModel
+    form: StepFormat
+
+
+def load_task(config: TaskConfig) -> Task:
+    """Builds the task that `config.cls` names as `module:Class`.
+
+    Raises:
+        ValueError: if there is no such class.
+    """
+    module_name, _, class_name = config.cls.partition(":")
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError):
+        found = None
+    if not inspect.isclass(found):
+        raise ValueError(f"task.cls is {config.cls!r}: there is no such class; write module:Class")
+    return found(config)
+
+
+def make_setup(config: Experiment) -> Setup:
+    """Builds everything but the weights."""
+    task = load_task(config.task)
+    form = StepFormat(
+        num_steps=task.num_steps,
+        max_step_length=task.max_step_length,
+        max_length=task.solution_length,
+        end_of_step=task.end_of_step,
+        pad=task.pad,
+        grammar=task.grammar,
+    )
+    return Setup(task, LanguageModel(config.model, task.vocab_size), form)

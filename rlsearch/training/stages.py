@@ -1,0 +1,153 @@
+"""The stages of a run: what each learns from, for how long, and where it starts.
+
+Every stage is the same step (`rlsearch.training.step`) with another source of rows:
+
+    base        random traces with hindsight goals          from fresh parameters
+    distilled   what tree search found, with the checker    from the base
+    control     right samples of plain expert iteration     from the base, at the FLOPs of distilled
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+
+from rlsearch.config import Experiment, OptimizerConfig, SearchConfig
+from rlsearch.decoding.steps import StepFormat
+from rlsearch.networks.flops import flops_per_token
+from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.objectives.expert_iteration import expert_iteration_targets, keep_right
+from rlsearch.objectives.hindsight import hindsight_targets
+from rlsearch.objectives.search_distillation import search_targets
+from rlsearch.objectives.step_targets import StepTargets
+from rlsearch.search.search import num_decisions
+from rlsearch.tasks.base import Task
+
+Rows = tuple[StepTargets, dict[str, jax.Array]]
+
+
+@dataclasses.dataclass(frozen=True)
+class StageFlops:
+    """FLOPs of one training step."""
+
+    produce: float  # making rows: searching or sampling
+    update: float  # learning from them
+
+    @property
+    def total(self) -> float:
+        return self.produce + self.update
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One stage. A row source is a function of parameters and `[B]` keys, one a problem."""
+
+    name: str
+    start: str | None  # the stage whose last parameters it starts from; None: fresh ones
+    num_steps: int
+    num_keys: int  # problems or samples a step
+    produce: Callable[[Params, jax.Array], Rows]
+    keep: Callable[[StepTargets], StepTargets]  # what of them is remembered
+    replay_size: int  # rows; the batch itself where nothing older is used
+    updates_per_step: int
+    batch_size: int
+    optimizer: OptimizerConfig
+    flops_per_step: StageFlops
+
+
+def make_stages(
+    config: Experiment, task: Task, model: LanguageModel, form: StepFormat
+) -> tuple[Stage, ...]:
+    """The stages of an experiment, in their order."""
+    pretrain, distill, control = config.pretrain, config.distill, config.control
+
+    def everything(targets: StepTargets) -> StepTargets:
+        return targets
+
+    base = Stage(
+        name="base",
+        start=None,
+        num_steps=pretrain.num_steps,
+        num_keys=pretrain.batch_size,
+        produce=lambda params, keys: (hindsight_targets(task, keys, pretrain.contrast), {}),
+        keep=everything,
+        replay_size=pretrain.batch_size,
+        updates_per_step=1,
+        batch_size=pretrain.batch_size,
+        optimizer=pretrain.optimizer,
+        flops_per_step=stage_flops(model, task, form, rows=pretrain.batch_size, candidates=1),
+    )
+    distilled = Stage(
+        name="distilled",
+        start="base",
+        num_steps=distill.num_steps,
+        num_keys=distill.num_problems,
+        produce=lambda params, keys: search_targets(
+            params, keys, task, model, form, config.search, distill
+        ),
+        keep=everything,
+        replay_size=distill.replay_size,
+        updates_per_step=distill.updates_per_step,
+        batch_size=distill.batch_size,
+        optimizer=distill.optimizer,
+        flops_per_step=stage_flops(
+            model,
+            task,
+            form,
+            rows=distill.updates_per_step * distill.batch_size,
+            candidates=distill.num_targets,
+            problems=distill.num_problems,
+            search=config.search,
+        ),
+    )
+    flops = stage_flops(
+        model,
+        task,
+        form,
+        rows=distill.updates_per_step * distill.batch_size,
+        candidates=1,
+        problems=control.num_samples,
+    )
+    control_stage = Stage(
+        name="control",
+        start="base",
+        num_steps=round(distill.num_steps * distilled.flops_per_step.total / flops.total),
+        num_keys=control.num_samples,
+        produce=lambda params, keys: expert_iteration_targets(
+            params, keys, task, model, form, distill.task_fraction
+        ),
+        keep=lambda targets: keep_right(targets, control.num_kept),
+        replay_size=distill.replay_size,
+        updates_per_step=distill.updates_per_step,
+        batch_size=distill.batch_size,
+        optimizer=distill.optimizer,
+        flops_per_step=flops,
+    )
+    return (base, distilled, control_stage) if control.enabled else (base, distilled)
+
+
+def stage_flops(
+    model: LanguageModel,
+    task: Task,
+    form: StepFormat,
+    rows: int,
+    candidates: int,
+    problems: int = 0,
+    search: SearchConfig | None = None,
+) -> StageFlops:
+    """FLOPs of a training step, counted as they are computed: padding is paid for too.
+
+    Args:
+        rows: rows learnt from, in all minibatches together.
+        candidates: M of each row.
+        problems: problems searched, or solutions sampled where `search` is None.
+    """
+    decisions = form.num_steps if search is None else num_decisions(form, search)
+    per_decision = form.max_step_length if decisions == form.num_steps else 1
+    row_length = task.prompt_length + decisions * candidates * per_decision
+    update = 3 * rows * row_length * flops_per_token(model, row_length)
+    simulations = 1 if search is None else search.num_simulations
+    context = task.prompt_length + form.max_length + per_decision
+    written = decisions * per_decision * simulations * flops_per_token(model, context)
+    read = task.prompt_length * flops_per_token(model, task.prompt_length, policy=False)
+    return StageFlops(produce=problems * (read + written), update=update)

@@ -1,0 +1,82 @@
+import inspect
+import re
+
+import pytest
+
+from rlsearch import config
+from rlsearch.config import (
+    ControlConfig,
+    DistillConfig,
+    EvaluationConfig,
+    Experiment,
+    LogConfig,
+    OptimizerConfig,
+    ParallelConfig,
+    PretrainConfig,
+    SearchConfig,
+    TaskConfig,
+    TransformerConfig,
+)
+
+BAD = [
+    (TaskConfig, {"split": "test"}, "'random' or 'tot'"),
+    (TaskConfig, {"num_held_out": 0}, "from 1 to 1000"),
+    (TaskConfig, {"max_goal": 200}, "from 24 to 199"),
+    (TaskConfig, {"fraction_weight": 0.0}, "in (0, 1]"),
+    (TransformerConfig, {"num_layers": 0}, "positive"),
+    (TransformerConfig, {"embed_dim": 0}, "positive"),
+    (TransformerConfig, {"num_heads": 0}, "positive"),
+    (TransformerConfig, {"head_dim": 0}, "positive"),
+    (TransformerConfig, {"mlp_dim": -1}, "positive"),
+    (TransformerConfig, {"value_dim": 0}, "positive"),
+    (TransformerConfig, {"num_kv_heads": 3}, "a divisor of num_heads, 4"),
+    (TransformerConfig, {"num_kv_heads": 0}, "a divisor of num_heads, 4"),
+    (TransformerConfig, {"head_dim": 31}, "even, for rotary positions"),
+    (TransformerConfig, {"dtype": "float16"}, "'float32' or 'bfloat16'"),
+    (SearchConfig, {"policy": "best"}, "'gumbel' or 'puct'"),
+    (SearchConfig, {"actions": "words"}, "'steps', 'top_tokens' or 'tokens'"),
+    (SearchConfig, {"num_simulations": 0}, "at least 1"),
+    (SearchConfig, {"num_candidates": 1}, "at least 2"),
+    (SearchConfig, {"value_scale": 0.0}, "positive"),
+    (SearchConfig, {"temperature": 0.0}, "positive"),
+    (SearchConfig, {"dirichlet_fraction": 1.0}, "in [0, 1)"),
+    (OptimizerConfig, {"learning_rate": 0.0}, "positive"),
+    (OptimizerConfig, {"warmup_steps": -1}, "at least 0"),
+    (OptimizerConfig, {"max_grad_norm": 0.0}, "positive"),
+    (PretrainConfig, {"num_steps": 0}, "at least 1"),
+    (PretrainConfig, {"batch_size": 3}, "at least 4"),
+    (PretrainConfig, {"contrast": 1.0}, "in (0, 1)"),
+    (DistillConfig, {"num_steps": 0}, "at least 1"),
+    (DistillConfig, {"num_problems": 0}, "at least 1"),
+    (DistillConfig, {"task_fraction": 1.5}, "in [0, 1]"),
+    (DistillConfig, {"num_targets": 0}, "at least 1"),
+    (DistillConfig, {"unsolved_weight": -0.5}, "in [0, 1]"),
+    (DistillConfig, {"replay_size": 100}, "a multiple of num_problems, 128"),
+    (DistillConfig, {"updates_per_step": 0}, "at least 1"),
+    (ControlConfig, {"num_kept": 5000}, "from 1 to num_samples"),
+    (EvaluationConfig, {"strategies": ()}, "at least one strategy"),
+    (EvaluationConfig, {"budgets": (0, 1)}, "whole numbers of at least 1"),
+    (EvaluationConfig, {"budgets": ()}, "whole numbers of at least 1"),
+    (EvaluationConfig, {"seeds": ()}, "at least one seed"),
+    (ParallelConfig, {"data": 0}, "-1 (all devices) or at least 1"),
+    (LogConfig, {"every_steps": 0}, "at least 1"),
+    (LogConfig, {"checkpoint_seconds": -1.0}, "at least 0"),
+    (LogConfig, {"keep_checkpoints": 0}, "at least 1"),
+]
+
+
+@pytest.mark.parametrize(("cls", "values", "valid"), BAD)
+def test_a_bad_value_is_refused_with_what_is_valid(cls, values, valid):
+    ((field, value),) = values.items()
+    sentence = f"{cls.__name__}.{field} is {value!r}: it must be {valid}"
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        cls(**values)
+
+
+def test_every_check_has_a_case_above():
+    fields = set(re.findall(r'self, "(\w+)"', inspect.getsource(config)))
+    assert fields <= {field for _, values, _ in BAD for field in values}
+
+
+def test_the_defaults_are_valid():
+    assert Experiment() == Experiment()

@@ -1,0 +1,80 @@
+import io
+
+import pytest
+
+from rlsearch.training import progress as progress_module
+from rlsearch.training.progress import Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(progress_module, "time", clock)
+    return clock
+
+
+def test_a_log_gets_a_line_every_ten_seconds(clock):
+    stream = io.StringIO()
+    with Progress(60, "distilled", stream) as progress:
+        for step in range(20, 41):
+            progress.update(step, loss=1.2345, best_of="4 of 5")
+            clock.now += 3.25
+    assert stream.getvalue().splitlines() == [
+        "distilled 20/60  loss 1.23  best of 4 of 5",
+        "distilled 24/60  0.308 steps/s  1:57 left  loss 1.23  best of 4 of 5",
+        "distilled 28/60  0.308 steps/s  1:44 left  loss 1.23  best of 4 of 5",
+        "distilled 32/60  0.308 steps/s  1:31 left  loss 1.23  best of 4 of 5",
+        "distilled 36/60  0.308 steps/s  1:18 left  loss 1.23  best of 4 of 5",
+        "distilled 40/60  0.308 steps/s  1:05 left  loss 1.23  best of 4 of 5",
+    ]
+
+
+def test_the_last_update_is_always_printed_once(clock):
+    stream = io.StringIO()
+    with Progress(10_000, "base", stream) as progress:
+        progress.update(0)
+        clock.now += 1
+        progress.update(2, solved=7)
+    assert stream.getvalue().splitlines() == [
+        "base 0/10000",
+        "base 2/10000  2 steps/s  1:23:19 left  solved 7",
+    ]
+
+
+def test_nothing_is_printed_without_an_update():
+    stream = io.StringIO()
+    with Progress(10, "base", stream):
+        pass
+    assert stream.getvalue() == ""
+
+
+def test_a_terminal_gets_a_bar(clock):
+    stream = Terminal()
+    with Progress(60, "distilled", stream) as progress:
+        progress.update(20)
+        clock.now += 10
+        progress.update(40, loss=1.2345)
+    shown = stream.getvalue()
+    assert "distilled" in shown and "40/60" in shown
+    assert "2 steps/s  0:10 left  loss 1.23" in shown
+
+
+def test_standard_output_is_left_alone(capsys):
+    with Progress(3, "base") as progress:
+        progress.update(1)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "base 1/3\n"
