@@ -107,7 +107,7 @@ class OptimizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class PretrainConfig:
-    """Stage "base": next-token prediction on random valid traces, whose goal is where they ended."""
+    """Stage "base": next-token prediction on random valid traces; the goal is where they ended."""
 
     num_steps: int = 500  # training steps
     batch_size: int = 256  # traces a step

@@ -15,7 +15,7 @@ from typing import Any
 
 from rlsearch.config import Experiment
 
-_FREE_WHEN_RESUMING = ("name", "evaluation", "parallel", "log")
+_FREE_WHEN_RESUMING = ("name", "evaluation", "parallel", "log", "task.data_dir")
 _VALID = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}
 _PLURAL = {int: "whole numbers", float: "finite numbers", bool: "true or false", str: "texts"}
 
@@ -136,7 +136,7 @@ def check_resumable(saved: Experiment, new: Experiment) -> list[str]:
     """
     before, after = _leaves(saved), _leaves(new)
     changed = [path for path in after if before[path] != after[path]]
-    refused = [path for path in changed if path.split(".")[0] not in _FREE_WHEN_RESUMING]
+    refused = [path for path in changed if not _is_free(path)]
     if refused:
         each = ", ".join(
             f"{path} ({before[path]!r} there, {after[path]!r} now)" for path in refused
@@ -146,6 +146,10 @@ def check_resumable(saved: Experiment, new: Experiment) -> list[str]:
             "differ when a run is resumed, so start this one with another --run-dir"
         )
     return changed
+
+
+def _is_free(path: str) -> bool:
+    return any(path == free or path.startswith(f"{free}.") for free in _FREE_WHEN_RESUMING)
 
 
 def _find(name_or_path: str) -> Path:

@@ -106,7 +106,7 @@ def append_token(
     form: StepFormat,
 ) -> Prefix:
     """Appends `token [B]` to every unfinished prefix; finished ones stay as they are."""
-    batch, active = token.shape[0], ~finished(prefix, form)
+    active = ~finished(prefix, form)
     places = jnp.arange(prompt_cache.length + form.max_length)  # the new token's is the last
     seen = (places < prompt_cache.length + prefix.length[:, None]) | (places == places[-1])
     hidden, new = model.extend(

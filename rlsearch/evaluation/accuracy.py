@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from rlsearch.decoding.steps import sample_solutions
@@ -37,9 +36,9 @@ def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
 def mean_solution_tokens(policy: Policy, params: Params, prompts: jax.Array) -> float:
     """Mean policy tokens of one sampled solution: the unit of every budget."""
     sample = jax.jit(
-        lambda params, keys: sample_solutions(
-            policy.model, params, prompts, keys, policy.form
-        )[0].length.mean()
+        lambda params, keys: sample_solutions(policy.model, params, prompts, keys, policy.form)[
+            0
+        ].length.mean()
     )
     return float(sample(params, row_keys(jax.random.key(0), prompts.shape[0])))
 
@@ -50,7 +49,7 @@ def evaluate_strategy(
     policy: Policy,
     params: Params,
     task: Task,
-    prompts: np.ndarray,
+    prompts: jax.Array,
     budget: Budget,
     seeds: Sequence[int],
 ) -> list[Row]:
@@ -62,7 +61,6 @@ def evaluate_strategy(
     settings = strategy.settings(policy, budget)
     if settings is None:
         return []
-    prompts = jnp.asarray(prompts)
     solve = jax.jit(lambda params, keys: strategy.solve(policy, params, prompts, keys, budget))
     compiled = solve.lower(params, row_keys(jax.random.key(0), len(prompts))).compile()
     rows = []

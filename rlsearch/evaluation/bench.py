@@ -104,6 +104,4 @@ def _measure(*programs: Callable[[], jax.Array]) -> list[tuple[float, float]]:
             began = time.perf_counter()
             jax.block_until_ready(program())
             times.append(time.perf_counter() - began)
-    return [
-        (float(np.median(times)), count) for times, count in zip(seconds, tokens, strict=True)
-    ]
+    return [(float(np.median(times)), count) for times, count in zip(seconds, tokens, strict=True)]

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from rlsearch.checkpoints.store import CheckpointStore
@@ -11,7 +12,8 @@ from rlsearch.config import Experiment
 from rlsearch.config_file import from_dict
 from rlsearch.evaluation.accuracy import evaluate_strategy, mean_solution_tokens, summarise
 from rlsearch.evaluation.picture import draw
-from rlsearch.inference.base import Budget, Policy, load_strategy
+from rlsearch.inference.base import Budget, Policy, Strategy, load_strategy
+from rlsearch.inference.tree_search import TreeSearch
 from rlsearch.networks.language_model import Params
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.training.loop import ends, load_params, warn
@@ -34,9 +36,7 @@ def open_run(run_dir: str, data_dir: str = "") -> tuple[RunDirectory, Experiment
         saved["task"]["data_dir"] = data_dir
     config = from_dict(saved)
     if not config.task.cls.startswith("rlsearch."):
-        raise ValueError(
-            f"task.cls is {config.task.cls!r}: reading a run imports rlsearch.* only"
-        )
+        raise ValueError(f"task.cls is {config.task.cls!r}: reading a run imports rlsearch.* only")
     return directory, config, make_setup(config)
 
 
@@ -97,11 +97,10 @@ def evaluate(
     strategies, budgets = strategies or defaults.strategies, budgets or defaults.budgets
     seeds, policy = seeds or defaults.seeds, Policy(setup.model, setup.form)
     found = policies(directory, config, setup)
-    prompts = np.asarray(setup.task.held_out_prompts())[:num_problems]
-    chosen = {name: load_strategy(name) for name in strategies}
+    prompts = jnp.asarray(setup.task.held_out_prompts()[:num_problems])
+    chosen: dict[str, Strategy] = {name: load_strategy(name) for name in strategies}
     if oracle:
-        chosen["tree_search (oracle)"] = load_strategy("tree_search")
-        chosen["tree_search (oracle)"].judge = setup.task.check_tokens
+        chosen["tree_search (oracle)"] = TreeSearch(judge=setup.task.check_tokens)
     rows = []
     for name in names or found:
         params, _ = policy_params(directory, config, setup, name)

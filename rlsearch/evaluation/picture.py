@@ -42,7 +42,9 @@ def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:
             elinewidth=0.8,
         )
     axes.set_xscale("log", base=4)
-    ticks = sorted({round(row["policy_tokens"]) for row in rows if row["strategy"] != "tree_search"})
+    ticks = sorted(
+        {round(row["policy_tokens"]) for row in rows if row["strategy"] != "tree_search"}
+    )
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.set_ylim(-2, 102)

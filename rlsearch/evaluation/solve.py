@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rlsearch.evaluation.accuracy import mean_solution_tokens
@@ -28,7 +29,7 @@ def solve(
     directory, config, setup = open_run(run_dir, data_dir)
     prompt = setup.task.parse_problem(problem)
     params, name = policy_params(directory, config, setup, policy_name)
-    tokens = np.array([setup.task.tokenizer.encode(prompt)], np.int32)
+    tokens = jnp.array([setup.task.tokenizer.encode(prompt)], jnp.int32)
     policy, keys = Policy(setup.model, setup.form), row_keys(jax.random.key(seed), 1)
     allowed = Budget(budget, round(budget * mean_solution_tokens(policy, params, tokens)))
     chosen = load_strategy(strategy)

@@ -6,8 +6,7 @@ A strategy of your own is a class with the same three members, in a file of your
 
 import dataclasses
 import importlib
-import inspect
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 
@@ -52,7 +51,7 @@ class Strategy(Protocol):
     def solve(
         self, policy: Policy, params, prompts: jax.Array, keys: jax.Array, budget: Budget
     ) -> Solutions:
-        """Solves `prompts [B, P]` with `keys [B]`, inside `jit`; `policy` and `budget` are static."""
+        """Solves `prompts [B, P]` with `keys [B]`, in `jit`; `policy` and `budget` are static."""
         ...
 
 
@@ -67,10 +66,10 @@ def load_strategy(name: str) -> Strategy:
         module_name = f"rlsearch.inference.{name}"
         class_name = "".join(part.capitalize() for part in name.split("_"))
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
+        found: Any = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError, ValueError):
         found = None
-    if not inspect.isclass(found):
+    if not isinstance(found, type):
         raise ValueError(
             f"strategy is {name!r}: it must be greedy, best_of_n, tree_search, or module:Class"
         )

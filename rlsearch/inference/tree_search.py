@@ -6,6 +6,7 @@ most is finished greedily; the tokens that this may take are kept aside from the
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -20,13 +21,18 @@ class TreeSearch:
     """The search of training over whole steps, wider: every simulation may draw a new step."""
 
     config = SearchConfig(actions="steps", num_candidates=32)
-    judge = None  # the checker would make it an oracle
+
+    def __init__(self, judge: Callable[[jax.Array, jax.Array], jax.Array] | None = None):
+        """With the checker as `judge` it is an oracle, an upper bound and not a strategy."""
+        self.judge = judge
 
     def _resolve(self, policy: Policy, budget: Budget) -> SearchConfig | None:
         """As many simulations as the budget surely pays for; None where it pays for none."""
         left = budget.tokens - policy.form.max_length
         simulations = left // policy.form.max_step_length
-        return dataclasses.replace(self.config, num_simulations=simulations) if simulations else None
+        return (
+            dataclasses.replace(self.config, num_simulations=simulations) if simulations else None
+        )
 
     def settings(self, policy: Policy, budget: Budget) -> dict | None:
         config = self._resolve(policy, budget)
@@ -46,9 +52,10 @@ class TreeSearch:
             )
             nodes, spent = result.tree.embeddings.prefix, result.tokens
             scores = result.tree.raw_values
-            if self.judge is not None:
+            judge = self.judge
+            if judge is not None:
                 done = jax.vmap(lambda p: finished(p, form), 1, 1)(nodes)
-                judged = jax.vmap(lambda t: self.judge(prompts, t), 1, 1)(nodes.tokens)
+                judged = jax.vmap(lambda t: judge(prompts, t), 1, 1)(nodes.tokens)
                 scores = jnp.where(done, judged.astype(jnp.float32), scores)
         done = nodes.num_steps >= form.num_steps
         # Finished solutions first, and among them by value; scores lie in [0, 1].

@@ -16,4 +16,3 @@ def flops_per_token(model: LanguageModel, context: float, policy: bool = True) -
     value_head = c.embed_dim * c.value_dim
     head = c.embed_dim * model.vocab_size if policy else 0
     return 2.0 * (products + scores + value_head + head)
-

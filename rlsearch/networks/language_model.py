@@ -63,7 +63,9 @@ class LanguageModel:
         past: Sequence[KeyValues] = (),
     ) -> tuple[jax.Array, KeyValues]:
         """Reads new tokens after `past`; see `Transformer.__call__`."""
-        return self._module(params)(tokens, positions, mask, past, dtype=jnp.dtype(self.config.dtype))
+        return self._module(params)(
+            tokens, positions, mask, past, dtype=jnp.dtype(self.config.dtype)
+        )
 
     def read(self, params: Params, tokens: jax.Array) -> tuple[jax.Array, KeyValues]:
         """Reads `tokens [B, T]` from the start, causally."""

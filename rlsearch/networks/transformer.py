@@ -11,6 +11,7 @@ Letters: B batch, T new tokens, S cached tokens of a segment, L layers, D featur
 G key-value heads, C features of a head, F hidden features, V vocabulary.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -115,12 +116,12 @@ class Attention(nnx.Module):
         scores = jnp.concatenate(scores, axis=-1).astype(jnp.float32)
         mask = jnp.tile(mask, (1, group, 1))[:, None]
         weights = jax.nn.softmax(jnp.where(mask, scores, -1e30), axis=-1).astype(x.dtype)
-        mixed, start = 0, 0
+        parts, start = [], 0
         for _, values in segments:
             part = weights[..., start : start + values.shape[2]]
-            mixed += jnp.einsum("bgqs,bgsc->bgqc", part, values)
+            parts.append(jnp.einsum("bgqs,bgsc->bgqc", part, values))
             start += values.shape[2]
-        mixed = mixed.reshape(batch, c.num_heads, length, c.head_dim)
+        mixed = functools.reduce(jnp.add, parts).reshape(batch, c.num_heads, length, c.head_dim)
         return jnp.einsum("bhtc,hcd->btd", mixed, self.out[...].astype(x.dtype)), (key, value)
 
 
@@ -201,8 +202,8 @@ class Transformer(nnx.Module):
             dtype: dtype of the computation; parameters keep their own.
 
         Returns:
-            Hidden states `[B, T, D]`, normalised, for `policy_logits` and `value_logit`; and the new
-            tokens' keys and values.
+            Hidden states `[B, T, D]`, normalised, for `policy_logits` and `value_logit`; and the
+            new tokens' keys and values.
         """
         scale = self.config.embed_dim**0.5 if self.config.tie_embeddings else 1.0
         x = self.embedding[...][tokens].astype(dtype) * scale

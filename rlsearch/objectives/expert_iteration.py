@@ -8,7 +8,6 @@ ReST-EM, without the restart from the base).
 import jax
 import jax.numpy as jnp
 
-from rlsearch.config import ControlConfig
 from rlsearch.decoding.steps import StepFormat, sample_solutions, split_steps
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.objectives.search_distillation import draw_problems

@@ -28,7 +28,6 @@ from rlsearch.objectives.step_targets import StepTargets
 from rlsearch.search.search import num_decisions, search
 from rlsearch.tasks.base import Task
 
-
 # A decision's other finished solutions teach the critic what a right one looks like; they are
 # many and mostly wrong, so that each weighs less than the solution that was taken.
 FINISHED_ALTERNATIVES_WEIGHT = 0.3
@@ -112,9 +111,7 @@ def search_targets(
         )
         return prefix, decision
 
-    prefix, decisions = jax.lax.scan(
-        decide, prefix, jnp.arange(num_decisions(form, search_config))
-    )
+    prefix, decisions = jax.lax.scan(decide, prefix, jnp.arange(num_decisions(form, search_config)))
     decisions = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), decisions)  # [B, S, ...]
     right = task.check_tokens(prompts, prefix.tokens)
 

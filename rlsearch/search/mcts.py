@@ -21,6 +21,15 @@ import mctx
 
 from rlsearch.config import SearchConfig
 
+# chex makes mctx's dataclasses at run time, so that no type checker can follow them.
+Tree = Any  # a mctx.Tree
+root_output: Any = mctx.RootFnOutput
+recurrent_output: Any = mctx.RecurrentFnOutput
+_gumbel_noise: Any = mctx.GumbelMuZeroExtraData
+_select_gumbel_root: Any = mctx.gumbel_muzero_root_action_selection
+_select_gumbel_interior: Any = mctx.gumbel_muzero_interior_action_selection
+_select_puct: Any = mctx.muzero_action_selection
+
 FORBIDDEN = -1e9  # a prior logit; finite, so that no softmax becomes NaN
 
 
@@ -29,7 +38,7 @@ class LoopTree:
 
     def __init__(self):
         self.simulation: jax.Array | int = 0
-        self.tree: mctx.Tree | None = None
+        self.tree: Tree = None
 
     def loop(self, lower: int, upper: int, body: Callable, initial: Any) -> Any:
         """A `fori_loop` for `mctx.search` that shows its carry before each turn."""
@@ -44,14 +53,14 @@ class LoopTree:
 
 
 def run(
-    root: mctx.RootFnOutput,
+    root: Any,
     recurrent_fn: Callable,
     params: Any,
     keys: jax.Array,
     config: SearchConfig,
     loop: Callable = jax.lax.fori_loop,
     invalid_actions: jax.Array | None = None,
-) -> mctx.Tree:
+) -> Tree:
     """Searches from B roots at once and returns the tree.
 
     Args:
@@ -66,35 +75,14 @@ def run(
     actions = root.prior_logits.shape[1]
     if invalid_actions is None:
         invalid_actions = jnp.zeros(root.prior_logits.shape, bool)
-    extra_data = None
+    prior_logits, extra_data = root.prior_logits, None
     if config.policy == "gumbel":
         gumbel = jax.vmap(lambda key: jax.random.gumbel(key, (actions,)))(keys)
-        extra_data = mctx.GumbelMuZeroExtraData(root_gumbel=config.gumbel_scale * gumbel)
-        select_root = functools.partial(
-            mctx.gumbel_muzero_root_action_selection,
-            num_simulations=config.num_simulations,
-            max_num_considered_actions=min(actions, config.num_candidates),
-            qtransform=functools.partial(completed_values, config=config),
-        )
-        select_interior = functools.partial(
-            mctx.gumbel_muzero_interior_action_selection,
-            qtransform=functools.partial(completed_values, config=config),
-        )
-        prior_logits = root.prior_logits
+        extra_data = _gumbel_noise(root_gumbel=config.gumbel_scale * gumbel)
+        select_root, select_interior = _gumbel_selection(config, actions)
     else:
-        prior_logits = with_dirichlet_noise(root.prior_logits, keys, invalid_actions, config)
-        puct = functools.partial(
-            mctx.muzero_action_selection,
-            pb_c_init=config.puct_constant,
-            qtransform=visited_values,
-        )
-
-        # The key breaks ties only; one key for all makes every root's ties fall alike.
-        def select_interior(key, tree, node_index, depth):
-            return puct(jax.random.key(0), tree, node_index, depth)
-
-        select_root = functools.partial(select_interior, depth=0)
-
+        prior_logits = with_dirichlet_noise(prior_logits, keys, invalid_actions, config)
+        select_root, select_interior = _puct_selection(config)
     return mctx.search(
         params,
         jax.random.key(0),  # unused: what is random at a root comes from its own key
@@ -109,9 +97,40 @@ def run(
     )
 
 
-def completed_values(tree: mctx.Tree, node_index: jax.Array, config: SearchConfig) -> jax.Array:
+def _gumbel_selection(config: SearchConfig, actions: int) -> tuple[Callable, Callable]:
+    """Sequential halving at the root, the deterministic rule below it (Danihelka et al. 2022)."""
+    qtransform = functools.partial(completed_values, config=config)
+    select_root = functools.partial(
+        _select_gumbel_root,
+        num_simulations=config.num_simulations,
+        max_num_considered_actions=min(actions, config.num_candidates),
+        qtransform=qtransform,
+    )
+    return select_root, functools.partial(_select_gumbel_interior, qtransform=qtransform)
+
+
+def _puct_selection(config: SearchConfig) -> tuple[Callable, Callable]:
+    """PUCT everywhere (Silver et al. 2017)."""
+
+    # The key breaks ties only; one key for all makes every root's ties fall alike.
+    def select_interior(key: jax.Array, tree: Tree, node_index: jax.Array, depth: Any) -> jax.Array:
+        del key
+        return _select_puct(
+            jax.random.key(0),
+            tree,
+            node_index,
+            depth,
+            pb_c_init=config.puct_constant,
+            qtransform=visited_values,
+        )
+
+    return functools.partial(select_interior, depth=0), select_interior
+
+
+def completed_values(tree: Tree, node_index: jax.Array, config: SearchConfig) -> jax.Array:
     """`sigma(q)` of Gumbel MuZero for one node, the unvisited completed by the mixed value."""
-    return mctx.qtransform_completed_by_mix_value(
+    transform: Any = mctx.qtransform_completed_by_mix_value
+    return transform(
         tree,
         node_index,
         value_scale=config.value_scale,
@@ -120,7 +139,7 @@ def completed_values(tree: mctx.Tree, node_index: jax.Array, config: SearchConfi
     )
 
 
-def visited_values(tree: mctx.Tree, node_index: jax.Array) -> jax.Array:
+def visited_values(tree: Tree, node_index: jax.Array) -> jax.Array:
     """Q for PUCT: the visited children's own, and the node's mean value for the others."""
     return jnp.where(
         tree.children_visits[node_index] > 0,
@@ -144,7 +163,7 @@ def with_dirichlet_noise(
     return jnp.log(jnp.maximum(mixed, 1e-20))
 
 
-def best_below(tree: mctx.Tree, value: jax.Array, depth: int) -> jax.Array:
+def best_below(tree: Tree, value: jax.Array, depth: int) -> jax.Array:
     """For each node the largest `value [B, N + 1]` among itself and all nodes below it.
 
     Args:
@@ -157,7 +176,7 @@ def best_below(tree: mctx.Tree, value: jax.Array, depth: int) -> jax.Array:
     return value
 
 
-def children(tree: mctx.Tree, values: jax.Array, missing: jax.Array | float) -> jax.Array:
+def children(tree: Tree, values: jax.Array, missing: jax.Array | float) -> jax.Array:
     """Reads `values [B, N + 1, ...]` at the root's children: `[B, A, ...]`."""
     index = tree.children_index[:, 0]
     rows = jnp.arange(index.shape[0])[:, None]

@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 import jax
-import mctx
+
+from rlsearch.search.mcts import Tree
 
 
 class SearchResult(NamedTuple):
@@ -21,4 +22,4 @@ class SearchResult(NamedTuple):
     candidates: jax.Array  # [B, A, L] int32, the tokens of each visited action
     candidate_lengths: jax.Array  # [B, A] int32
     tokens: jax.Array  # [B] int32, tokens that the policy evaluated in this search
-    tree: mctx.Tree  # every node; drop it before it leaves jit, or pay for it
+    tree: Tree  # every node; drop it before it leaves jit, or pay for it

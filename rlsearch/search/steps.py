@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import mctx
 
 from rlsearch.config import SearchConfig
 from rlsearch.decoding.steps import Prefix, Siblings, Step, StepFormat, draw_step, finished
@@ -87,7 +86,7 @@ def search_steps(
         # A step that a sibling already has is worth nothing: the search turns elsewhere.
         newly = is_finished & ~was_finished & ~step.duplicate
         alive = ~is_finished & ~step.duplicate
-        output = mctx.RecurrentFnOutput(
+        output = mcts.recurrent_output(
             reward=jnp.where(newly, outcome.astype(jnp.float32), 0.0),
             discount=jnp.where(alive, 1.0, 0.0),
             prior_logits=jnp.zeros((batch, actions), jnp.float32),
@@ -103,7 +102,7 @@ def search_steps(
         duplicate=jnp.zeros((batch,), bool),
         length=jnp.zeros((batch,), jnp.int32),
     )
-    root = mctx.RootFnOutput(
+    root = mcts.root_output(
         prior_logits=jnp.zeros((batch, actions), jnp.float32),
         value=model.value(params, prefix.hidden),
         embedding=Node(prefix, no_step, jnp.zeros((batch,), jnp.int32)),

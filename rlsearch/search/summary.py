@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import mctx
 
 from rlsearch.config import SearchConfig
 from rlsearch.decoding.steps import Prefix, StepFormat, finished
 from rlsearch.search import mcts
+from rlsearch.search.mcts import Tree
 from rlsearch.search.result import SearchResult
 
 
@@ -21,7 +21,7 @@ class Candidates(NamedTuple):
     usable: jax.Array  # [B, A] bool, visited and no duplicate
 
 
-def outcomes(tree: mctx.Tree, form: StepFormat) -> jax.Array:
+def outcomes(tree: Tree, form: StepFormat) -> jax.Array:
     """`[B, N + 1]` the value at which each finished node was judged; 0 for all others."""
     rows = jnp.arange(tree.parents.shape[0])[:, None]
     reward = tree.children_rewards[rows, tree.parents, tree.action_from_parent]
@@ -30,7 +30,7 @@ def outcomes(tree: mctx.Tree, form: StepFormat) -> jax.Array:
 
 
 def summarise(
-    tree: mctx.Tree,
+    tree: Tree,
     candidates: Candidates,
     tokens: jax.Array,
     keys: jax.Array,

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import mctx
 
 from rlsearch.config import SearchConfig
 from rlsearch.decoding.steps import (
@@ -58,7 +57,6 @@ def search_tokens(
     actions = form.grammar.shape[1]
     if config.actions == "top_tokens":
         actions = min(config.num_candidates, actions)
-    noise_keys = keys
 
     def expand(params: Params, prefix: Prefix) -> tuple[jax.Array, Node]:
         log_probs = next_token_log_probs(model, params, prefix, form)
@@ -74,7 +72,7 @@ def search_tokens(
         outcome = value if judge is None else judge(shared.prompts, after.tokens)
         newly = is_finished & ~was_finished
         priors, child = expand(shared.params, after)
-        output = mctx.RecurrentFnOutput(
+        output = mcts.recurrent_output(
             reward=jnp.where(newly, outcome.astype(jnp.float32), 0.0),
             discount=jnp.where(is_finished, 0.0, 1.0),
             prior_logits=priors,
@@ -83,12 +81,12 @@ def search_tokens(
         return output, child
 
     priors, node = expand(params, prefix)
-    root = mctx.RootFnOutput(
+    root = mcts.root_output(
         prior_logits=priors, value=model.value(params, prefix.hidden), embedding=node
     )
     shared = Shared(params, prompt_cache, prompts)
     forbidden = priors <= mcts.FORBIDDEN / 2
-    tree = mcts.run(root, recurrent_fn, shared, noise_keys, config, invalid_actions=forbidden)
+    tree = mcts.run(root, recurrent_fn, shared, keys, config, invalid_actions=forbidden)
     candidates = Candidates(
         tokens=node.action_tokens[:, :, None],
         lengths=jnp.ones_like(node.action_tokens),
@@ -96,4 +94,4 @@ def search_tokens(
         usable=tree.children_visits[:, 0] > 0,
     )
     evaluated = (tree.parents >= 0).sum(axis=1)
-    return summarise(tree, candidates, evaluated, noise_keys, form, config)
+    return summarise(tree, candidates, evaluated, keys, form, config)

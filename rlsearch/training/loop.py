@@ -3,11 +3,9 @@
 import math
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from rlsearch.checkpoints.store import CheckpointStore
@@ -65,7 +63,7 @@ def train(config: Experiment, run_dir: str) -> dict[str, Any]:
                 params = start_params(stage, stages, config, setup.model, mesh, store)
                 optimizer = _optimizer(stage)
                 state = jax.jit(lambda p, s=stage, o=optimizer: init_state(p, o, s))(params)
-            state = _run_stage(stage, state, end, done, config, setup, mesh, store, writer)
+            state = _run_stage(stage, state, end, done, began, config, setup, mesh, store, writer)
             done = end
     finally:
         writer.close()
@@ -120,9 +118,7 @@ def abstract_state(stage: Stage, model: LanguageModel, mesh: Mesh) -> TrainState
 
 def _placed(shapes: Any, mesh: Mesh) -> Any:
     sharding = replicated(mesh)
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes
-    )
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)
 
 
 def _optimizer(stage: Stage):
@@ -139,6 +135,7 @@ def _run_stage(
     state: TrainState,
     end: int,
     done: int,
+    began: float,
     config: Experiment,
     setup: Any,
     mesh: Mesh,
@@ -148,7 +145,7 @@ def _run_stage(
     first = end - stage.num_steps
     step = make_step(stage, setup.model, _optimizer(stage), mesh, setup.form.pad)
     with Progress(stage.num_steps, stage.name) as progress:
-        saved_at = began = time.monotonic()
+        saved_at = time.monotonic()
         for number in range(max(done, first), end):
             state, metrics = step(state, run_key(config.seed, "training", number))
             number += 1
@@ -158,16 +155,11 @@ def _run_stage(
                 _check_finite(shown)
                 progress.update(number - first, **_headline(shown))
             if number == end:
-                store.save(number, _copy(state), permanent=True, wait=True)
+                store.save(number, state._asdict(), permanent=True, wait=True)
             elif time.monotonic() - saved_at >= config.log.checkpoint_seconds:
-                store.save(number, _copy(state))
+                store.save(number, state._asdict())
                 saved_at = time.monotonic()
     return state
-
-
-def _copy(state: TrainState) -> dict[str, Any]:
-    """A copy to save: the original is donated to the next step while the saving goes on."""
-    return jax.tree.map(jnp.copy, state)._asdict()
 
 
 def _headline(metrics: dict[str, float] | None) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import importlib
-import inspect
+from typing import Any
 
 from rlsearch.config import Experiment, TaskConfig
 from rlsearch.decoding.steps import StepFormat
@@ -27,10 +27,10 @@ def load_task(config: TaskConfig) -> Task:
     """
     module_name, _, class_name = config.cls.partition(":")
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
+        found: Any = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError, ValueError):
         found = None
-    if not inspect.isclass(found):
+    if not isinstance(found, type):
         raise ValueError(f"task.cls is {config.cls!r}: there is no such class; write module:Class")
     return found(config)
 

@@ -19,9 +19,7 @@ class TrainState(NamedTuple):
     replay: Replay
 
 
-def init_state(
-    params: Params, optimizer: optax.GradientTransformation, stage: Stage
-) -> TrainState:
+def init_state(params: Params, optimizer: optax.GradientTransformation, stage: Stage) -> TrainState:
     """The state in which a stage starts from `params`."""
     keys = jax.ShapeDtypeStruct((stage.num_keys,), jax.random.key(0).dtype)
     rows = jax.eval_shape(lambda p, k: stage.keep(stage.produce(p, k)[0]), params, keys)

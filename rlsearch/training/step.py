@@ -1,8 +1,8 @@
 """One training step, as one donated `jax.jit`.
 
-    1. every problem is searched (or sampled, or drawn) from, on the device that holds it
-    2. the rows this gives are remembered
-    3. some remembered rows are learnt from
+1. every problem is searched (or sampled, or drawn) from, on the device that holds it
+2. the rows this gives are remembered
+3. some remembered rows are learnt from
 """
 
 from collections.abc import Callable

@@ -64,9 +64,9 @@ def test_samples_follow_the_policy():
     model, params = toy_model()
     rows = 4096
     prompts = jnp.broadcast_to(PROMPTS[0], (rows, 3))
-    prefix, _ = jax.jit(
-        lambda keys: sample_solutions(model, params, prompts, keys, toy_form())
-    )(row_keys(jax.random.key(1), rows))
+    prefix, _ = jax.jit(lambda keys: sample_solutions(model, params, prompts, keys, toy_form()))(
+        row_keys(jax.random.key(1), rows)
+    )
     letters = np.asarray(prefix.tokens[:, ::2])
     for word in itertools.product(LETTERS, repeat=NUM_STEPS):
         expected = np.exp(exact_log_prob(model, params, PROMPTS[0].tolist(), word))

@@ -18,7 +18,7 @@ PROMPTS = jnp.tile(jnp.array([[2, 3, 1], [4, 4, 1]], jnp.int32), (ROWS // 2, 1))
 WIDE = SearchConfig(num_simulations=200, num_candidates=5)
 
 
-def run(config, judge, rows=PROMPTS, devices=1, key=jax.random.key(0)):
+def run(config, judge, rows=PROMPTS, devices=1):
     model, params = toy_model()
     form = toy_form()
 
@@ -28,7 +28,7 @@ def run(config, judge, rows=PROMPTS, devices=1, key=jax.random.key(0)):
         return result, after.tokens
 
     mesh = make_mesh(ParallelConfig(data=devices))
-    return jax.jit(over_data(mesh, one))(params, rows, row_keys(key, len(rows)))
+    return jax.jit(over_data(mesh, one))(params, rows, row_keys(jax.random.key(0), len(rows)))
 
 
 @pytest.mark.parametrize("policy", ["gumbel", "puct"])

@@ -1,0 +1,3 @@
+from rlsearch.config import Experiment
+
+config = Experiment()
