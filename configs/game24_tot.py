@@ -16,11 +16,12 @@ config = Experiment(
     pretrain=PretrainConfig(num_steps=1200),
     search=SearchConfig(num_simulations=24, num_candidates=12),
     distill=DistillConfig(
-        num_steps=700,
+        num_steps=360,
         num_problems=128,
         task_fraction=0.4,
         num_targets=2,
         updates_per_step=3,
+        batch_size=320,
         replay_size=4096,
         optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=20),
     ),

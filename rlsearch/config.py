@@ -7,12 +7,29 @@ may import it; each class checks its own fields and says what is valid.
 """
 
 import dataclasses
+import importlib
+from typing import Any
 
 
 def _check(condition: bool, owner: object, field: str, valid: str) -> None:
     if not condition:
         name = type(owner).__name__
         raise ValueError(f"{name}.{field} is {getattr(owner, field)!r}: it must be {valid}")
+
+
+def find_class(name: str) -> Any:
+    """The class that `module:Class` names, or None; an error inside the module is let through."""
+    module_name, _, class_name = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        return None
+    except ValueError:  # no name at all
+        return None
+    found = getattr(module, class_name, None)
+    return found if isinstance(found, type) else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +85,7 @@ class SearchConfig:
     policy: str = "gumbel"  # "gumbel" (sequential halving at the root) or "puct"
     actions: str = "steps"  # "steps" (sampled, whole), "top_tokens" (likeliest) or "tokens" (all)
     num_simulations: int = 24  # nodes added to a tree per decision
-    num_candidates: int = 12  # K, actions a node can have; "tokens" ignores it
+    num_candidates: int = 12  # K, actions of a node; for "tokens", those considered at the root
     value_scale: float = 0.1  # Gumbel: sigma(q) = value_scale (max_visit_init + max visits) q
     max_visit_init: float = 50.0  # Gumbel: see value_scale
     gumbel_scale: float = 1.0  # noise at the root; 0 is none
@@ -76,6 +93,7 @@ class SearchConfig:
     dirichlet_fraction: float = 0.0  # PUCT: share of noise in the root's prior, over legal actions
     dirichlet_alpha: float = 0.3  # PUCT: concentration of that noise
     temperature: float = 1.0  # of the draw of candidates
+    min_p: float = 0.05  # steps: tokens less likely than this times the likeliest are not drawn
 
     def __post_init__(self):
         _check(self.policy in ("gumbel", "puct"), self, "policy", "'gumbel' or 'puct'")
@@ -85,6 +103,7 @@ class SearchConfig:
         _check(self.num_candidates >= 2, self, "num_candidates", "at least 2")
         _check(self.value_scale > 0, self, "value_scale", "positive")
         _check(self.temperature > 0, self, "temperature", "positive")
+        _check(0 <= self.min_p < 1, self, "min_p", "in [0, 1)")
         _check(0 <= self.dirichlet_fraction < 1, self, "dirichlet_fraction", "in [0, 1)")
 
 
@@ -128,6 +147,7 @@ class DistillConfig:
     num_problems: int = 128  # B, problems searched a step
     task_fraction: float = 0.5  # share of the task's own problems; the rest have hindsight goals
     num_targets: int = 4  # M, candidates of a decision that are learnt from
+    critic_samples: int = 1  # solutions sampled per problem and step, for the value alone
     unsolved_weight: float = 0.0  # weight, against 1, of decisions below which nothing was solved
     replay_size: int = 4096  # rows kept
     updates_per_step: int = 2  # minibatches learnt from a step
@@ -140,8 +160,10 @@ class DistillConfig:
         _check(0 <= self.task_fraction <= 1, self, "task_fraction", "in [0, 1]")
         _check(self.num_targets >= 1, self, "num_targets", "at least 1")
         _check(0 <= self.unsolved_weight <= 1, self, "unsolved_weight", "in [0, 1]")
-        multiple = self.replay_size >= 1 and self.replay_size % self.num_problems == 0
-        _check(multiple, self, "replay_size", f"a multiple of num_problems, {self.num_problems}")
+        _check(self.critic_samples >= 0, self, "critic_samples", "at least 0")
+        rows = self.num_problems * (1 + self.critic_samples)
+        multiple = self.replay_size >= 1 and self.replay_size % rows == 0
+        _check(multiple, self, "replay_size", f"a multiple of the rows of a step, {rows}")
         _check(self.updates_per_step >= 1, self, "updates_per_step", "at least 1")
 
 
@@ -211,3 +233,12 @@ class Experiment:
     evaluation: EvaluationConfig = EvaluationConfig()
     parallel: ParallelConfig = ParallelConfig()
     log: LogConfig = LogConfig()
+
+    def __post_init__(self):
+        distill, control = self.distill, self.control
+        fits = distill.num_targets <= self.search.num_candidates
+        limit = f"at most search.num_candidates, {self.search.num_candidates}"
+        _check(fits, distill, "num_targets", limit)
+        divides = not control.enabled or distill.replay_size % control.num_kept == 0
+        limit = f"a divisor of distill.replay_size, {distill.replay_size}"
+        _check(divides, control, "num_kept", limit)

@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlsearch.config import TransformerConfig
+from rlsearch.config import TaskConfig, TransformerConfig
 from rlsearch.decoding.steps import StepFormat
-from rlsearch.networks.language_model import LanguageModel
+from rlsearch.networks.language_model import LanguageModel, Params
 
 PAD, NEWLINE, A, B, C = range(5)
 LETTERS = (A, B, C)
 NUM_STEPS = 3
+WORDS = tuple(itertools.product(LETTERS, repeat=NUM_STEPS))
 
 
 def toy_form() -> StepFormat:
@@ -36,6 +37,12 @@ def toy_model() -> tuple[LanguageModel, dict]:
     return model, model.init(jax.random.key(0))
 
 
+def perturbed(params: Params, scale: float = 0.3, seed: int = 1) -> Params:
+    """`params` with noise: a fresh value head says 0.5 of everything, a perturbed one does not."""
+    random = np.random.default_rng(seed)
+    return jax.tree.map(lambda x: x + jnp.float32(scale * random.standard_normal(x.shape)), params)
+
+
 def solution(letters) -> list[int]:
     return list(itertools.chain.from_iterable((letter, NEWLINE) for letter in letters))
 
@@ -49,3 +56,60 @@ def judge_for(*right: tuple[int, ...]):
         return (tokens[:, None] == table).all(axis=2).any(axis=1)
 
     return judge
+
+
+class ToyTask:
+    """Asks for a word that begins with one letter and ends with another: 3 of 27 words are right.
+
+    A prompt is the two letters and a newline. Of what `rlsearch.tasks.base.Task` asks for it has
+    all that runs on the device; the nine problems are `PROBLEMS`, of which the last is held out.
+    """
+
+    PROBLEMS = np.array([[*pair, NEWLINE] for pair in itertools.product(LETTERS, repeat=2)])
+
+    vocab_size = 5
+    pad = PAD
+    end_of_step = NEWLINE
+    prompt_length = 3
+    num_steps = NUM_STEPS
+    max_step_length = 2
+    solution_length = 2 * NUM_STEPS
+    grammar = toy_form().grammar
+
+    def __init__(self, config: TaskConfig | None = None):
+        self.config = config
+
+    def held_out_prompts(self) -> np.ndarray:
+        return self.PROBLEMS[-1:].astype(np.int32)
+
+    def check_tokens(self, prompts: jax.Array, solutions: jax.Array) -> jax.Array:
+        wanted = jnp.array(self.grammar)[jnp.arange(6), solutions].all(axis=1)
+        ends = (solutions[:, 0] == prompts[:, 0]) & (solutions[:, 4] == prompts[:, 1])
+        return wanted & ends
+
+    def draw_task_problem(self, key: jax.Array) -> jax.Array:
+        training = jnp.array(self.PROBLEMS[:-1], jnp.int32)
+        return training[jax.random.randint(key, (), 0, len(training))]
+
+    def draw_trace(self, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        word_key, other_key = jax.random.split(key)
+        word = jax.random.randint(word_key, (NUM_STEPS,), A, C + 1)
+        other = jax.random.randint(other_key, (), A, C + 1)
+        prompt = jnp.stack([word[0], word[2], jnp.int32(NEWLINE)])
+        other_prompt = prompt.at[1].set(other)
+        steps = jnp.stack([word, jnp.full(NUM_STEPS, NEWLINE)], axis=1)
+        return prompt, other_prompt, steps, (prompt != self.held_out_prompts()[0]).any()
+
+
+class ImpossibleToyTask(ToyTask):
+    """No word is right."""
+
+    def check_tokens(self, prompts: jax.Array, solutions: jax.Array) -> jax.Array:
+        return jnp.zeros(prompts.shape[0], bool)
+
+
+class InvertedToyTask(ToyTask):
+    """What was right is wrong, and the other way round."""
+
+    def check_tokens(self, prompts: jax.Array, solutions: jax.Array) -> jax.Array:
+        return ~super().check_tokens(prompts, solutions)

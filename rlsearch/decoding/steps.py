@@ -10,6 +10,7 @@ K siblings, V vocabulary, D features.
 """
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import jax
@@ -137,6 +138,7 @@ def draw_step(
     form: StepFormat,
     temperature: float = 1.0,
     siblings: Siblings | None = None,
+    min_p: float = 0.0,
 ) -> tuple[Prefix, Step]:
     """Appends one step to every unfinished prefix; finished ones stay as they are.
 
@@ -148,6 +150,8 @@ def draw_step(
     Args:
         keys: `[B]` typed keys, consumed.
         temperature: of the draw; 0 takes the likeliest token. Static.
+        min_p: tokens whose probability is below this times the likeliest one's are not drawn
+            (Nguyen et al. 2024, min-p sampling). Static.
     """
     batch, length = prefix.tokens.shape[0], form.max_step_length
     active = ~finished(prefix, form)
@@ -161,6 +165,10 @@ def draw_step(
         place, uniform = inputs
         prior = _grammatical(model.policy_logits(params, hidden), prefix.length + place, form)
         draw = prior if temperature in (0.0, 1.0) else jax.nn.log_softmax(prior / temperature)
+        if min_p > 0.0:
+            likely = draw >= draw.max(axis=-1, keepdims=True) + math.log(min_p)
+            draw = jnp.where(likely, draw, FORBIDDEN)
+            draw = jnp.where(likely, jax.nn.log_softmax(draw), FORBIDDEN)
         weights = jnp.exp(draw)
         if siblings is not None:
             # What a sibling still weighs: the probability of the rest of it, from here on.
@@ -263,6 +271,19 @@ def sample_solutions(
         The finished prefixes, and the policy's log-probability `[B]` of what was written.
     """
     prompt_cache, prefix = start(model, params, prompts, form)
+    return write(model, params, prompt_cache, prefix, keys, form, temperature)
+
+
+def write(
+    model: LanguageModel,
+    params: Params,
+    prompt_cache: KeyValues,
+    prefix: Prefix,
+    keys: jax.Array,
+    form: StepFormat,
+    temperature: float = 1.0,
+) -> tuple[Prefix, jax.Array]:
+    """Writes on until every prefix is finished; returns what `sample_solutions` does."""
     step_keys = jax.vmap(lambda key: jax.random.split(key, form.num_steps))(keys)
 
     def append(prefix, keys):

@@ -6,10 +6,11 @@ answer of each problem, after the search is over.
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rlsearch.decoding.steps import sample_solutions
@@ -47,53 +48,75 @@ def evaluate_strategy(
     name: str,
     strategy: Strategy,
     policy: Policy,
-    params: Params,
+    params_of: Mapping[str, Params],
+    units: Mapping[str, float],
     task: Task,
     prompts: jax.Array,
-    budget: Budget,
+    solutions: int,
     seeds: Sequence[int],
 ) -> list[Row]:
-    """One row a seed, as the run directory's `evaluations/NAME.json` holds them.
+    """One row for each policy and seed, as the run directory's `evaluations/NAME.json` holds them.
 
+    All seeds are solved as one batch. `seconds` is their mean share of it, compilation left out;
     `ci95` is the Wilson interval over the problems: seeds share the problems, so that the interval
     of a mean over seeds is no narrower.
+
+    Args:
+        params_of: parameters by the policy's name.
+        units: mean tokens of one sampled solution, by the policy's name.
+        solutions: the budget, in sampled solutions.
     """
-    settings = strategy.settings(policy, budget)
-    if settings is None:
-        return []
-    solve = jax.jit(lambda params, keys: strategy.solve(policy, params, prompts, keys, budget))
-    compiled = solve.lower(params, row_keys(jax.random.key(0), len(prompts))).compile()
-    rows = []
-    for seed in seeds:
-        keys = row_keys(jax.random.key(seed), len(prompts))
+    num_problems, compiled, rows = len(prompts), {}, []
+    batch = jnp.tile(prompts, (len(seeds), 1))
+    keys = jnp.concatenate([row_keys(jax.random.key(seed), num_problems) for seed in seeds])
+    for policy_name, params in params_of.items():
+        budget = Budget(solutions, round(solutions * units[policy_name]))
+        settings = strategy.settings(policy, budget)
+        if settings is None:
+            continue
+        if budget not in compiled:
+            solve = jax.jit(lambda params, b=budget: strategy.solve(policy, params, batch, keys, b))
+            compiled[budget] = solve.lower(params).compile()
         began = time.monotonic()
-        solutions = jax.block_until_ready(compiled(params, keys))
-        seconds = time.monotonic() - began
-        right = np.asarray(task.check_tokens(prompts, solutions.tokens))
-        tokens = float(np.mean(solutions.policy_tokens))
-        context = task.prompt_length + policy.form.max_length / 2
-        prompt_flops = task.prompt_length * flops_per_token(
-            policy.model, task.prompt_length, policy=False
-        )
-        rows.append(
-            {
-                "strategy": name,
-                "settings": settings,
-                "verifier": "value head",
-                "oracle": getattr(strategy, "judge", None) is not None,
-                "budget": budget.solutions,
-                "seed": seed,
-                "accuracy": float(right.mean()),
-                "ci95": list(wilson_interval(int(right.sum()), len(right))),
-                "problems": len(right),
-                "generations": float(np.mean(solutions.generations)),
-                "policy_tokens": tokens,
-                "verifier_tokens": float(np.mean(solutions.verifier_tokens)),
-                "flops": prompt_flops + tokens * flops_per_token(policy.model, context),
-                "seconds": seconds,
-            }
-        )
+        answers = jax.block_until_ready(compiled[budget](params))
+        seconds = (time.monotonic() - began) / len(seeds)
+        right = np.asarray(task.check_tokens(batch, answers.tokens)).reshape(len(seeds), -1)
+        facts = {
+            "generations": answers.generations,
+            "policy_tokens": answers.policy_tokens,
+            "verifier_tokens": answers.verifier_tokens,
+        }
+        means = {
+            key: np.asarray(x).reshape(len(seeds), -1).mean(axis=1) for key, x in facts.items()
+        }
+        for number, seed in enumerate(seeds):
+            solved = int(right[number].sum())
+            costs = {key: float(value[number]) for key, value in means.items()}
+            rows.append(
+                {
+                    "policy": policy_name,
+                    "strategy": name,
+                    "settings": settings,
+                    "verifier": "value head",
+                    "oracle": getattr(strategy, "judge", None) is not None,
+                    "budget": solutions,
+                    "seed": seed,
+                    "accuracy": solved / num_problems,
+                    "ci95": list(wilson_interval(solved, num_problems)),
+                    "problems": num_problems,
+                    **costs,
+                    "flops": answer_flops(policy, task, costs["policy_tokens"]),
+                    "seconds": seconds,
+                }
+            )
     return rows
+
+
+def answer_flops(policy: Policy, task: Task, policy_tokens: float) -> float:
+    """Forward FLOPs of reading one prompt and evaluating `policy_tokens` tokens after it."""
+    context = task.prompt_length + policy.form.max_length / 2
+    read = flops_per_token(policy.model, task.prompt_length, policy=False)
+    return task.prompt_length * read + policy_tokens * flops_per_token(policy.model, context)
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:

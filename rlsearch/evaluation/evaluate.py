@@ -5,14 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from rlsearch.checkpoints.store import CheckpointStore
 from rlsearch.config import Experiment
 from rlsearch.config_file import from_dict
 from rlsearch.evaluation.accuracy import evaluate_strategy, mean_solution_tokens, summarise
 from rlsearch.evaluation.picture import draw
-from rlsearch.inference.base import Budget, Policy, Strategy, load_strategy
+from rlsearch.inference.base import Policy, Strategy, load_strategy
 from rlsearch.inference.tree_search import TreeSearch
 from rlsearch.networks.language_model import Params
 from rlsearch.parallel.mesh import make_mesh
@@ -97,32 +96,33 @@ def evaluate(
     strategies, budgets = strategies or defaults.strategies, budgets or defaults.budgets
     seeds, policy = seeds or defaults.seeds, Policy(setup.model, setup.form)
     found = policies(directory, config, setup)
+    if not found:
+        raise ValueError(f"run is {run_dir!r}: no stage of it is complete yet")
+    unknown = sorted(set(names) - set(found))
+    if unknown:
+        raise ValueError(f"policy is {unknown[0]!r}: this run has {', '.join(found)}")
+    foreign = [name for name in defaults.strategies if ":" in name]
+    if strategies is defaults.strategies and foreign:
+        raise ValueError(
+            f"evaluation.strategies has {foreign[0]!r}: name it with --strategies to run its code"
+        )
     prompts = jnp.asarray(setup.task.held_out_prompts()[:num_problems])
     chosen: dict[str, Strategy] = {name: load_strategy(name) for name in strategies}
     if oracle:
         chosen["tree_search (oracle)"] = TreeSearch(judge=setup.task.check_tokens)
-    rows = []
-    for name in names or found:
-        params, _ = policy_params(directory, config, setup, name)
-        unit = mean_solution_tokens(policy, params, prompts)
-        for strategy_name, strategy in chosen.items():
-            for size in budgets:
-                budget = Budget(size, round(size * unit))
-                results = evaluate_strategy(
-                    strategy_name.split(" ")[0],
-                    strategy,
-                    policy,
-                    params,
-                    setup.task,
-                    prompts,
-                    budget,
-                    seeds,
-                )
-                for row in results:
-                    rows.append({"policy": name, "checkpoint_step": found[name], **row})
-                if results:
-                    mean = float(np.mean([row["accuracy"] for row in results]))
-                    report(f"{name:10} {strategy_name:22} budget {size:4}  {100 * mean:5.1f}%")
+    params_of = {name: policy_params(directory, config, setup, name)[0] for name in names or found}
+    units = {name: mean_solution_tokens(policy, p, prompts) for name, p in params_of.items()}
+    rows: list[dict[str, Any]] = []
+    for label, strategy in chosen.items():
+        for size in budgets:
+            name = label.split(" ")[0]
+            results = evaluate_strategy(
+                name, strategy, policy, params_of, units, setup.task, prompts, size, seeds
+            )
+            rows += [{"checkpoint_step": found[row["policy"]], **row} for row in results]
+            for row in summarise(results):
+                share = f"{100 * row['accuracy']:5.1f}%"
+                report(f"{row['policy']:10} {label:22} budget {size:4}  {share}")
     result = {"benchmark": benchmark, "split": config.task.split, "rows": rows}
     directory.evaluations.mkdir(parents=True, exist_ok=True)
     table, picture = (directory.evaluations / f"{benchmark}{end}" for end in (".json", ".png"))

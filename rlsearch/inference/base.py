@@ -1,15 +1,15 @@
 """What a test-time strategy is: problems, a policy and a budget in; solutions and their cost out.
 
-A strategy of your own is a class with the same three members, in a file of your own, named
+A strategy of your own is a class with the same two methods, in a file of your own, named
 `module:Class` on the command line.
 """
 
 import dataclasses
-import importlib
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 
+from rlsearch.config import find_class
 from rlsearch.decoding.steps import StepFormat
 from rlsearch.networks.language_model import LanguageModel
 
@@ -65,11 +65,8 @@ def load_strategy(name: str) -> Strategy:
     if not class_name:
         module_name = f"rlsearch.inference.{name}"
         class_name = "".join(part.capitalize() for part in name.split("_"))
-    try:
-        found: Any = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError):
-        found = None
-    if not isinstance(found, type):
+    found = find_class(f"{module_name}:{class_name}")
+    if found is None:
         raise ValueError(
             f"strategy is {name!r}: it must be greedy, best_of_n, tree_search, or module:Class"
         )

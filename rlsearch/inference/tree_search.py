@@ -12,52 +12,57 @@ import jax
 import jax.numpy as jnp
 
 from rlsearch.config import SearchConfig
-from rlsearch.decoding.steps import draw_step, finished, start
+from rlsearch.decoding.steps import draw_step, start
 from rlsearch.inference.base import Budget, Policy, Solutions
 from rlsearch.search.search import search
+from rlsearch.search.summary import first_finished, outcomes
+
+SIMULATIONS_PER_CANDIDATE = 5  # a wider root would spend the budget on first steps alone
+MAX_CANDIDATES = 32
 
 
 class TreeSearch:
-    """The search of training over whole steps, wider: every simulation may draw a new step."""
+    """The search of training over whole steps, as wide and deep as the budget allows."""
 
-    config = SearchConfig(actions="steps", num_candidates=32)
+    config = SearchConfig(actions="steps")
 
     def __init__(self, judge: Callable[[jax.Array, jax.Array], jax.Array] | None = None):
         """With the checker as `judge` it is an oracle, an upper bound and not a strategy."""
         self.judge = judge
 
-    def _resolve(self, policy: Policy, budget: Budget) -> SearchConfig | None:
+    def search_config(self, policy: Policy, budget: Budget) -> SearchConfig | None:
         """As many simulations as the budget surely pays for; None where it pays for none."""
         left = budget.tokens - policy.form.max_length
         simulations = left // policy.form.max_step_length
-        return (
-            dataclasses.replace(self.config, num_simulations=simulations) if simulations else None
+        if simulations < 1:
+            return None
+        candidates = min(max(simulations // SIMULATIONS_PER_CANDIDATE, 4), MAX_CANDIDATES)
+        return dataclasses.replace(
+            self.config, num_simulations=simulations, num_candidates=candidates
         )
 
     def settings(self, policy: Policy, budget: Budget) -> dict | None:
-        config = self._resolve(policy, budget)
+        config = self.search_config(policy, budget)
         return dataclasses.asdict(config) if config else {"num_simulations": 0}
 
     def solve(
         self, policy: Policy, params, prompts: jax.Array, keys: jax.Array, budget: Budget
     ) -> Solutions:
-        model, form, config = policy.model, policy.form, self._resolve(policy, budget)
+        model, form, config = policy.model, policy.form, self.search_config(policy, budget)
         prompt_cache, prefix = start(model, params, prompts, form)
-        rows, spent = jnp.arange(prompts.shape[0]), jnp.zeros(prompts.shape[0], jnp.int32)
-        nodes = jax.tree.map(lambda x: x[:, None], prefix)
-        scores = jnp.zeros((prompts.shape[0], 1))
+        rows = jnp.arange(prompts.shape[0])
+        nodes = jax.tree.map(lambda x: x[:, None], prefix)  # the root alone
+        scores, done = jnp.zeros((rows.size, 1)), jnp.zeros((rows.size, 1), bool)
+        spent = jnp.zeros_like(rows)
         if config is not None:
             result, _ = search(
                 params, keys, prompts, prompt_cache, prefix, model, form, config, self.judge
             )
-            nodes, spent = result.tree.embeddings.prefix, result.tokens
-            scores = result.tree.raw_values
-            judge = self.judge
-            if judge is not None:
-                done = jax.vmap(lambda p: finished(p, form), 1, 1)(nodes)
-                judged = jax.vmap(lambda t: judge(prompts, t), 1, 1)(nodes.tokens)
-                scores = jnp.where(done, judged.astype(jnp.float32), scores)
-        done = nodes.num_steps >= form.num_steps
+            tree, spent = result.tree, result.tokens
+            nodes, scores = tree.embeddings.prefix, tree.raw_values
+            done = first_finished(tree, form)
+            if self.judge is not None:
+                scores = jnp.where(done, outcomes(tree, form), scores)
         # Finished solutions first, and among them by value; scores lie in [0, 1].
         best = jnp.argmax(scores + 2.0 * done, axis=1)
         answer = jax.tree.map(lambda x: x[rows, best], nodes)

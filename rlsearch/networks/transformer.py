@@ -40,7 +40,7 @@ class KeyValues(NamedTuple):
 
 
 def _param(rngs: nnx.Rngs, shape, axes, scale: float) -> nnx.Param:
-    """A weight with logical axes; `rlsearch.parallel` says which mesh axis each stands for."""
+    """A float32 weight that names its axes, for whoever decides how to shard it."""
     value = scale * jax.random.truncated_normal(rngs.params(), -2.0, 2.0, shape, jnp.float32)
     return nnx.Param(value, logical_axes=axes)
 

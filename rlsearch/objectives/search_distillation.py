@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from rlsearch.config import DistillConfig, SearchConfig
 from rlsearch.decoding.steps import StepFormat, finished, start
 from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.objectives.critic_samples import critic_targets
 from rlsearch.objectives.step_targets import StepTargets
 from rlsearch.search.search import num_decisions, search
 from rlsearch.tasks.base import Task
@@ -74,13 +75,13 @@ def search_targets(
             key alone.
 
     Returns:
-        B rows, and per-problem metrics `[B]`: `solved` (the solution taken is right) and
-        `search_tokens`.
+        B rows, B more for each of `critic_samples`, and per-problem metrics `[B]`: `solved` (the
+        solution taken is right) and `search_tokens`.
     """
     batch = keys.shape[0]
     problem_keys, search_keys = jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
     prompts = draw_problems(task, problem_keys, config.task_fraction)
-    prompt_cache, prefix = start(model, params, prompts, form)
+    prompt_cache, first = start(model, params, prompts, form)
 
     def decide(prefix, number):
         unfinished = ~finished(prefix, form)
@@ -111,7 +112,7 @@ def search_targets(
         )
         return prefix, decision
 
-    prefix, decisions = jax.lax.scan(decide, prefix, jnp.arange(num_decisions(form, search_config)))
+    prefix, decisions = jax.lax.scan(decide, first, jnp.arange(num_decisions(form, search_config)))
     decisions = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), decisions)  # [B, S, ...]
     right = task.check_tokens(prompts, prefix.tokens)
 
@@ -137,8 +138,16 @@ def search_targets(
         prompt_values=known[:, 0].astype(jnp.float32),
         prompt_value_weights=jnp.ones((batch,)),
     )
+    rows = [targets]
+    for number in range(config.critic_samples):
+        sample_keys = jax.vmap(jax.random.fold_in, (0, None))(search_keys, form.max_length + number)
+        more = critic_targets(
+            params, sample_keys, prompts, prompt_cache, first, task, model, form, targets
+        )
+        rows.append(more)
     metrics = {
         "solved": right.astype(jnp.float32),
         "search_tokens": decisions.tokens.sum(axis=1).astype(jnp.float32),
     }
-    return jax.lax.stop_gradient(targets), metrics
+    rows = jax.tree.map(lambda *parts: jnp.concatenate(parts), *rows)
+    return jax.lax.stop_gradient(rows), metrics

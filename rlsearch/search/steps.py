@@ -78,6 +78,7 @@ def search_steps(
             form,
             config.temperature,
             siblings,
+            config.min_p,
         )
         was_finished, is_finished = finished(node.prefix, form), finished(after, form)
         value = model.value(shared.params, after.hidden)

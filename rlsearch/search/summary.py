@@ -21,11 +21,18 @@ class Candidates(NamedTuple):
     usable: jax.Array  # [B, A] bool, visited and no duplicate
 
 
+def first_finished(tree: Tree, form: StepFormat) -> jax.Array:
+    """`[B, N + 1]` bool, nodes in which a solution was finished, and not before them."""
+    rows = jnp.arange(tree.parents.shape[0])[:, None]
+    done = finished(tree.embeddings.prefix, form)
+    return done & (tree.parents >= 0) & ~done[rows, tree.parents]
+
+
 def outcomes(tree: Tree, form: StepFormat) -> jax.Array:
     """`[B, N + 1]` the value at which each finished node was judged; 0 for all others."""
     rows = jnp.arange(tree.parents.shape[0])[:, None]
     reward = tree.children_rewards[rows, tree.parents, tree.action_from_parent]
-    ended = finished(tree.embeddings.prefix, form) & (tree.parents >= 0)
+    ended = first_finished(tree, form)
     return jnp.where(ended, reward, 0.0)
 
 

@@ -20,7 +20,7 @@ from rlsearch.training.run_directory import RunDirectory
 from rlsearch.training.setup import make_setup
 from rlsearch.training.stages import Stage, make_stages
 from rlsearch.training.state import TrainState, init_state, run_key
-from rlsearch.training.step import make_step
+from rlsearch.training.step import check_split, make_step
 
 
 def warn(sentence: str) -> None:
@@ -46,6 +46,8 @@ def train(config: Experiment, run_dir: str) -> dict[str, Any]:
     mesh = make_mesh(config.parallel)
     store = CheckpointStore(directory.checkpoints, config.log.keep_checkpoints, warn)
     stage_ends = ends(stages)
+    for stage in stages:
+        check_split(stage, mesh)
 
     def abstract_at(step: int) -> TrainState:
         return abstract_state(stages[_stage_of(step, stage_ends)], setup.model, mesh)
@@ -143,6 +145,10 @@ def _run_stage(
     writer: MetricsWriter,
 ) -> TrainState:
     first = end - stage.num_steps
+
+    def due(saved_at: float) -> bool:
+        return time.monotonic() - saved_at >= config.log.checkpoint_seconds
+
     step = make_step(stage, setup.model, _optimizer(stage), mesh, setup.form.pad)
     with Progress(stage.num_steps, stage.name) as progress:
         saved_at = time.monotonic()
@@ -154,9 +160,12 @@ def _run_stage(
                 shown = writer.write(number, seconds, stage.name, metrics)
                 _check_finite(shown)
                 progress.update(number - first, **_headline(shown))
+            saving = number == end or due(saved_at)
+            if saving:  # what is not a number must never become the newest checkpoint
+                _check_finite(jax.device_get(metrics))
             if number == end:
                 store.save(number, state._asdict(), permanent=True, wait=True)
-            elif time.monotonic() - saved_at >= config.log.checkpoint_seconds:
+            elif saving:
                 store.save(number, state._asdict())
                 saved_at = time.monotonic()
     return state
@@ -169,7 +178,7 @@ def _headline(metrics: dict[str, float] | None) -> dict[str, float]:
 
 def _check_finite(metrics: dict[str, float] | None) -> None:
     for name, value in (metrics or {}).items():
-        if isinstance(value, float) and not math.isfinite(value):
+        if not math.isfinite(value):
             raise FloatingPointError(
                 f"{name} is {value}: training diverged; the last checkpoint is kept; "
                 "try a smaller learning_rate in another --run-dir"

@@ -1,10 +1,8 @@
 """From a config to the objects that training, evaluation and the benchmarks share."""
 
 import dataclasses
-import importlib
-from typing import Any
 
-from rlsearch.config import Experiment, TaskConfig
+from rlsearch.config import Experiment, TaskConfig, find_class
 from rlsearch.decoding.steps import StepFormat
 from rlsearch.networks.language_model import LanguageModel
 from rlsearch.tasks.base import Task
@@ -25,12 +23,8 @@ def load_task(config: TaskConfig) -> Task:
     Raises:
         ValueError: if there is no such class.
     """
-    module_name, _, class_name = config.cls.partition(":")
-    try:
-        found: Any = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError):
-        found = None
-    if not isinstance(found, type):
+    found = find_class(config.cls)
+    if found is None:
         raise ValueError(f"task.cls is {config.cls!r}: there is no such class; write module:Class")
     return found(config)
 

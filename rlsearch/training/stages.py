@@ -98,6 +98,7 @@ def make_stages(
             candidates=distill.num_targets,
             problems=distill.num_problems,
             search=config.search,
+            samples=distill.num_problems * distill.critic_samples,
         ),
     )
     flops = stage_flops(
@@ -111,7 +112,7 @@ def make_stages(
     control_stage = Stage(
         name="control",
         start="base",
-        num_steps=round(distill.num_steps * distilled.flops_per_step.total / flops.total),
+        num_steps=max(1, round(distill.num_steps * distilled.flops_per_step.total / flops.total)),
         num_keys=control.num_samples,
         produce=lambda params, keys: expert_iteration_targets(
             params, keys, task, model, form, distill.task_fraction
@@ -134,6 +135,7 @@ def stage_flops(
     candidates: int,
     problems: int = 0,
     search: SearchConfig | None = None,
+    samples: int = 0,
 ) -> StageFlops:
     """FLOPs of a training step, counted as they are computed: padding is paid for too.
 
@@ -141,6 +143,7 @@ def stage_flops(
         rows: rows learnt from, in all minibatches together.
         candidates: M of each row.
         problems: problems searched, or solutions sampled where `search` is None.
+        samples: solutions sampled beside the search.
     """
     decisions = form.num_steps if search is None else num_decisions(form, search)
     per_decision = form.max_step_length if decisions == form.num_steps else 1
@@ -150,4 +153,5 @@ def stage_flops(
     context = task.prompt_length + form.max_length + per_decision
     written = decisions * per_decision * simulations * flops_per_token(model, context)
     read = task.prompt_length * flops_per_token(model, task.prompt_length, policy=False)
-    return StageFlops(produce=problems * (read + written), update=update)
+    sampled = samples * form.num_steps * form.max_step_length * flops_per_token(model, context)
+    return StageFlops(produce=problems * (read + written) + sampled, update=update)

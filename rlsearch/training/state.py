@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from rlsearch.networks.language_model import Params
@@ -30,8 +29,3 @@ def run_key(seed: int, stream: str, step: int | jax.Array) -> jax.Array:
     """The key of one step of one stream of randomness of a run."""
     streams = {"parameters": 0, "training": 1, "evaluation": 2}
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), streams[stream]), step)
-
-
-def finite(metrics: dict[str, jax.Array]) -> jax.Array:
-    """`[]` bool, whether every metric is a number."""
-    return jnp.stack([jnp.isfinite(value).all() for value in metrics.values()]).all()

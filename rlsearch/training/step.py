@@ -32,14 +32,9 @@ def make_step(
     """Compiles nothing yet: returns `step(state, key) -> (state, metrics)`; `state` is donated.
 
     Raises:
-        ValueError: where the problems of a step cannot be split evenly over the mesh.
+        ValueError: see `check_split`.
     """
-    devices = mesh.devices.size
-    if stage.num_keys % devices:
-        raise ValueError(
-            f"stage {stage.name!r} has {stage.num_keys} problems a step: they must be a multiple "
-            f"of parallel.data, {devices}"
-        )
+    check_split(stage, mesh)
     produce = over_data(mesh, stage.produce)
 
     def loss(params, rows: StepTargets):
@@ -71,3 +66,13 @@ def make_step(
 
     whole = replicated(mesh)
     return jax.jit(step, donate_argnums=0, out_shardings=whole)
+
+
+def check_split(stage: Stage, mesh: Mesh) -> None:
+    """Raises ValueError where the problems of a step cannot be split evenly over the mesh."""
+    devices = mesh.devices.size
+    if stage.num_keys % devices:
+        raise ValueError(
+            f"stage {stage.name!r} has {stage.num_keys} problems a step: they must be a multiple "
+            f"of parallel.data, {devices}"
+        )

@@ -1,0 +1,55 @@
+"""Targets for the value alone: plain samples of the policy, right and wrong.
+
+Search with the checker mostly takes steps that are right, and a critic that has only seen those
+believes anything. Its mistakes are just what a search without the checker looks for: on the
+policy's own samples it learns what wrong arithmetic and missed goals look like.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from rlsearch.decoding.steps import Prefix, StepFormat, split_steps, write
+from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.networks.transformer import KeyValues
+from rlsearch.objectives.step_targets import StepTargets
+from rlsearch.tasks.base import Task
+
+# A sample that went wrong says less of its first steps: a search might have gone on better.
+UNFINISHED_WEIGHT = 0.3
+
+
+def critic_targets(
+    params: Params,
+    keys: jax.Array,
+    prompts: jax.Array,
+    prompt_cache: KeyValues,
+    prefix: Prefix,
+    task: Task,
+    model: LanguageModel,
+    form: StepFormat,
+    like: StepTargets,
+) -> StepTargets:
+    """One sample of each problem, in rows shaped as those of `like`.
+
+    Args:
+        keys: `[B]` typed keys, consumed.
+        prefix: empty solutions, after the prompts whose cache is `prompt_cache`.
+    """
+    tokens = write(model, params, prompt_cache, prefix, keys, form)[0].tokens
+    right = task.check_tokens(prompts, tokens).astype(jnp.float32)
+    by_token = like.steps.shape[3] == 1
+    steps = tokens[:, :, None] if by_token else split_steps(tokens, form)
+    blank = jnp.full_like(like.steps, form.pad)
+    steps = blank.at[:, :, 0].set(steps)
+    written = (steps[..., 0] != form.pad).astype(jnp.float32)  # [B, S, M]
+    number = jnp.arange(written.shape[1])[:, None]
+    last = number == written.sum(axis=1, keepdims=True) - 1
+    return StepTargets(
+        prompts=prompts,
+        steps=steps,
+        weights=jnp.zeros_like(like.weights),
+        values=right[:, None, None] * written,
+        value_weights=written * jnp.where(last, 1.0, UNFINISHED_WEIGHT),
+        prompt_values=right,
+        prompt_value_weights=jnp.zeros_like(right),
+    )

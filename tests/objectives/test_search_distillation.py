@@ -1,0 +1,239 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rlsearch.config import DistillConfig, SearchConfig
+from rlsearch.objectives.expert_iteration import expert_iteration_targets, keep_right
+from rlsearch.objectives.hindsight import hindsight_targets
+from rlsearch.objectives.search_distillation import draw_problems, search_targets
+from rlsearch.parallel.mesh import row_keys
+from tests.toy import (
+    NEWLINE,
+    C,
+    ImpossibleToyTask,
+    ToyTask,
+    perturbed,
+    solution,
+    toy_form,
+    toy_model,
+)
+
+ROWS = 8
+KEYS = row_keys(jax.random.key(0), ROWS)
+# All 27 words are in a tree of this size, and each decision's three steps among its candidates.
+EXHAUSTIVE = SearchConfig(num_simulations=200, num_candidates=5, value_scale=0.01)
+SMALL = SearchConfig(num_simulations=4, num_candidates=4)
+
+
+def run(search, config, task=None, keys=KEYS):
+    model, params = toy_model()
+    task = task or ToyTask()
+
+    def targets(params, keys):
+        return search_targets(params, keys, task, model, toy_form(), search, config)
+
+    rows, metrics = jax.jit(targets)(perturbed(params), keys)
+    return jax.tree.map(np.asarray, rows), jax.tree.map(np.asarray, metrics)
+
+
+@pytest.fixture(scope="module")
+def exhaustive():
+    return run(EXHAUSTIVE, DistillConfig(num_targets=5))
+
+
+@pytest.fixture(scope="module")
+def small():
+    return run(SMALL, DistillConfig(num_targets=2))
+
+
+def can_be_right(prompt, letters) -> bool:
+    """Whether a word that begins with `letters` can solve `prompt`."""
+    first, last = prompt[:2]
+    return letters[:1] in ([], [first]) and (len(letters) < 3 or letters[2] == last)
+
+
+def taken_before(rows, row, step) -> list[int]:
+    return rows.steps[row, :step, 0, 0].tolist()
+
+
+@pytest.mark.parametrize("actions", ["steps", "tokens"])
+def test_rows_hold_the_solution_that_was_taken(actions, request):
+    if actions == "steps":
+        (rows, metrics), decisions, length = request.getfixturevalue("small"), 3, 2
+    else:
+        search = SearchConfig(policy="puct", actions="tokens", num_simulations=4)
+        (rows, metrics), decisions, length = run(search, DistillConfig(num_targets=2)), 6, 1
+    assert rows.prompts.shape == (ROWS, 3)
+    assert rows.steps.shape == (ROWS, decisions, 2, length)
+    for field in (rows.weights, rows.values, rows.value_weights):
+        assert field.shape == (ROWS, decisions, 2) and field.dtype == np.float32
+    assert rows.prompt_values.shape == rows.prompt_value_weights.shape == (ROWS,)
+    taken = rows.steps[:, :, 0].reshape(ROWS, -1)
+    right = ToyTask().check_tokens(jnp.array(rows.prompts), jnp.array(taken))
+    assert np.array(toy_form().grammar)[np.arange(6), taken].all()
+    np.testing.assert_array_equal(metrics["solved"], right)
+    np.testing.assert_array_equal(rows.values[:, -1, 0], right)
+    assert metrics["search_tokens"].shape == (ROWS,)
+    assert (metrics["search_tokens"] <= decisions * 4 * length).all()
+
+
+def test_candidates_with_weight_are_distinct_steps(exhaustive, small):
+    for rows, _ in (exhaustive, small):
+        for row, step in np.ndindex(*rows.weights.shape[:2]):
+            letters = rows.steps[row, step, rows.weights[row, step] > 0, 0].tolist()
+            assert len(letters) == len(set(letters))
+
+
+def test_a_decision_is_learnt_from_where_something_right_was_found_below(exhaustive):
+    rows, _ = exhaustive
+    found = np.array(
+        [
+            [can_be_right(prompt, taken_before(rows, row, step)) for step in range(3)]
+            for row, prompt in enumerate(rows.prompts)
+        ]
+    )
+    assert found.any() and not found.all()
+    assert DistillConfig().unsolved_weight == 0.0
+    np.testing.assert_allclose(rows.weights.sum(axis=-1), found, atol=1e-5)
+    np.testing.assert_array_equal(rows.prompt_values, 1.0)
+
+
+def test_value_targets_are_1_exactly_where_the_problem_was_solved_afterwards(exhaustive):
+    rows, _ = exhaustive
+    assert (rows.value_weights[:, :, 0] == 1).all()
+    for row, step, candidate in np.argwhere(rows.weights > 0):
+        letters = [*taken_before(rows, row, step), int(rows.steps[row, step, candidate, 0])]
+        value = can_be_right(rows.prompts[row], letters)
+        assert rows.values[row, step, candidate] == value
+    assert set(np.unique(rows.values)) == {0.0, 1.0}
+    # What was not taken is judged only where it ends the solution.
+    assert (rows.value_weights[:, :-1, 1:] == 0).all()
+    assert (rows.value_weights[:, -1, 1:3] > 0).any()
+
+
+def test_a_small_search_claims_nothing_that_is_not_so(small):
+    rows, _ = small
+    for row, step, candidate in np.ndindex(rows.values.shape):
+        letters = [*taken_before(rows, row, step), int(rows.steps[row, step, candidate, 0])]
+        if rows.values[row, step, candidate]:
+            assert can_be_right(rows.prompts[row], letters)
+        if rows.weights[row, step, candidate]:
+            assert can_be_right(rows.prompts[row], letters[:-1])
+    assert (rows.weights.sum(axis=-1) <= 1 + 1e-5).all()
+
+
+def test_what_is_right_gains_weight_over_what_is_wrong(exhaustive):
+    rows, _ = exhaustive
+    model, params = toy_model()
+    words = np.concatenate([rows.prompts, rows.steps[:, :, 0].reshape(ROWS, -1)], axis=1)
+
+    @jax.jit
+    def read(params):
+        return model.policy_logits(params, model.read(params, words)[0])
+
+    logits = read(perturbed(params))[:, 2:-1:2]  # which predict the three letters
+    letters = rows.steps[:, :, :, 0]
+    prior = np.exp(np.take_along_axis(np.asarray(logits), letters, axis=2))  # times a constant
+    seen = 0
+    for row, step in np.ndindex(ROWS, 3):
+        before = taken_before(rows, row, step)
+        live = np.flatnonzero(rows.weights[row, step])
+        right = np.array(
+            [
+                can_be_right(rows.prompts[row], [*before, letter])
+                for letter in letters[row, step, live].tolist()
+            ]
+        )
+        if right.any() and not right.all():
+            gains = (rows.weights / prior)[row, step, live]
+            assert gains[right].min() > 2 * gains[~right].max()
+            seen += 1
+    assert seen >= ROWS
+
+
+def test_where_nothing_is_solved_the_critic_is_followed_as_far_as_asked():
+    config = DistillConfig(num_targets=4, unsolved_weight=0.25)
+    rows, metrics = run(SMALL, config, ImpossibleToyTask())
+    np.testing.assert_allclose(rows.weights.sum(axis=-1), 0.25, atol=1e-5)
+    assert not rows.values.any() and not rows.prompt_values.any() and not metrics["solved"].any()
+
+
+def test_a_problem_depends_on_its_own_key_alone(small):
+    few, few_metrics = run(SMALL, DistillConfig(num_targets=2), keys=KEYS[:4])
+    many, many_metrics = small
+    for one, other in zip(
+        jax.tree.leaves((few, few_metrics)), jax.tree.leaves((many, many_metrics)), strict=True
+    ):
+        if one.dtype == np.float32:
+            np.testing.assert_allclose(one, other[:4], atol=1e-5)
+        else:
+            np.testing.assert_array_equal(one, other[:4])
+
+
+def test_problems_come_from_the_task_and_from_traces():
+    class TwoSources(ToyTask):
+        def draw_task_problem(self, key):
+            return jnp.array([C, C, NEWLINE])  # the held-out problem, which no valid trace has
+
+    prompts = jax.jit(lambda keys: draw_problems(TwoSources(), keys, 0.4))(
+        row_keys(jax.random.key(1), 512)
+    )
+    own = (np.asarray(prompts) == [C, C, NEWLINE]).all(axis=1).mean()
+    # One trace in nine is not valid, and the task's own problem stands in for it.
+    np.testing.assert_allclose(own, 0.4 + 0.6 / 9, atol=0.08)
+
+
+@pytest.fixture(scope="module")
+def samples():
+    model, params = toy_model()
+    rows, metrics = jax.jit(
+        lambda params, keys: expert_iteration_targets(
+            params, keys, ToyTask(), model, toy_form(), 0.5
+        )
+    )(params, row_keys(jax.random.key(2), 64))
+    return rows, metrics
+
+
+def test_expert_iteration_imitates_right_solutions_alone(samples):
+    rows, metrics = samples
+    assert rows.steps.shape == (64, 3, 1, 2)
+    for row in range(64):
+        letters = rows.steps[row, :, 0, 0].tolist()
+        assert rows.steps[row].reshape(-1).tolist() == solution(letters)
+        right = can_be_right(rows.prompts[row].tolist(), letters)
+        for field in (rows.weights, rows.values, rows.prompt_values, metrics["solved"]):
+            assert (field[row] == right).all()
+    assert 0 < metrics["solved"].sum() < 64
+    assert (rows.value_weights == 1).all() and (rows.prompt_value_weights == 1).all()
+
+
+def test_right_solutions_are_kept_first(samples):
+    rows, _ = samples
+    count = int(rows.prompt_values.sum())
+    for kept in (count - 1, count + 3):
+        few = keep_right(rows, kept)
+        assert few.steps.shape[0] == kept
+        right = [1.0] * min(count, kept) + [0.0] * max(0, kept - count)
+        assert few.prompt_values.tolist() == right
+    whole = keep_right(rows, 64)
+    order = np.argsort(-np.asarray(rows.prompt_values), kind="stable")
+    np.testing.assert_array_equal(whole.steps, np.asarray(rows.steps)[order])
+
+
+def test_hindsight_rows_say_what_was_reached():
+    rows = jax.jit(lambda keys: hindsight_targets(ToyTask(), keys, 0.25))(
+        row_keys(jax.random.key(3), 512)
+    )
+    reached = np.asarray(
+        ToyTask().check_tokens(rows.prompts, rows.steps.reshape(512, 6)), np.float32
+    )
+    np.testing.assert_array_equal(rows.values[:, :, 0], np.tile(reached[:, None], 3))
+    np.testing.assert_array_equal(rows.prompt_values, reached)
+    assert (rows.weights[reached == 0] == 0).all()
+    learnt = np.asarray(rows.value_weights[:, 0, 0])
+    # Reached and missed goals weigh the same, but that a swapped goal may be the same by chance.
+    shown_own = np.asarray(rows.weights[:, 0, 0]) > 0
+    np.testing.assert_allclose(learnt[shown_own].sum(), learnt[~shown_own].sum(), rtol=0.3)
+    held_out = (np.asarray(rows.prompts) == ToyTask().held_out_prompts()[0]).all(axis=1)
+    assert not (shown_own & held_out).any()

@@ -1,0 +1,70 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rlsearch.config import DistillConfig, OptimizerConfig, ParallelConfig, SearchConfig
+from rlsearch.decoding.steps import sample_solutions
+from rlsearch.objectives.search_distillation import search_targets
+from rlsearch.parallel.mesh import make_mesh, row_keys
+from rlsearch.training.optimizer import make_optimizer
+from rlsearch.training.stages import Stage, StageFlops
+from rlsearch.training.state import init_state, run_key
+from rlsearch.training.step import make_step
+from tests.toy import PAD, InvertedToyTask, ToyTask, toy_form, toy_model
+
+NUM_STEPS, PROBLEMS = 60, 64
+CHANCE = 1 / 9
+
+
+def learn(task, policy) -> list[float]:
+    """Success of sampling on the toy task before and after distilling a search that has `task`."""
+    search = SearchConfig(policy=policy, num_simulations=8, num_candidates=3)
+    config = DistillConfig(num_problems=PROBLEMS, num_targets=3)
+    (model, params), form = toy_model(), toy_form()
+    stage = Stage(
+        name="distilled",
+        start=None,
+        num_steps=NUM_STEPS,
+        num_keys=PROBLEMS,
+        produce=lambda params, keys: search_targets(
+            params, keys, task, model, form, search, config
+        ),
+        keep=lambda rows: rows,
+        replay_size=4 * PROBLEMS,
+        updates_per_step=4,
+        batch_size=128,
+        optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=10),
+        flops_per_step=StageFlops(0.0, 0.0),
+    )
+    optimizer = make_optimizer(stage.optimizer, stage.num_steps * stage.updates_per_step)
+    step = make_step(stage, model, optimizer, make_mesh(ParallelConfig(data=1)), PAD)
+
+    @jax.jit
+    def success(params):
+        prompts = jnp.tile(jnp.array(ToyTask.PROBLEMS, jnp.int32), (100, 1))
+        keys = row_keys(run_key(0, "evaluation", 0), len(prompts))
+        prefix, _ = sample_solutions(model, params, prompts, keys, form)
+        return ToyTask().check_tokens(prompts, prefix.tokens).mean()
+
+    found = [float(success(params))]
+    state = jax.jit(lambda params: init_state(params, optimizer, stage))(params)
+    for number in range(NUM_STEPS):
+        state, metrics = step(state, run_key(0, "training", number))
+        jax.block_until_ready(metrics)
+    return [*found, float(success(state.params))]
+
+
+@pytest.mark.parametrize("policy", ["gumbel", "puct"])
+def test_distilling_search_solves_the_toy_task(policy):
+    before, after = learn(ToyTask(), policy)
+    assert before < 2 * CHANCE
+    assert after > 0.9
+
+
+@pytest.mark.parametrize("policy", ["gumbel", "puct"])
+def test_with_the_reward_inverted_it_does_not(policy):
+    before, after = learn(InvertedToyTask(), policy)
+    assert after <= before
