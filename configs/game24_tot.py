@@ -21,7 +21,6 @@ config = Experiment(
         task_fraction=0.4,
         num_targets=2,
         updates_per_step=3,
-        batch_size=320,
         replay_size=4096,
         optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=20),
     ),

@@ -93,7 +93,7 @@ class SearchConfig:
     dirichlet_fraction: float = 0.0  # PUCT: share of noise in the root's prior, over legal actions
     dirichlet_alpha: float = 0.3  # PUCT: concentration of that noise
     temperature: float = 1.0  # of the draw of candidates
-    min_p: float = 0.05  # steps: tokens less likely than this times the likeliest are not drawn
+    min_p: float = 0.01  # steps: tokens less likely than this times the likeliest are not drawn
 
     def __post_init__(self):
         _check(self.policy in ("gumbel", "puct"), self, "policy", "'gumbel' or 'puct'")
@@ -130,13 +130,15 @@ class PretrainConfig:
 
     num_steps: int = 500  # training steps
     batch_size: int = 256  # traces a step
-    contrast: float = 0.25  # share of traces shown with another goal, for the value alone
+    contrast: float = 0.25  # share of traces shown with another goal, mostly for the value
+    off_goal_weight: float = 0.3  # weight, against 1, of those traces for the policy
     optimizer: OptimizerConfig = OptimizerConfig()
 
     def __post_init__(self):
         _check(self.num_steps >= 1, self, "num_steps", "at least 1")
         _check(self.batch_size >= 4, self, "batch_size", "at least 4")
         _check(0 < self.contrast < 1, self, "contrast", "in (0, 1)")
+        _check(0 <= self.off_goal_weight <= 1, self, "off_goal_weight", "in [0, 1]")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,9 +2,13 @@
 
 A trace shown with its own goal teaches the language, exact arithmetic and, in hindsight, what
 leads to which goal (Andrychowicz et al. 2017). Nobody chose its steps, so that a model of it
-solves few puzzles. A share of the traces is shown with the goal of another problem instead: these
-teach the value alone, which so learns to tell the states from which a goal is likely from those
-that never reach it (Eysenbach et al. 2021, C-learning).
+solves few puzzles.
+
+A share of the traces is shown with the goal of another problem instead. These teach the value to
+tell the states from which a goal is likely from those that never reach it (Eysenbach et al. 2021,
+C-learning). At a small weight they also keep the policy honest: where every trace ends on its
+goal, a model learns to write the goal as the last result whatever the arithmetic says, and then
+no critic can see what is wrong.
 """
 
 import jax
@@ -14,12 +18,15 @@ from rlsearch.objectives.step_targets import StepTargets
 from rlsearch.tasks.base import Task
 
 
-def hindsight_targets(task: Task, keys: jax.Array, contrast: float) -> StepTargets:
+def hindsight_targets(
+    task: Task, keys: jax.Array, contrast: float, off_goal_weight: float
+) -> StepTargets:
     """One row a key, M = 1.
 
     Args:
         keys: `[B]` typed keys, consumed.
         contrast: share of the rows that are shown with another goal, in (0, 1).
+        off_goal_weight: weight of those rows for the policy, against 1.
     """
 
     def one(key: jax.Array) -> StepTargets:
@@ -34,7 +41,7 @@ def hindsight_targets(task: Task, keys: jax.Array, contrast: float) -> StepTarge
         return StepTargets(
             prompts=shown,
             steps=steps[:, None],
-            weights=per_step * (valid & ~swapped),
+            weights=per_step * valid * jnp.where(swapped, off_goal_weight, 1.0),
             values=per_step * reached,
             value_weights=per_step * valid * balance,
             prompt_values=reached.astype(jnp.float32),

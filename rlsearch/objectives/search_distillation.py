@@ -75,8 +75,8 @@ def search_targets(
             key alone.
 
     Returns:
-        B rows, B more for each of `critic_samples`, and per-problem metrics `[B]`: `solved` (the
-        solution taken is right) and `search_tokens`.
+        For each problem one row and behind it `critic_samples` more, and per-problem metrics
+        `[B]`: `solved` (the solution taken is right) and `search_tokens`.
     """
     batch = keys.shape[0]
     problem_keys, search_keys = jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
@@ -149,5 +149,6 @@ def search_targets(
         "solved": right.astype(jnp.float32),
         "search_tokens": decisions.tokens.sum(axis=1).astype(jnp.float32),
     }
-    rows = jax.tree.map(lambda *parts: jnp.concatenate(parts), *rows)
+    # A problem's rows lie side by side, so that their order is the same over any number of devices.
+    rows = jax.tree.map(lambda *x: jnp.stack(x, axis=1).reshape(-1, *x[0].shape[1:]), *rows)
     return jax.lax.stop_gradient(rows), metrics

@@ -47,8 +47,9 @@ def summarise(
     """Reads the result off a tree whose nodes have a `prefix`.
 
     The improved policy is pi' = softmax(log pi + sigma(Q)) over the usable candidates (Danihelka
-    et al. 2022, eq. 11), or the visit counts under PUCT. One right solution proves a candidate
-    right, however many wrong ones were tried below it, so its Q is then 1 and not the mean.
+    et al. 2022, eq. 11), or the visit counts under PUCT, times pi where the search itself gave all
+    candidates equal priors. One right solution proves a candidate right, however many wrong ones
+    were tried below it, so its Q is then 1 and not the mean.
 
     Args:
         tokens: `[B]` tokens that the policy evaluated.
@@ -67,6 +68,8 @@ def summarise(
         logits = candidates.prior_log_probs + scale[:, None] * values
     else:
         logits = jnp.log(jnp.maximum(visits, 1.0))
+        if config.actions == "steps":  # they were searched with equal priors: see `steps`
+            logits += candidates.prior_log_probs
     logits = jnp.where(usable, logits, mcts.FORBIDDEN)
     action = jax.vmap(lambda key, x: jax.random.categorical(jax.random.fold_in(key, 1), x))(
         keys, logits

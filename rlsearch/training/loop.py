@@ -163,6 +163,7 @@ def _run_stage(
             saving = number == end or due(saved_at)
             if saving:  # what is not a number must never become the newest checkpoint
                 _check_finite(jax.device_get(metrics))
+                writer.flush()  # a run killed after this checkpoint resumes behind it
             if number == end:
                 store.save(number, state._asdict(), permanent=True, wait=True)
             elif saving:

@@ -81,6 +81,12 @@ class MetricsWriter:
         self._held = (int(step), float(seconds), stage, dict(metrics))
         return written
 
+    def flush(self) -> None:
+        """Writes what is held: before a checkpoint, whose step's own line would be lost else."""
+        self._flush()
+        if self._events is not None and self._file is None:
+            self._rewrite()
+
     def close(self) -> None:
         """Writes the metrics of the last call, and closes the files."""
         self._flush()

@@ -69,7 +69,10 @@ def make_stages(
         start=None,
         num_steps=pretrain.num_steps,
         num_keys=pretrain.batch_size,
-        produce=lambda params, keys: (hindsight_targets(task, keys, pretrain.contrast), {}),
+        produce=lambda params, keys: (
+            hindsight_targets(task, keys, pretrain.contrast, pretrain.off_goal_weight),
+            {},
+        ),
         keep=everything,
         replay_size=pretrain.batch_size,
         updates_per_step=1,

@@ -3,13 +3,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlsearch.config import DistillConfig, SearchConfig
+from rlsearch.config import DistillConfig, ParallelConfig, SearchConfig
 from rlsearch.objectives.expert_iteration import expert_iteration_targets, keep_right
 from rlsearch.objectives.hindsight import hindsight_targets
 from rlsearch.objectives.search_distillation import draw_problems, search_targets
-from rlsearch.parallel.mesh import row_keys
+from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
 from tests.toy import (
     NEWLINE,
+    PAD,
     C,
     ImpossibleToyTask,
     ToyTask,
@@ -22,29 +23,36 @@ from tests.toy import (
 ROWS = 8
 KEYS = row_keys(jax.random.key(0), ROWS)
 # All 27 words are in a tree of this size, and each decision's three steps among its candidates.
-EXHAUSTIVE = SearchConfig(num_simulations=200, num_candidates=5, value_scale=0.01)
+EXHAUSTIVE = SearchConfig(num_simulations=200, num_candidates=5, value_scale=0.01, min_p=0.0)
 SMALL = SearchConfig(num_simulations=4, num_candidates=4)
 
 
-def run(search, config, task=None, keys=KEYS):
+def run(search, config, task=None, keys=KEYS, devices=1):
     model, params = toy_model()
     task = task or ToyTask()
 
     def targets(params, keys):
         return search_targets(params, keys, task, model, toy_form(), search, config)
 
-    rows, metrics = jax.jit(targets)(perturbed(params), keys)
+    mesh = make_mesh(ParallelConfig(data=devices))
+    rows, metrics = jax.jit(over_data(mesh, targets))(perturbed(params), keys)
     return jax.tree.map(np.asarray, rows), jax.tree.map(np.asarray, metrics)
 
 
 @pytest.fixture(scope="module")
 def exhaustive():
-    return run(EXHAUSTIVE, DistillConfig(num_targets=5))
+    return run(EXHAUSTIVE, DistillConfig(num_targets=5, critic_samples=0))
 
 
 @pytest.fixture(scope="module")
-def small():
-    return run(SMALL, DistillConfig(num_targets=2))
+def small_with_samples():
+    return run(SMALL, DistillConfig(num_targets=2, critic_samples=1))
+
+
+@pytest.fixture(scope="module")
+def small(small_with_samples):
+    rows, metrics = small_with_samples
+    return jax.tree.map(lambda x: x[::2], rows), metrics
 
 
 def can_be_right(prompt, letters) -> bool:
@@ -63,7 +71,8 @@ def test_rows_hold_the_solution_that_was_taken(actions, request):
         (rows, metrics), decisions, length = request.getfixturevalue("small"), 3, 2
     else:
         search = SearchConfig(policy="puct", actions="tokens", num_simulations=4)
-        (rows, metrics), decisions, length = run(search, DistillConfig(num_targets=2)), 6, 1
+        config = DistillConfig(num_targets=2, critic_samples=0)
+        (rows, metrics), decisions, length = run(search, config), 6, 1
     assert rows.prompts.shape == (ROWS, 3)
     assert rows.steps.shape == (ROWS, decisions, 2, length)
     for field in (rows.weights, rows.values, rows.value_weights):
@@ -153,22 +162,33 @@ def test_what_is_right_gains_weight_over_what_is_wrong(exhaustive):
 
 
 def test_where_nothing_is_solved_the_critic_is_followed_as_far_as_asked():
-    config = DistillConfig(num_targets=4, unsolved_weight=0.25)
+    config = DistillConfig(num_targets=4, unsolved_weight=0.25, critic_samples=0)
     rows, metrics = run(SMALL, config, ImpossibleToyTask())
     np.testing.assert_allclose(rows.weights.sum(axis=-1), 0.25, atol=1e-5)
     assert not rows.values.any() and not rows.prompt_values.any() and not metrics["solved"].any()
 
 
-def test_a_problem_depends_on_its_own_key_alone(small):
-    few, few_metrics = run(SMALL, DistillConfig(num_targets=2), keys=KEYS[:4])
-    many, many_metrics = small
-    for one, other in zip(
-        jax.tree.leaves((few, few_metrics)), jax.tree.leaves((many, many_metrics)), strict=True
-    ):
-        if one.dtype == np.float32:
-            np.testing.assert_allclose(one, other[:4], atol=1e-5)
-        else:
-            np.testing.assert_array_equal(one, other[:4])
+@pytest.mark.parametrize(("problems", "devices"), [(4, 1), (8, 4)])
+def test_a_problem_depends_on_its_own_key_alone(small_with_samples, problems, devices):
+    config = DistillConfig(num_targets=2, critic_samples=1)
+    few = jax.tree.leaves(run(SMALL, config, keys=KEYS[:problems], devices=devices))
+    for one, other in zip(few, jax.tree.leaves(small_with_samples), strict=True):
+        assert len(one) == len(other) * problems // ROWS
+        np.testing.assert_allclose(one, other[: len(one)], atol=1e-5)
+
+
+def test_critic_samples_teach_the_value_alone(small_with_samples):
+    searched, sampled = (
+        jax.tree.map(lambda x, i=i: x[i::2], small_with_samples[0]) for i in (0, 1)
+    )
+    np.testing.assert_array_equal(searched.prompts, sampled.prompts)
+    assert not sampled.weights.any() and not sampled.prompt_value_weights.any()
+    assert (sampled.steps[:, :, 1] == PAD).all() and not sampled.value_weights[:, :, 1].any()
+    taken = sampled.steps[:, :, 0].reshape(ROWS, -1)
+    right = np.asarray(ToyTask().check_tokens(jnp.array(sampled.prompts), jnp.array(taken)))
+    assert not right.all()
+    np.testing.assert_array_equal(sampled.values[:, :, 0], np.tile(right[:, None], 3))
+    assert (sampled.value_weights[:, :, 0] == [0.3, 0.3, 1.0] * np.ones((ROWS, 1), "f")).all()
 
 
 def test_problems_come_from_the_task_and_from_traces():

@@ -2,11 +2,11 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from rlsearch.config import DistillConfig, OptimizerConfig, ParallelConfig, SearchConfig
 from rlsearch.decoding.steps import sample_solutions
+from rlsearch.networks.language_model import LanguageModel
 from rlsearch.objectives.search_distillation import search_targets
 from rlsearch.parallel.mesh import make_mesh, row_keys
 from rlsearch.training.optimizer import make_optimizer
@@ -15,15 +15,18 @@ from rlsearch.training.state import init_state, run_key
 from rlsearch.training.step import make_step
 from tests.toy import PAD, InvertedToyTask, ToyTask, toy_form, toy_model
 
-NUM_STEPS, PROBLEMS = 60, 64
-CHANCE = 1 / 9
+NUM_STEPS, PROBLEMS = 100, 32
+CHANCE = 1 / 9  # three of 27 words are right
 
 
-def learn(task, policy) -> list[float]:
-    """Success of sampling on the toy task before and after distilling a search that has `task`."""
-    search = SearchConfig(policy=policy, num_simulations=8, num_candidates=3)
-    config = DistillConfig(num_problems=PROBLEMS, num_targets=3)
-    (model, params), form = toy_model(), toy_form()
+def learn(task, policy) -> tuple[float, float]:
+    """Success of samples before and after distilling a search whose checker is `task`'s."""
+    search = SearchConfig(policy=policy, num_simulations=12, num_candidates=3)
+    config = DistillConfig(num_problems=PROBLEMS, num_targets=3, critic_samples=0)
+    # One layer is enough to copy letters.
+    layer = dataclasses.replace(toy_model()[0].config, num_layers=1)
+    model, form = LanguageModel(layer, ToyTask.vocab_size), toy_form()
+    params = jax.jit(model.init)(run_key(0, "parameters", 0))
     stage = Stage(
         name="distilled",
         start=None,
@@ -33,9 +36,9 @@ def learn(task, policy) -> list[float]:
             params, keys, task, model, form, search, config
         ),
         keep=lambda rows: rows,
-        replay_size=4 * PROBLEMS,
+        replay_size=8 * PROBLEMS,
         updates_per_step=4,
-        batch_size=128,
+        batch_size=4 * PROBLEMS,
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=10),
         flops_per_step=StageFlops(0.0, 0.0),
     )
@@ -49,12 +52,12 @@ def learn(task, policy) -> list[float]:
         prefix, _ = sample_solutions(model, params, prompts, keys, form)
         return ToyTask().check_tokens(prompts, prefix.tokens).mean()
 
-    found = [float(success(params))]
+    before = success(params)
     state = jax.jit(lambda params: init_state(params, optimizer, stage))(params)
     for number in range(NUM_STEPS):
         state, metrics = step(state, run_key(0, "training", number))
         jax.block_until_ready(metrics)
-    return [*found, float(success(state.params))]
+    return float(before), float(success(state.params))
 
 
 @pytest.mark.parametrize("policy", ["gumbel", "puct"])
@@ -64,7 +67,7 @@ def test_distilling_search_solves_the_toy_task(policy):
     assert after > 0.9
 
 
-@pytest.mark.parametrize("policy", ["gumbel", "puct"])
-def test_with_the_reward_inverted_it_does_not(policy):
+@pytest.mark.parametrize("policy", ["gumbel", pytest.param("puct", marks=pytest.mark.slow)])
+def test_with_the_reward_inverted_it_stays_at_chance(policy):
     before, after = learn(InvertedToyTask(), policy)
-    assert after <= before
+    assert after < before
