@@ -40,7 +40,7 @@ def train(config: Experiment, run_dir: str) -> dict[str, Any]:
         FloatingPointError: if a loss stops being a number.
     """
     directory = RunDirectory(run_dir)
-    config = _resolve(config, directory)
+    _check_same_run(config, directory)
     setup = make_setup(config)
     stages = make_stages(config, setup.task, setup.model, setup.form)
     mesh = make_mesh(config.parallel)
@@ -48,6 +48,7 @@ def train(config: Experiment, run_dir: str) -> dict[str, Any]:
     stage_ends = ends(stages)
     for stage in stages:
         check_split(stage, mesh)
+    directory.write_config(to_dict(config))  # not before it is known to be a good one
 
     def abstract_at(step: int) -> TrainState:
         return abstract_state(stages[_stage_of(step, stage_ends)], setup.model, mesh)
@@ -186,12 +187,10 @@ def _check_finite(metrics: dict[str, float] | None) -> None:
             )
 
 
-def _resolve(config: Experiment, directory: RunDirectory) -> Experiment:
-    """Writes the config of a new run, or holds it against the one that the run began with."""
+def _check_same_run(config: Experiment, directory: RunDirectory) -> None:
+    """Holds the config against the one that the directory's run began with, if it has one."""
     saved = directory.read_config()
     if saved is not None:
         changed = check_resumable(from_dict(saved), config)
         if changed:
             warn(f"resuming with changes to {', '.join(changed)}")
-    directory.write_config(to_dict(config))
-    return config

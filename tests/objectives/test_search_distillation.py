@@ -188,7 +188,7 @@ def test_critic_samples_teach_the_value_alone(small_with_samples):
     right = np.asarray(ToyTask().check_tokens(jnp.array(sampled.prompts), jnp.array(taken)))
     assert not right.all()
     np.testing.assert_array_equal(sampled.values[:, :, 0], np.tile(right[:, None], 3))
-    assert (sampled.value_weights[:, :, 0] == [0.3, 0.3, 1.0] * np.ones((ROWS, 1), "f")).all()
+    np.testing.assert_allclose(sampled.value_weights[:, :, 0], ROWS * [[0.3, 0.3, 1.0]])
 
 
 def test_problems_come_from_the_task_and_from_traces():
@@ -242,18 +242,22 @@ def test_right_solutions_are_kept_first(samples):
 
 
 def test_hindsight_rows_say_what_was_reached():
-    rows = jax.jit(lambda keys: hindsight_targets(ToyTask(), keys, 0.25))(
+    rows = jax.jit(lambda keys: hindsight_targets(ToyTask(), keys, 0.25, 0.3))(
         row_keys(jax.random.key(3), 512)
     )
-    reached = np.asarray(
-        ToyTask().check_tokens(rows.prompts, rows.steps.reshape(512, 6)), np.float32
-    )
+    rows = jax.tree.map(np.asarray, rows)
+    words = jnp.array(rows.steps.reshape(512, 6))
+    reached = np.asarray(ToyTask().check_tokens(jnp.array(rows.prompts), words))
     np.testing.assert_array_equal(rows.values[:, :, 0], np.tile(reached[:, None], 3))
     np.testing.assert_array_equal(rows.prompt_values, reached)
-    assert (rows.weights[reached == 0] == 0).all()
-    learnt = np.asarray(rows.value_weights[:, 0, 0])
-    # Reached and missed goals weigh the same, but that a swapped goal may be the same by chance.
-    shown_own = np.asarray(rows.weights[:, 0, 0]) > 0
-    np.testing.assert_allclose(learnt[shown_own].sum(), learnt[~shown_own].sum(), rtol=0.3)
-    held_out = (np.asarray(rows.prompts) == ToyTask().held_out_prompts()[0]).all(axis=1)
-    assert not (shown_own & held_out).any()
+    weights, value_weights = rows.weights[:, :, 0], rows.value_weights[:, :, 0]
+    own, other = (weights == 1).all(axis=1), (weights == np.float32(0.3)).all(axis=1)
+    assert own[reached].mean() > 0.8 and not own[~reached].any()
+    # Own and other goals weigh the same for the value, whatever the share of either.
+    np.testing.assert_allclose(value_weights[own].sum(), value_weights[other].sum(), rtol=0.2)
+    # One trace in nine has a held-out goal: nothing is learnt from it.
+    nothing = ~own & ~other
+    np.testing.assert_allclose(nothing.mean(), 1 / 9, atol=0.05)
+    assert not weights[nothing].any() and not value_weights[nothing].any()
+    assert not rows.prompt_value_weights[nothing].any()
+    assert not (own & (rows.prompts == ToyTask().held_out_prompts()).all(axis=1)).any()

@@ -1,0 +1,274 @@
+import dataclasses
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from rlsearch.checkpoints.store import CheckpointStore
+from rlsearch.config import LogConfig
+from rlsearch.config_file import ConfigError
+from rlsearch.parallel.mesh import make_mesh
+from rlsearch.training import loop
+from rlsearch.training.metrics import read_metrics
+from rlsearch.training.setup import make_setup
+from rlsearch.training.stages import make_stages
+from tests.tiny import STAGE_ENDS, tiny_experiment, write_config_file
+
+CONFIG = tiny_experiment()
+LAST = STAGE_ENDS["control"]
+
+
+class InterruptionError(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nothing interrupted."""
+    path = tmp_path_factory.mktemp("whole")
+    summary = loop.train(CONFIG, str(path))
+    assert summary["steps"] == LAST and summary["stages"] == STAGE_ENDS
+    return path
+
+
+@pytest.fixture
+def interrupt_after(monkeypatch):
+    """A function that makes every later `train` fail in front of step `k` of that start."""
+    make_step = loop.make_step
+
+    def set_limit(limit):
+        taken = []
+
+        def limited(*arguments):
+            step = make_step(*arguments)
+
+            def one(state, key):
+                if len(taken) == limit:
+                    raise InterruptionError
+                taken.append(key)
+                return step(state, key)
+
+            return one
+
+        monkeypatch.setattr(loop, "make_step", limited)
+
+    return set_limit
+
+
+def states(run) -> dict[int, list[np.ndarray]]:
+    """Every array of the last checkpoint of each stage: parameters, optimiser and replay."""
+    setup, mesh = make_setup(CONFIG), make_mesh(CONFIG.parallel)
+    stages = make_stages(CONFIG, setup.task, setup.model, setup.form)
+    with CheckpointStore(pathlib.Path(run) / "checkpoints", keep=1) as store:
+        assert store.permanent_steps() == list(STAGE_ENDS.values())
+        return {
+            end: [
+                np.asarray(leaf)
+                for leaf in jax.tree.leaves(
+                    store.restore(end, loop.abstract_state(stage, setup.model, mesh)._asdict())
+                )
+            ]
+            for stage, end in zip(stages, STAGE_ENDS.values(), strict=True)
+        }
+
+
+def assert_same_run(run, other):
+    one, two = states(run), states(other)
+    for end in STAGE_ENDS.values():
+        for a, b in zip(one[end], two[end], strict=True):
+            assert a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    lines = [read_metrics(path / "metrics.jsonl") for path in (run, other)]
+    for rows in lines:
+        assert [row["step"] for row in rows] == list(range(1, LAST + 1))
+        for row in rows:
+            del row["seconds"]
+    assert lines[0] == lines[1]
+
+
+def interrupt(run, config=CONFIG):
+    with pytest.raises(InterruptionError):
+        loop.train(config, str(run))
+
+
+def test_stages_differ_and_learn(whole):
+    parameters = {end: leaves for end, leaves in states(whole).items()}
+    base, distilled, control = parameters.values()
+    for one, other in ((base, distilled), (base, control), (distilled, control)):
+        assert len(one) == len(other)
+        assert any(a.tobytes() != b.tobytes() for a, b in zip(one, other, strict=True))
+    rows = read_metrics(whole / "metrics.jsonl")
+    assert [row["stage"] for row in rows] == [s for s in STAGE_ENDS for _ in range(3)]
+    assert {"policy_loss", "value_loss", "gradient_norm"} < set(rows[0])
+    assert {"solved", "search_tokens"} < set(rows[4])
+
+
+def test_an_interrupted_run_ends_as_if_it_had_not_been(whole, tmp_path, interrupt_after, capsys):
+    for limit in (3, 2):  # at the end of a stage, and within the next
+        interrupt_after(limit)
+        interrupt(tmp_path)
+    # Now what was done since the end of a stage is lost.
+    seldom = dataclasses.replace(CONFIG, log=LogConfig(every_steps=1, checkpoint_seconds=1e6))
+    interrupt_after(2)
+    interrupt(tmp_path, seldom)
+    assert "resuming with changes to log.checkpoint_seconds" in capsys.readouterr().err
+    interrupt_after(None)
+    assert loop.train(CONFIG, str(tmp_path))["steps"] == LAST
+    starts = json.loads((tmp_path / "environment.json").read_text())
+    resumed = [start["resumed_step"] for start in starts]
+    assert resumed == [0, 3, 5, 6]
+    assert_same_run(whole, tmp_path)
+
+
+def test_a_finished_run_is_left_as_it_is(whole, interrupt_after):
+    def files():
+        kept = [whole / "metrics.jsonl", whole / "config.json"]
+        kept += [path for path in (whole / "checkpoints").rglob("*") if path.is_file()]
+        return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in kept}
+
+    before = {path: content for path, (content, _) in files().items()}
+    written = {path: time for path, (_, time) in files().items() if "checkpoints" in str(path)}
+    interrupt_after(0)  # no step is to be taken
+    summary = loop.train(CONFIG, str(whole))
+    assert summary["steps"] == LAST
+    assert before == {path: content for path, (content, _) in files().items()}
+    for path, (_, modified) in files().items():
+        assert modified == written.get(path, modified)
+
+
+@pytest.mark.parametrize(
+    ("group", "change", "named"),
+    [
+        ("distill", {"num_steps": 4}, r"distill.num_steps \(3 there, 4 now\)"),
+        ("model", {"embed_dim": 24}, r"model.embed_dim \(16 there, 24 now\)"),
+        ("search", {"policy": "puct"}, r"search.policy \('gumbel' there, 'puct' now\)"),
+    ],
+)
+def test_another_config_is_refused(whole, group, change, named):
+    other = dataclasses.replace(
+        CONFIG, **{group: dataclasses.replace(getattr(CONFIG, group), **change)}
+    )
+    saved = (whole / "config.json").read_text()
+    with pytest.raises(ConfigError, match=named):
+        loop.train(other, str(whole))
+    assert (whole / "config.json").read_text() == saved
+
+
+def test_a_config_that_cannot_run_does_not_take_the_directory(tmp_path):
+    mesh = dataclasses.replace(CONFIG.parallel, data=8)  # of which 4 problems cannot be shared
+    with pytest.raises(ValueError, match="'distilled' has 4 problems a step"):
+        loop.train(dataclasses.replace(CONFIG, parallel=mesh), str(tmp_path))
+    task = dataclasses.replace(CONFIG.task, cls="rlsearch.tasks.game24:Game42")
+    with pytest.raises(ValueError, match="task.cls is 'rlsearch.tasks.game24:Game42'"):
+        loop.train(dataclasses.replace(CONFIG, task=task), str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "step", [LAST, pytest.param(STAGE_ENDS["distilled"], marks=pytest.mark.slow)]
+)
+def test_a_damaged_newest_checkpoint_costs_its_steps_alone(whole, tmp_path, step, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    for path in (run / "checkpoints").iterdir():  # as the run was when it had come to `step`
+        if int(path.name.partition(".")[0]) > step:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    files = [path for path in (run / "checkpoints" / str(step)).rglob("*") if path.is_file()]
+    largest = max(files, key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:100])
+    loop.train(CONFIG, str(run))
+    warning = capsys.readouterr().err
+    assert f"checkpoint {step} in" in warning and "is damaged" in warning
+    assert f"set aside as {step}.damaged" in warning
+    assert (run / "checkpoints" / f"{step}.damaged").is_dir()
+    assert_same_run(whole, run)
+
+
+def test_a_checkpoint_is_not_ahead_of_the_metrics(tmp_path, monkeypatch, interrupt_after):
+    """What is killed behind a checkpoint resumes there, and never writes that step's line again."""
+    save, seen = CheckpointStore.save, []
+
+    def checked(store, step, *arguments, **options):
+        seen.append((step, read_metrics(tmp_path / "metrics.jsonl")[-1]["step"]))
+        return save(store, step, *arguments, **options)
+
+    monkeypatch.setattr(CheckpointStore, "save", checked)
+    interrupt_after(3)
+    interrupt(tmp_path)
+    assert seen == [(1, 1), (2, 2), (3, 3)]
+
+
+def test_a_diverged_run_keeps_its_last_good_checkpoint(tmp_path, monkeypatch):
+    make_step = loop.make_step
+
+    def broken(*arguments):
+        step = make_step(*arguments)
+
+        def one(state, key):
+            state, metrics = step(state, key)
+            if key_data(key) == key_data(loop.run_key(CONFIG.seed, "training", 2)):
+                metrics["policy_loss"] = metrics["policy_loss"] * np.nan
+            return state, metrics
+
+        return one
+
+    def key_data(key):
+        return jax.random.key_data(key).tolist()
+
+    monkeypatch.setattr(loop, "make_step", broken)
+    with pytest.raises(FloatingPointError, match="policy_loss is nan: training diverged"):
+        loop.train(CONFIG, str(tmp_path))
+    with CheckpointStore(tmp_path / "checkpoints", keep=1) as store:
+        assert store.latest_step() == 2
+
+
+@pytest.mark.slow
+def test_a_run_may_go_on_over_other_devices(whole, tmp_path, interrupt_after):
+    interrupt_after(5)
+    interrupt(tmp_path)
+    interrupt_after(None)
+    mesh = dataclasses.replace(CONFIG.parallel, data=4)
+    loop.train(dataclasses.replace(CONFIG, parallel=mesh), str(tmp_path))
+    one, other = states(whole), states(tmp_path)
+    for end in STAGE_ENDS.values():
+        for a, b in zip(one[end], other[end], strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_as_if_it_had_not_been(whole, tmp_path):
+    config, run = write_config_file(tmp_path / "tiny.py"), tmp_path / "run"
+    command = [sys.executable, "-m", "rlsearch", "train", config, "--run-dir", str(run)]
+    chance = random.Random(0)
+
+    def entries():
+        folder = run / "checkpoints"
+        return {path.name for path in folder.iterdir()} if folder.exists() else set()
+
+    kills = 0
+    while kills < 6:
+        process = subprocess.Popen(command, env=dict(os.environ), stderr=subprocess.PIPE)
+        # In the middle of a save, between two, or before anything has been computed.
+        before, wanted = entries(), chance.randrange(3)
+        deadline = time.monotonic() + 300
+        while process.poll() is None and len(entries() - before) < wanted:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        time.sleep(chance.uniform(0.0, 0.2) if wanted else chance.uniform(0.0, 8.0))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if process.returncode == 0:  # it was done before the kill
+            break
+        kills += 1
+    assert kills >= 3
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert_same_run(whole, run)
