@@ -19,8 +19,9 @@ config = Experiment(
         num_problems=128,
         task_fraction=0.4,
         num_targets=2,
-        updates_per_step=3,
-        replay_size=4096,
+        updates_per_step=2,
+        replay_size=3840,
+        batch_size=384,
         optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=20),
     ),
 )

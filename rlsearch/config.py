@@ -130,15 +130,13 @@ class PretrainConfig:
 
     num_steps: int = 500  # training steps
     batch_size: int = 256  # traces a step
-    contrast: float = 0.25  # share of traces shown with another goal, mostly for the value
-    off_goal_weight: float = 0.3  # weight, against 1, of those traces for the policy
+    contrast: float = 0.4  # share of traces shown with another goal
     optimizer: OptimizerConfig = OptimizerConfig()
 
     def __post_init__(self):
         _check(self.num_steps >= 1, self, "num_steps", "at least 1")
         _check(self.batch_size >= 4, self, "batch_size", "at least 4")
         _check(0 < self.contrast < 1, self, "contrast", "in (0, 1)")
-        _check(0 <= self.off_goal_weight <= 1, self, "off_goal_weight", "in [0, 1]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,8 +148,9 @@ class DistillConfig:
     task_fraction: float = 0.5  # share of the task's own problems; the rest have hindsight goals
     num_targets: int = 4  # M, candidates of a decision that are learnt from
     critic_samples: int = 1  # solutions sampled per problem and step, for the value alone
+    traces: int = 1  # random traces per problem and step, as in pre-training
     unsolved_weight: float = 0.0  # weight, against 1, of decisions below which nothing was solved
-    replay_size: int = 4096  # rows kept
+    replay_size: int = 3840  # rows kept
     updates_per_step: int = 2  # minibatches learnt from a step
     batch_size: int = 256  # rows of a minibatch
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3, warmup_steps=20)
@@ -163,7 +162,8 @@ class DistillConfig:
         _check(self.num_targets >= 1, self, "num_targets", "at least 1")
         _check(0 <= self.unsolved_weight <= 1, self, "unsolved_weight", "in [0, 1]")
         _check(self.critic_samples >= 0, self, "critic_samples", "at least 0")
-        rows = self.num_problems * (1 + self.critic_samples)
+        _check(self.traces >= 0, self, "traces", "at least 0")
+        rows = self.num_problems * (1 + self.critic_samples + self.traces)
         multiple = self.replay_size >= 1 and self.replay_size % rows == 0
         _check(multiple, self, "replay_size", f"a multiple of the rows of a step, {rows}")
         _check(self.updates_per_step >= 1, self, "updates_per_step", "at least 1")

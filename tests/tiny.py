@@ -39,6 +39,7 @@ def tiny_experiment() -> Experiment:
             num_steps=3,
             num_problems=4,
             num_targets=2,
+            critic_samples=1,
             unsolved_weight=0.5,
             replay_size=16,
             updates_per_step=1,

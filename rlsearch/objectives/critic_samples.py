@@ -52,4 +52,5 @@ def critic_targets(
         value_weights=written * jnp.where(last, 1.0, UNFINISHED_WEIGHT),
         prompt_values=right,
         prompt_value_weights=jnp.zeros_like(right),
+        counted=like.counted,
     )

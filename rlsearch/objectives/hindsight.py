@@ -6,9 +6,9 @@ solves few puzzles.
 
 A share of the traces is shown with the goal of another problem instead. These teach the value to
 tell the states from which a goal is likely from those that never reach it (Eysenbach et al. 2021,
-C-learning). At a small weight they also keep the policy honest: where every trace ends on its
-goal, a model learns to write the goal as the last result whatever the arithmetic says, and then
-no critic can see what is wrong.
+C-learning). Of their steps the policy learns the consequences alone, not the choices, and that
+keeps it honest: where every trace ends on its goal, a model learns to write the goal as the last
+result whatever the arithmetic says, and then no critic can see what is wrong.
 """
 
 import jax
@@ -18,15 +18,12 @@ from rlsearch.objectives.step_targets import StepTargets
 from rlsearch.tasks.base import Task
 
 
-def hindsight_targets(
-    task: Task, keys: jax.Array, contrast: float, off_goal_weight: float
-) -> StepTargets:
+def hindsight_targets(task: Task, keys: jax.Array, contrast: float) -> StepTargets:
     """One row a key, M = 1.
 
     Args:
         keys: `[B]` typed keys, consumed.
         contrast: share of the rows that are shown with another goal, in (0, 1).
-        off_goal_weight: weight of those rows for the policy, against 1.
     """
 
     def one(key: jax.Array) -> StepTargets:
@@ -41,11 +38,12 @@ def hindsight_targets(
         return StepTargets(
             prompts=shown,
             steps=steps[:, None],
-            weights=per_step * valid * jnp.where(swapped, off_goal_weight, 1.0),
+            weights=per_step * valid,
             values=per_step * reached,
             value_weights=per_step * valid * balance,
             prompt_values=reached.astype(jnp.float32),
             prompt_value_weights=valid * balance,
+            counted=(~swapped | jnp.asarray(task.consequences))[:, None],
         )
 
     return jax.vmap(one)(keys)

@@ -25,7 +25,9 @@ from rlsearch.config import DistillConfig, SearchConfig
 from rlsearch.decoding.steps import StepFormat, finished, start
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.objectives.critic_samples import critic_targets
+from rlsearch.objectives.hindsight import hindsight_targets
 from rlsearch.objectives.step_targets import StepTargets
+from rlsearch.objectives.widen import widen
 from rlsearch.search.search import num_decisions, search
 from rlsearch.tasks.base import Task
 
@@ -67,16 +69,18 @@ def search_targets(
     form: StepFormat,
     search_config: SearchConfig,
     config: DistillConfig,
+    contrast: float,
 ) -> tuple[StepTargets, dict[str, jax.Array]]:
     """Plays one problem a key to its end and returns what to learn from it.
 
     Args:
         keys: `[B]` typed keys, one a problem, consumed. A problem's targets depend on its own
             key alone.
+        contrast: of the traces, see `hindsight_targets`.
 
     Returns:
-        For each problem one row and behind it `critic_samples` more, and per-problem metrics
-        `[B]`: `solved` (the solution taken is right) and `search_tokens`.
+        For each problem one row and behind it `critic_samples` and `traces` more, and per-problem
+        metrics `[B]`: `solved` (the solution taken is right) and `search_tokens`.
     """
     batch = keys.shape[0]
     problem_keys, search_keys = jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
@@ -137,6 +141,7 @@ def search_targets(
         value_weights=decided * (taken + FINISHED_ALTERNATIVES_WEIGHT * ended),
         prompt_values=known[:, 0].astype(jnp.float32),
         prompt_value_weights=jnp.ones((batch,)),
+        counted=jnp.ones(decisions.candidates.shape, bool),
     )
     rows = [targets]
     for number in range(config.critic_samples):
@@ -145,6 +150,9 @@ def search_targets(
             params, sample_keys, prompts, prompt_cache, first, task, model, form, targets
         )
         rows.append(more)
+    for number in range(config.traces):
+        trace_keys = jax.vmap(jax.random.fold_in, (0, None))(problem_keys, number)
+        rows.append(widen(hindsight_targets(task, trace_keys, contrast), targets, form))
     metrics = {
         "solved": right.astype(jnp.float32),
         "search_tokens": decisions.tokens.sum(axis=1).astype(jnp.float32),

@@ -34,6 +34,7 @@ class StepTargets(NamedTuple):
     value_weights: jax.Array  # [B, S, M] float32
     prompt_values: jax.Array  # [B] float32 in [0, 1], value target at the end of the prompt
     prompt_value_weights: jax.Array  # [B] float32
+    counted: jax.Array | None = None  # [B, S, M, L] bool, tokens the policy learns; None: all
 
 
 def row_mask(prompt_length: int, steps: jax.Array, pad: int) -> jax.Array:
@@ -116,5 +117,6 @@ def read_rows(
     logits = model.policy_logits(params, predicting)
     picked = jnp.take_along_axis(logits, steps[..., None], axis=-1)[..., 0]
     token_log_probs = picked - jax.nn.logsumexp(logits, axis=-1)
-    log_probs = jnp.where(real, token_log_probs, 0.0).sum(axis=-1)
+    counted = real if targets.counted is None else real & targets.counted
+    log_probs = jnp.where(counted, token_log_probs, 0.0).sum(axis=-1)
     return log_probs, model.value_logit(params, ends), model.value_logit(params, prompt_end)

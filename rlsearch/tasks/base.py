@@ -67,6 +67,11 @@ class Task(Protocol):
         """`[T, vocab_size]` bool, the tokens allowed at each place of a solution."""
         ...
 
+    @property
+    def consequences(self) -> np.ndarray:
+        """`[S, L]` bool, tokens of a trace that follow from those before, whatever the goal."""
+        ...
+
     def held_out_prompts(self) -> np.ndarray:
         """`[num, P]` int32, the problems that no draw ever gives. In a fixed order."""
         ...

@@ -172,6 +172,11 @@ class Game24:
         """The held-out prompts: ascending for "random", in the file's order for "tot"."""
         return [self.language.prompt(numbers, GOAL) for numbers in self.held_out]
 
+    @property
+    def consequences(self) -> np.ndarray:
+        """See `Task`."""
+        return self.language.consequences
+
     def held_out_prompts(self) -> np.ndarray:
         """`[num, P]` int32, the same problems as tokens, in the same order."""
         texts = self.held_out_texts()

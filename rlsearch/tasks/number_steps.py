@@ -105,6 +105,13 @@ class NumberSteps:
         ]
         return np.array(list(itertools.chain.from_iterable(lines)))
 
+    @functools.cached_property
+    def consequences(self) -> np.ndarray:
+        """`[num_steps, max_step_length]` bool: what stands behind an arrow is no choice."""
+        place = np.arange(self.max_step_length)
+        lengths = np.array([self.step_length(step) for step in range(self.num_steps)])
+        return (place > 3) & (place < lengths[:, None])
+
     def prompt(self, numbers: tuple[int, ...], goal: int) -> str:
         """The text of a problem. Whatever the order given, the numbers are said ascending."""
         return f"{goal} {FROM} {' '.join(str(number) for number in sorted(numbers))}{NEWLINE}"

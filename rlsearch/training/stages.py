@@ -69,10 +69,7 @@ def make_stages(
         start=None,
         num_steps=pretrain.num_steps,
         num_keys=pretrain.batch_size,
-        produce=lambda params, keys: (
-            hindsight_targets(task, keys, pretrain.contrast, pretrain.off_goal_weight),
-            {},
-        ),
+        produce=lambda params, keys: (hindsight_targets(task, keys, pretrain.contrast), {}),
         keep=everything,
         replay_size=pretrain.batch_size,
         updates_per_step=1,
@@ -86,7 +83,7 @@ def make_stages(
         num_steps=distill.num_steps,
         num_keys=distill.num_problems,
         produce=lambda params, keys: search_targets(
-            params, keys, task, model, form, config.search, distill
+            params, keys, task, model, form, config.search, distill, pretrain.contrast
         ),
         keep=everything,
         replay_size=distill.replay_size,
