@@ -75,6 +75,7 @@ class ToyTask:
     max_step_length = 2
     solution_length = 2 * NUM_STEPS
     grammar = toy_form().grammar
+    consequences = np.tile([False, True], (NUM_STEPS, 1))  # a newline follows any letter
 
     def __init__(self, config: TaskConfig | None = None):
         self.config = config

@@ -31,7 +31,9 @@ def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
     centre = share + z * z / (2 * trials)
     spread = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
     scale = 1 + z * z / trials
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    # Rounding must not leave the share itself outside, where it is 0 or 1.
+    low, high = (centre - spread) / scale, (centre + spread) / scale
+    return max(0.0, min(low, share)), min(1.0, max(high, share))
 
 
 def mean_solution_tokens(policy: Policy, params: Params, prompts: jax.Array) -> float:

@@ -83,7 +83,8 @@ def search_targets(
         metrics `[B]`: `solved` (the solution taken is right) and `search_tokens`.
     """
     batch = keys.shape[0]
-    problem_keys, search_keys = jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
+    split = jax.vmap(lambda key: tuple(jax.random.split(key, 3)))
+    problem_keys, search_keys, trace_keys = split(keys)
     prompts = draw_problems(task, problem_keys, config.task_fraction)
     prompt_cache, first = start(model, params, prompts, form)
 
@@ -151,8 +152,8 @@ def search_targets(
         )
         rows.append(more)
     for number in range(config.traces):
-        trace_keys = jax.vmap(jax.random.fold_in, (0, None))(problem_keys, number)
-        rows.append(widen(hindsight_targets(task, trace_keys, contrast), targets, form))
+        more_keys = jax.vmap(jax.random.fold_in, (0, None))(trace_keys, number)
+        rows.append(widen(hindsight_targets(task, more_keys, contrast), targets, form))
     metrics = {
         "solved": right.astype(jnp.float32),
         "search_tokens": decisions.tokens.sum(axis=1).astype(jnp.float32),

@@ -152,13 +152,13 @@ def _run_stage(
 
     step = make_step(stage, setup.model, _optimizer(stage), mesh, setup.form.pad)
     with Progress(stage.num_steps, stage.name) as progress:
-        saved_at = time.monotonic()
+        saved_at, shown = time.monotonic(), None
         for number in range(max(done, first), end):
             state, metrics = step(state, run_key(config.seed, "training", number))
             number += 1
             if number == end or (number - first) % config.log.every_steps == 0:
                 seconds = time.monotonic() - began
-                shown = writer.write(number, seconds, stage.name, metrics)
+                shown = writer.write(number, seconds, stage.name, metrics) or shown
                 _check_finite(shown)
                 progress.update(number - first, **_headline(shown))
             saving = number == end or due(saved_at)

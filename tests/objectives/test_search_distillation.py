@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,8 @@ from rlsearch.config import DistillConfig, ParallelConfig, SearchConfig
 from rlsearch.objectives.expert_iteration import expert_iteration_targets, keep_right
 from rlsearch.objectives.hindsight import hindsight_targets
 from rlsearch.objectives.search_distillation import draw_problems, search_targets
+from rlsearch.objectives.step_targets import StepTargets
+from rlsearch.objectives.widen import widen
 from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
 from tests.toy import (
     NEWLINE,
@@ -24,7 +28,18 @@ ROWS = 8
 KEYS = row_keys(jax.random.key(0), ROWS)
 # All 27 words are in a tree of this size, and each decision's three steps among its candidates.
 EXHAUSTIVE = SearchConfig(num_simulations=200, num_candidates=5, value_scale=0.01, min_p=0.0)
+CONTRAST = 0.4
 SMALL = SearchConfig(num_simulations=4, num_candidates=4)
+
+
+def distill(critic_samples=0, traces=0, **fields):
+    return DistillConfig(
+        num_problems=ROWS,
+        replay_size=8 * ROWS,
+        critic_samples=critic_samples,
+        traces=traces,
+        **fields,
+    )
 
 
 def run(search, config, task=None, keys=KEYS, devices=1):
@@ -32,7 +47,7 @@ def run(search, config, task=None, keys=KEYS, devices=1):
     task = task or ToyTask()
 
     def targets(params, keys):
-        return search_targets(params, keys, task, model, toy_form(), search, config)
+        return search_targets(params, keys, task, model, toy_form(), search, config, CONTRAST)
 
     mesh = make_mesh(ParallelConfig(data=devices))
     rows, metrics = jax.jit(over_data(mesh, targets))(perturbed(params), keys)
@@ -41,18 +56,18 @@ def run(search, config, task=None, keys=KEYS, devices=1):
 
 @pytest.fixture(scope="module")
 def exhaustive():
-    return run(EXHAUSTIVE, DistillConfig(num_targets=5, critic_samples=0))
+    return run(EXHAUSTIVE, distill(num_targets=5))
 
 
 @pytest.fixture(scope="module")
-def small_with_samples():
-    return run(SMALL, DistillConfig(num_targets=2, critic_samples=1))
+def small_with_company():
+    return run(SMALL, distill(num_targets=2, critic_samples=1, traces=2))
 
 
 @pytest.fixture(scope="module")
-def small(small_with_samples):
-    rows, metrics = small_with_samples
-    return jax.tree.map(lambda x: x[::2], rows), metrics
+def small(small_with_company):
+    rows, metrics = small_with_company
+    return jax.tree.map(lambda x: x[::4], rows), metrics
 
 
 def can_be_right(prompt, letters) -> bool:
@@ -71,7 +86,7 @@ def test_rows_hold_the_solution_that_was_taken(actions, request):
         (rows, metrics), decisions, length = request.getfixturevalue("small"), 3, 2
     else:
         search = SearchConfig(policy="puct", actions="tokens", num_simulations=4)
-        config = DistillConfig(num_targets=2, critic_samples=0)
+        config = distill(num_targets=2)
         (rows, metrics), decisions, length = run(search, config), 6, 1
     assert rows.prompts.shape == (ROWS, 3)
     assert rows.steps.shape == (ROWS, decisions, 2, length)
@@ -162,24 +177,24 @@ def test_what_is_right_gains_weight_over_what_is_wrong(exhaustive):
 
 
 def test_where_nothing_is_solved_the_critic_is_followed_as_far_as_asked():
-    config = DistillConfig(num_targets=4, unsolved_weight=0.25, critic_samples=0)
+    config = distill(num_targets=4, unsolved_weight=0.25)
     rows, metrics = run(SMALL, config, ImpossibleToyTask())
     np.testing.assert_allclose(rows.weights.sum(axis=-1), 0.25, atol=1e-5)
     assert not rows.values.any() and not rows.prompt_values.any() and not metrics["solved"].any()
 
 
 @pytest.mark.parametrize(("problems", "devices"), [(4, 1), (8, 4)])
-def test_a_problem_depends_on_its_own_key_alone(small_with_samples, problems, devices):
-    config = DistillConfig(num_targets=2, critic_samples=1)
+def test_a_problem_depends_on_its_own_key_alone(small_with_company, problems, devices):
+    config = distill(num_targets=2, critic_samples=1, traces=2)
     few = jax.tree.leaves(run(SMALL, config, keys=KEYS[:problems], devices=devices))
-    for one, other in zip(few, jax.tree.leaves(small_with_samples), strict=True):
+    for one, other in zip(few, jax.tree.leaves(small_with_company), strict=True):
         assert len(one) == len(other) * problems // ROWS
         np.testing.assert_allclose(one, other[: len(one)], atol=1e-5)
 
 
-def test_critic_samples_teach_the_value_alone(small_with_samples):
+def test_critic_samples_teach_the_value_alone(small_with_company):
     searched, sampled = (
-        jax.tree.map(lambda x, i=i: x[i::2], small_with_samples[0]) for i in (0, 1)
+        jax.tree.map(lambda x, i=i: x[i::4], small_with_company[0]) for i in (0, 1)
     )
     np.testing.assert_array_equal(searched.prompts, sampled.prompts)
     assert not sampled.weights.any() and not sampled.prompt_value_weights.any()
@@ -189,6 +204,22 @@ def test_critic_samples_teach_the_value_alone(small_with_samples):
     assert not right.all()
     np.testing.assert_array_equal(sampled.values[:, :, 0], np.tile(right[:, None], 3))
     np.testing.assert_allclose(sampled.value_weights[:, :, 0], ROWS * [[0.3, 0.3, 1.0]])
+
+
+def test_traces_go_on_beside_the_search(small_with_company):
+    rows = jax.tree.map(lambda x: x.reshape(ROWS, 4, *x.shape[1:]), small_with_company[0])
+    traces = jax.tree.map(lambda x: x[:, 2:].reshape(ROWS * 2, *x.shape[2:]), rows)
+    words = traces.steps[:, :, 0].reshape(ROWS * 2, -1)
+    assert np.array(toy_form().grammar)[np.arange(6), words].all()
+    right = np.asarray(ToyTask().check_tokens(jnp.array(traces.prompts), jnp.array(words)))
+    np.testing.assert_array_equal(traces.values[:, :, 0], np.tile(right[:, None], 3))
+    np.testing.assert_array_equal(traces.prompt_values, right)
+    assert (traces.steps[:, :, 1] == PAD).all()
+    assert not traces.weights[:, :, 1].any() and not traces.value_weights[:, :, 1].any()
+    # Each has a key of its own.
+    seen = np.concatenate([traces.prompts, words], axis=1).reshape(ROWS, 2, -1)
+    assert (seen[:, 0] != seen[:, 1]).any(axis=1).mean() > 0.5
+    assert (rows.prompts[:, 0] != rows.prompts[:, 2]).any(axis=1).mean() > 0.5
 
 
 def test_problems_come_from_the_task_and_from_traces():
@@ -242,7 +273,7 @@ def test_right_solutions_are_kept_first(samples):
 
 
 def test_hindsight_rows_say_what_was_reached():
-    rows = jax.jit(lambda keys: hindsight_targets(ToyTask(), keys, 0.25, 0.3))(
+    rows = jax.jit(lambda keys: hindsight_targets(ToyTask(), keys, CONTRAST))(
         row_keys(jax.random.key(3), 512)
     )
     rows = jax.tree.map(np.asarray, rows)
@@ -250,14 +281,43 @@ def test_hindsight_rows_say_what_was_reached():
     reached = np.asarray(ToyTask().check_tokens(jnp.array(rows.prompts), words))
     np.testing.assert_array_equal(rows.values[:, :, 0], np.tile(reached[:, None], 3))
     np.testing.assert_array_equal(rows.prompt_values, reached)
-    weights, value_weights = rows.weights[:, :, 0], rows.value_weights[:, :, 0]
-    own, other = (weights == 1).all(axis=1), (weights == np.float32(0.3)).all(axis=1)
-    assert own[reached].mean() > 0.8 and not own[~reached].any()
+    # One trace in nine has the held-out goal: nothing is learnt from it.
+    learnt = rows.weights.all(axis=(1, 2))
+    np.testing.assert_allclose(learnt.mean(), 8 / 9, atol=0.05)
+    assert not rows.weights[~learnt].any() and not rows.value_weights[~learnt].any()
+    assert not rows.prompt_value_weights[~learnt].any()
+    # Of a trace that is shown with another goal the policy learns the consequences alone.
+    own = rows.counted.all(axis=(1, 2, 3))
+    assert own[reached].mean() > 0.7 and not own[~reached].any()
+    np.testing.assert_allclose(own.mean(), 1 - CONTRAST, atol=0.1)
+    assert (rows.counted[~own] == np.array(ToyTask.consequences)[:, None]).all()
     # Own and other goals weigh the same for the value, whatever the share of either.
-    np.testing.assert_allclose(value_weights[own].sum(), value_weights[other].sum(), rtol=0.2)
-    # One trace in nine has a held-out goal: nothing is learnt from it.
-    nothing = ~own & ~other
-    np.testing.assert_allclose(nothing.mean(), 1 / 9, atol=0.05)
-    assert not weights[nothing].any() and not value_weights[nothing].any()
-    assert not rows.prompt_value_weights[nothing].any()
-    assert not (own & (rows.prompts == ToyTask().held_out_prompts()).all(axis=1)).any()
+    value_weights = rows.value_weights.sum(axis=(1, 2))
+    np.testing.assert_allclose(value_weights[own].sum(), value_weights[~own].sum(), rtol=0.2)
+    assert not (own & learnt & (rows.prompts == ToyTask().held_out_prompts()).all(axis=1)).any()
+
+
+def test_rows_of_traces_are_widened_to_tokens():
+    """Two steps of four tokens at most: what is behind the shorter one is closed up."""
+    form = dataclasses.replace(toy_form(), num_steps=2, max_step_length=4, max_length=6)
+    rows = StepTargets(
+        prompts=jnp.zeros((1, 3), jnp.int32),
+        steps=jnp.array([[[[2, 3, 4, 1]], [[2, 1, 0, 0]]]], jnp.int32),
+        weights=jnp.array([[[1.0], [0.5]]]),
+        values=jnp.array([[[0.25], [0.75]]]),
+        value_weights=jnp.ones((1, 2, 1)),
+        prompt_values=jnp.ones(1),
+        prompt_value_weights=jnp.ones(1),
+        counted=jnp.array([[[[True, False, True, True]], [[False, True, True, True]]]]),
+    )
+    like = jax.tree.map(jnp.zeros_like, rows)._replace(steps=jnp.zeros((1, 6, 3, 1), jnp.int32))
+    wide = widen(rows, like, form)
+    assert wide.steps.shape == wide.counted.shape == (1, 6, 3, 1)
+    assert wide.steps[0, :, 0, 0].tolist() == [2, 3, 4, 1, 2, 1]
+    assert wide.weights[0, :, 0].tolist() == [1, 1, 1, 1, 0.5, 0.5]
+    assert wide.counted[0, :, 0, 0].tolist() == [True, False, True, True, False, True]
+    at_ends = wide.value_weights[0, :, 0]
+    assert at_ends.tolist() == [0, 0, 0, 1, 0, 1]
+    assert wide.values[0, [3, 5], 0].tolist() == [0.25, 0.75]
+    for empty in (wide.steps, wide.weights, wide.value_weights):
+        assert not empty[:, :, 1:].any()

@@ -175,6 +175,22 @@ def test_a_candidate_of_weight_0_gives_no_policy_gradient(network, gradient):
         np.testing.assert_array_equal(leaf, 0.0)
 
 
+def test_tokens_that_do_not_count_give_no_policy_gradient(network, read, gradient):
+    _, params = network
+    rows = policy_alone(random_rows(8))
+    counted = np.random.default_rng(8).random(rows.steps.shape) < 0.5
+    some, others = (rows._replace(counted=jnp.array(x)) for x in (counted, ~counted))
+    every = rows._replace(counted=jnp.ones_like(some.counted))
+    assert_same(read(params, every), read(params, rows), atol=1e-5)
+    parts = [read(params, part)[0] for part in (some, others)]
+    np.testing.assert_allclose(sum(parts), read(params, rows)[0], atol=1e-4)
+    both = jax.tree.map(jnp.add, gradient(params, some), gradient(params, others))
+    assert_same(both, gradient(params, rows), atol=1e-4)
+    none = rows._replace(counted=jnp.zeros_like(some.counted))
+    for leaf in jax.tree.leaves(gradient(params, none)):
+        np.testing.assert_array_equal(leaf, 0.0)
+
+
 def test_padded_candidates_and_finished_rows_are_numbers(network, read, gradient):
     _, params = network
     rows = random_rows(4)

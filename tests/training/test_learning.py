@@ -22,7 +22,7 @@ CHANCE = 1 / 9  # three of 27 words are right
 def learn(task, policy) -> tuple[float, float]:
     """Success of samples before and after distilling a search whose checker is `task`'s."""
     search = SearchConfig(policy=policy, num_simulations=12, num_candidates=3)
-    config = DistillConfig(num_problems=PROBLEMS, num_targets=3, critic_samples=0)
+    config = DistillConfig(num_problems=PROBLEMS, num_targets=3, critic_samples=0, traces=0)
     # One layer is enough to copy letters.
     layer = dataclasses.replace(toy_model()[0].config, num_layers=1)
     model, form = LanguageModel(layer, ToyTask.vocab_size), toy_form()
@@ -33,7 +33,7 @@ def learn(task, policy) -> tuple[float, float]:
         num_steps=NUM_STEPS,
         num_keys=PROBLEMS,
         produce=lambda params, keys: search_targets(
-            params, keys, task, model, form, search, config
+            params, keys, task, model, form, search, config, contrast=0.4
         ),
         keep=lambda rows: rows,
         replay_size=8 * PROBLEMS,

@@ -25,7 +25,7 @@ def hindsight_stage(num_keys=ROWS) -> Stage:
         start=None,
         num_steps=10,
         num_keys=num_keys,
-        produce=lambda params, keys: (hindsight_targets(ToyTask(), keys, 0.25, 0.3), {}),
+        produce=lambda params, keys: (hindsight_targets(ToyTask(), keys, 0.4), {}),
         keep=lambda rows: rows,
         replay_size=2 * num_keys,
         updates_per_step=2,
@@ -85,7 +85,7 @@ def test_a_search_never_waits_for_another_device(devices):
     config = DistillConfig(num_targets=2)
 
     def produce(params, keys):
-        return search_targets(params, keys, ToyTask(), model, toy_form(), search, config)
+        return search_targets(params, keys, ToyTask(), model, toy_form(), search, config, 0.4)
 
     mesh = make_mesh(ParallelConfig(data=devices))
     keys = row_keys(jax.random.key(0), ROWS)

@@ -1,0 +1,255 @@
+"""Every command on one tiny run, end to end."""
+
+import contextlib
+import io
+import json
+import shutil
+
+import pytest
+
+from rlsearch.cli.main import main
+from tests.tiny import STAGE_ENDS, write_config_file
+
+ROW_KEYS = {  # as DESIGN.md lists them
+    *("policy", "checkpoint_step", "strategy", "settings", "verifier", "oracle", "budget", "seed"),
+    *("accuracy", "ci95", "problems", "generations", "policy_tokens", "verifier_tokens", "flops"),
+    "seconds",
+}
+BENCH_KEYS = {
+    "search": {
+        "expansions_per_second",
+        "search_tokens_per_second",
+        "decode_tokens_per_second",
+        "search_efficiency",
+        "bytes_per_node",
+    },
+    "decode": {"tokens_per_second"},
+}
+
+
+def call(*argv) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main([str(argument) for argument in argv])
+    return code, out.getvalue(), err.getvalue()
+
+
+def succeed(*argv) -> str:
+    code, out, err = call(*argv)
+    assert code == 0, err
+    return out
+
+
+def read_json(*argv) -> dict:
+    """What a command with --json prints: one object, one line, nothing else."""
+    out = succeed(*argv, "--json")
+    assert out.count("\n") == 1
+    return json.loads(out)
+
+
+def fail(*argv) -> str:
+    """The one sentence of a command that cannot be done as asked."""
+    code, out, err = call(*argv)
+    assert (code, out) == (2, ""), err
+    assert err.startswith("error: ") and err.count("\n") == 1
+    return err
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    return write_config_file(tmp_path_factory.mktemp("config") / "tiny.py")
+
+
+@pytest.fixture(scope="module")
+def trained(config, tmp_path_factory):
+    """The run, and what training it printed."""
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    return run, read_json("train", config, "--run-dir", run, "--evaluation.seeds", "0", "3")
+
+
+@pytest.fixture(scope="module")
+def run(trained):
+    return trained[0]
+
+
+def test_train_writes_the_run_directory(trained, config):
+    run, result = trained
+    assert result["run"] == str(run) and result["stages"] == STAGE_ENDS
+    assert result["steps"] == max(STAGE_ENDS.values()) and result["parameters"] > 0
+    assert set(result["flops"]) == set(STAGE_ENDS)
+    names = {"config.json", "environment.json", "metrics.jsonl", "tensorboard", "checkpoints"}
+    assert {path.name for path in run.iterdir()} >= names
+    saved = json.loads((run / "config.json").read_text())
+    assert saved["name"] == "tiny" and saved["evaluation"]["seeds"] == [0, 3]
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == result["steps"]
+    # The same command again has nothing left to do; free fields may differ.
+    assert succeed("train", config, "--run-dir", run) == f"trained: {run}\n"
+
+
+def test_a_run_is_not_trained_with_another_config(run, config):
+    sentence = fail("train", config, "--run-dir", run, "--distill.num_steps", 5)
+    assert "distill.num_steps (3 there, 5 now)" in sentence
+
+
+def test_evaluate_writes_the_table_and_the_picture(run):
+    asked = ["--problems", 4, "--budgets", 1, 2, "--seeds", 0, "--oracle"]
+    result = read_json("evaluate", run, *asked)
+    table = json.loads((run / "evaluations" / "held_out.json").read_text())
+    assert (run / "evaluations" / "held_out.png").read_bytes().startswith(b"\x89PNG")
+    assert result["table"] == str(run / "evaluations" / "held_out.json")
+    assert result["picture"] == str(run / "evaluations" / "held_out.png")
+    assert table["benchmark"] == "held_out" and table["rows"] == result["rows"]
+    assert all(set(row) == ROW_KEYS for row in table["rows"])
+    # Greedy decoding has one budget; the three policies, and tree search with and without oracle.
+    assert len(table["rows"]) == 3 * (1 + 2 + 2 + 2)
+    for row in table["rows"]:
+        assert row["checkpoint_step"] == STAGE_ENDS[row["policy"]]
+        assert (row["problems"], row["seed"]) == (4, 0)
+        assert 0 <= row["accuracy"] <= 1 and row["flops"] > 0
+        assert row["policy_tokens"] <= 21 * row["budget"]
+    assert {row["strategy"] for row in table["rows"] if row["oracle"]} == {"tree_search"}
+    assert len(result["summary"]) == len(table["rows"])
+
+
+def test_evaluate_prints_a_line_a_result(run):
+    asked = ["--problems", 4, "--budgets", 1, "--seeds", 0, "--strategies", "greedy"]
+    lines = succeed("evaluate", run, *asked, "--policies", "base", "distilled").splitlines()
+    assert [line.split()[:2] for line in lines[:2]] == [["base", "greedy"], ["distilled", "greedy"]]
+    assert lines[2].startswith("table: ") and lines[3].startswith("picture: ")
+    table = json.loads((run / "evaluations" / "held_out.json").read_text())
+    assert [row["policy"] for row in table["rows"]] == ["base", "distilled"]
+
+
+def test_solve_gives_steps_and_cost(run):
+    asked = ["solve", run, "8 4, 7 8", "--budget", 2]
+    result = read_json(*asked)
+    assert result["problem"] == "24 from 4 7 8 8"
+    assert (result["policy"], result["strategy"], result["budget"]) == (
+        "distilled",
+        "tree_search",
+        2,
+    )
+    assert len(result["solution"]) == 3 and all("->" in line for line in result["solution"])
+    assert result["right"] in (True, False) and 0 <= result["score"] <= 1
+    assert 21 <= result["policy_tokens"] <= 42 and result["generations"] >= 1
+    lines = succeed(*asked).splitlines()
+    assert lines[:3] == result["solution"]
+    cost = f"{result['policy_tokens']} tokens in {result['generations']} generations"
+    assert lines[3:] == [f"{'right' if result['right'] else 'wrong'}, for {cost}"]
+
+
+def test_solve_takes_the_policy_that_is_asked_for(run):
+    result = read_json("solve", run, "4 7 8 8", "--budget", 2, "--policy", "base")
+    assert result["policy"] == "base"
+
+
+@pytest.mark.parametrize("kind", ["search", "decode"])
+def test_bench_measures_throughput(config, kind):
+    result = read_json("bench", kind, config)
+    assert set(result) >= BENCH_KEYS[kind]
+    for key in BENCH_KEYS[kind]:
+        assert result[key] > 0
+    assert (result["config"], result["devices"], result["batch_size"]) == ("tiny", 1, 4)
+    if kind == "search":
+        rates = [result[f"{name}_tokens_per_second"] for name in ("search", "decode")]
+        assert result["search_efficiency"] == pytest.approx(rates[0] / rates[1])
+    lines = succeed("bench", kind, config).splitlines()
+    assert [line.partition(": ")[0] for line in lines] == list(result)
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        ("1 1 1 1", "no sequence of + - * / makes 24"),
+        ("4 7 8", "it has 3 numbers"),
+        ("4 7 8 8 1", "it has 5 numbers"),
+        ("4 7 8 99", "'99' is not in range"),
+        ("4 7 8 -8", "'-8' is not in range"),
+        ("four 7 8 8", "'four' is not in range"),
+        ("", "it has 0 numbers"),
+        ("24 from 4 7 8 8\n", "'24' is not in range"),
+    ],
+)
+def test_a_bad_problem_is_named(run, problem, said):
+    sentence = fail("solve", run, problem)
+    assert "problem is " in sentence and said in sentence
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ("train CONFIG --distil.num_steps 3", "the nearest is distill.num_steps"),
+        ("train CONFIG --search.num_simulations many", "search.num_simulations is 'many'"),
+        ("train CONFIG --search.policy best", "search.policy is 'best': it must be 'gumbel' or"),
+        ("train CONFIG --parallel.data 100", "parallel.data is 100: there are only 8 devices"),
+        ("train CONFIG --parallel.data 8", "stage 'distilled' has 4 problems a step"),
+        ("train CONFIG --task.cls no.such:Task", "task.cls is 'no.such:Task'"),
+        ("train nowhere", "there is no config 'nowhere'"),
+        ("bench search CONFIG --parallel.data 3", "multiple of parallel.data"),
+        ("bench decode nowhere.py", "there is no config 'nowhere.py'"),
+        ("evaluate RUN --strategies bestofn", "strategy is 'bestofn': it must be greedy, best_of"),
+        ("evaluate RUN --policies control best", "there is no POLICY 'best'"),
+        ("evaluate NOWHERE", "there is no config.json in it"),
+        ("solve NOWHERE 4", "there is no config.json in it"),
+        ("solve RUN 4,7,8,8 --policy best", "policy is 'best': this run has base, distilled, con"),
+    ],
+)
+def test_bad_usage_is_one_sentence(run, config, tmp_path, argv, said):
+    places = {"CONFIG": config, "RUN": run, "NOWHERE": tmp_path / "nowhere"}
+    arguments = [places.get(argument, argument) for argument in argv.split()]
+    if arguments[0] == "train":
+        arguments += ["--run-dir", tmp_path / "new"]
+    assert said in fail(*arguments)
+    assert not (tmp_path / "nowhere").exists()
+    assert not (tmp_path / "new" / "config.json").exists()
+
+
+def copy_of(run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    return copy
+
+
+def test_a_run_without_a_complete_checkpoint_is_said_to_be_so(run, tmp_path):
+    copy = copy_of(run, tmp_path)
+    for path in (copy / "checkpoints").iterdir():
+        if path.is_dir():  # as a kill in the middle of each save would have left it
+            path.rename(path.parent / f"{path.name}.orbax-checkpoint-tmp-1")
+    shutil.rmtree(copy / "evaluations", ignore_errors=True)
+    for argv in (["solve", copy, "4 7 8 8"], ["evaluate", copy], ["evaluate", copy, "--oracle"]):
+        assert "no stage of it is complete yet" in fail(*argv)
+    assert not (copy / "evaluations").exists()
+
+
+def test_a_run_whose_later_stages_are_missing_has_the_others(run, tmp_path):
+    copy = copy_of(run, tmp_path)
+    for name in ("distilled", "control"):
+        shutil.rmtree(copy / "checkpoints" / str(STAGE_ENDS[name]))
+    said = fail("solve", copy, "4 7 8 8", "--policy", "distilled")
+    assert "policy is 'distilled': this run has base" in said
+    assert "policy is 'control'" in fail("evaluate", copy, "--policies", "control")
+
+
+def test_a_damaged_checkpoint_fails_with_one_sentence(run, tmp_path):
+    copy = copy_of(run, tmp_path)
+    checkpoint = copy / "checkpoints" / str(STAGE_ENDS["distilled"])
+    shutil.rmtree(checkpoint / "state")
+    code, out, err = call("solve", copy, "4 7 8 8")
+    assert (code, out) == (1, "") and err.count("\n") == 1
+    assert "checkpoint 6" in err and "is damaged" in err
+    assert checkpoint.exists()  # reading a run changes nothing
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"name": "tiny", "sea', "config.json is damaged"),
+        ('{"name": "tiny", "sead": 3}', "the nearest is seed"),
+        ('{"task": {"cls": "os:system"}}', "reading a run imports rlsearch.* only"),
+    ],
+)
+def test_a_config_that_is_not_ours_is_not_run(run, tmp_path, text, said):
+    (tmp_path / "config.json").write_text(text)
+    assert said in fail("solve", tmp_path, "4 7 8 8")
+    assert said in fail("evaluate", tmp_path)
