@@ -235,12 +235,3 @@ class Experiment:
     evaluation: EvaluationConfig = EvaluationConfig()
     parallel: ParallelConfig = ParallelConfig()
     log: LogConfig = LogConfig()
-
-    def __post_init__(self):
-        distill, control = self.distill, self.control
-        fits = distill.num_targets <= self.search.num_candidates
-        limit = f"at most search.num_candidates, {self.search.num_candidates}"
-        _check(fits, distill, "num_targets", limit)
-        divides = not control.enabled or distill.replay_size % control.num_kept == 0
-        limit = f"a divisor of distill.replay_size, {distill.replay_size}"
-        _check(divides, control, "num_kept", limit)

@@ -5,10 +5,11 @@ import pathlib
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["NPROC"] = "16"  # threads enough for collectives over eight devices on a small machine
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-).strip()
+# The tests' models are tiny: compiling them is what takes time, so that it is done in a hurry.
+flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
 # A second run of the tests compiles next to nothing. The folder is one that git ignores.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR",
     str(pathlib.Path(__file__).resolve().parent.parent / ".pytest_cache" / "jax"),

@@ -50,6 +50,9 @@ def bench_search(config: Experiment) -> dict[str, Any]:
 def _programs(config: Experiment) -> tuple[Callable, Callable, dict[str, Any]]:
     setup, mesh = make_setup(config), make_mesh(config.parallel)
     model, form, batch = setup.model, setup.form, config.distill.num_problems
+    if batch % mesh.devices.size:
+        valid = f"a multiple of parallel.data, {mesh.devices.size}"
+        raise ValueError(f"distill.num_problems is {batch}: it must be {valid}")
     params = jax.jit(model.init)(run_key(config.seed, "parameters", 0))
     keys = row_keys(run_key(config.seed, "evaluation", 0), batch)
     prompts = draw_problems(setup.task, keys, config.distill.task_fraction)

@@ -45,6 +45,7 @@ def expert_iteration_targets(
         value_weights=jnp.ones_like(per_step),
         prompt_values=right,
         prompt_value_weights=jnp.ones_like(right),
+        counted=jnp.ones((*per_step.shape, form.max_step_length), bool),
     )
     metrics = {"solved": right, "search_tokens": prefix.length.astype(jnp.float32)}
     return jax.lax.stop_gradient(targets), metrics

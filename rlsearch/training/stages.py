@@ -58,8 +58,22 @@ class Stage:
 def make_stages(
     config: Experiment, task: Task, model: LanguageModel, form: StepFormat
 ) -> tuple[Stage, ...]:
-    """The stages of an experiment, in their order."""
+    """The stages of an experiment, in their order.
+
+    Raises:
+        ValueError: if parts of the config do not fit together.
+    """
     pretrain, distill, control = config.pretrain, config.distill, config.control
+    if distill.num_targets > config.search.num_candidates:
+        raise ValueError(
+            f"distill.num_targets is {distill.num_targets}: it must be at most "
+            f"search.num_candidates, {config.search.num_candidates}"
+        )
+    if control.enabled and distill.replay_size % control.num_kept:
+        raise ValueError(
+            f"control.num_kept is {control.num_kept}: it must be a divisor of "
+            f"distill.replay_size, {distill.replay_size}"
+        )
 
     def everything(targets: StepTargets) -> StepTargets:
         return targets

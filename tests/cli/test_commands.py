@@ -93,7 +93,7 @@ def test_a_run_is_not_trained_with_another_config(run, config):
 
 
 def test_evaluate_writes_the_table_and_the_picture(run):
-    asked = ["--problems", 4, "--budgets", 1, 2, "--seeds", 0, "--oracle"]
+    asked = ["--problems", 4, "--budgets", 1, 2, "--seeds", 0]
     result = read_json("evaluate", run, *asked)
     table = json.loads((run / "evaluations" / "held_out.json").read_text())
     assert (run / "evaluations" / "held_out.png").read_bytes().startswith(b"\x89PNG")
@@ -101,24 +101,28 @@ def test_evaluate_writes_the_table_and_the_picture(run):
     assert result["picture"] == str(run / "evaluations" / "held_out.png")
     assert table["benchmark"] == "held_out" and table["rows"] == result["rows"]
     assert all(set(row) == ROW_KEYS for row in table["rows"])
-    # Greedy decoding has one budget; the three policies, and tree search with and without oracle.
-    assert len(table["rows"]) == 3 * (1 + 2 + 2 + 2)
+    assert len(table["rows"]) == 3 * (1 + 2 + 2)  # greedy decoding has one budget
     for row in table["rows"]:
         assert row["checkpoint_step"] == STAGE_ENDS[row["policy"]]
         assert (row["problems"], row["seed"]) == (4, 0)
         assert 0 <= row["accuracy"] <= 1 and row["flops"] > 0
-        assert row["policy_tokens"] <= 21 * row["budget"]
-    assert {row["strategy"] for row in table["rows"] if row["oracle"]} == {"tree_search"}
+        assert row["policy_tokens"] <= 21 * row["budget"] and not row["oracle"]
     assert len(result["summary"]) == len(table["rows"])
 
 
 def test_evaluate_prints_a_line_a_result(run):
-    asked = ["--problems", 4, "--budgets", 1, "--seeds", 0, "--strategies", "greedy"]
+    asked = ["--problems", 4, "--budgets", 1, "--seeds", 0, "--strategies", "greedy", "--oracle"]
     lines = succeed("evaluate", run, *asked, "--policies", "base", "distilled").splitlines()
-    assert [line.split()[:2] for line in lines[:2]] == [["base", "greedy"], ["distilled", "greedy"]]
-    assert lines[2].startswith("table: ") and lines[3].startswith("picture: ")
+    assert [" ".join(line.split()[:-3]) for line in lines[:-2]] == [
+        "base greedy",
+        "distilled greedy",
+        "base tree_search (oracle)",
+        "distilled tree_search (oracle)",
+    ]
+    assert lines[0].split()[-3:-1] == ["budget", "1"]
+    assert lines[-2].startswith("table: ") and lines[-1].startswith("picture: ")
     table = json.loads((run / "evaluations" / "held_out.json").read_text())
-    assert [row["policy"] for row in table["rows"]] == ["base", "distilled"]
+    assert [row["oracle"] for row in table["rows"]] == [False, False, True, True]
 
 
 def test_solve_gives_steps_and_cost(run):
@@ -186,7 +190,7 @@ def test_a_bad_problem_is_named(run, problem, said):
         ("train CONFIG --parallel.data 8", "stage 'distilled' has 4 problems a step"),
         ("train CONFIG --task.cls no.such:Task", "task.cls is 'no.such:Task'"),
         ("train nowhere", "there is no config 'nowhere'"),
-        ("bench search CONFIG --parallel.data 3", "multiple of parallel.data"),
+        ("bench search CONFIG --parallel.data 3", "distill.num_problems is 4: it must be a multi"),
         ("bench decode nowhere.py", "there is no config 'nowhere.py'"),
         ("evaluate RUN --strategies bestofn", "strategy is 'bestofn': it must be greedy, best_of"),
         ("evaluate RUN --policies control best", "there is no POLICY 'best'"),

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import jax
 import pytest
 
 from rlsearch.cli import main as main_module
@@ -142,6 +143,16 @@ def test_only_our_value_errors_are_for_the_user(capsys, monkeypatch, module, cod
             main(["solve", "run", "4"])
     else:
         assert failed(capsys, "solve", "run", "4") == (code, "error: a is 3\n")
+
+
+def test_an_error_whose_frames_jax_has_hidden_is_not_for_the_user(monkeypatch):
+    mesh, spec = jax.make_mesh((2,), ("data",)), jax.sharding.PartitionSpec("data")
+    odd = jax.shard_map(lambda x: x, mesh=mesh, in_specs=spec, out_specs=spec)
+    scope = {"__name__": "rlsearch.tasks.x", "odd": odd, "x": jax.numpy.ones(3)}
+    exec("def run(arguments, overrides):\n    odd(x)", scope)
+    monkeypatch.setattr(solve, "run", scope["run"])
+    with pytest.raises(ValueError, match="not evenly divisible"):
+        main(["solve", "run", "4"])
 
 
 def test_json_is_all_there_is_on_standard_output(capsys, monkeypatch):

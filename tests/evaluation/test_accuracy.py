@@ -80,10 +80,14 @@ def rows(policy, params_of):
     }
     assert units == {"base": 6.0, "distilled": 6.0}
     task, found = ToyTask(), []
-    strategies = [("best_of_n", BestOfN()), ("greedy", Greedy())]
-    strategies += [("tree_search", TreeSearch(judge)) for judge in (None, task.check_tokens)]
-    for name, strategy in strategies:
-        for budget in (1, 2):
+    oracle = TreeSearch(judge=task.check_tokens)
+    for name, strategy, budgets in (
+        ("greedy", Greedy(), (1, 2)),
+        ("best_of_n", BestOfN(), (1, 2)),
+        ("tree_search", TreeSearch(), (2,)),
+        ("tree_search", oracle, (2,)),
+    ):
+        for budget in budgets:
             found += evaluate_strategy(
                 name, strategy, policy, params_of, units, task, PROMPTS, budget, seeds=(0, 5)
             )
@@ -93,7 +97,7 @@ def rows(policy, params_of):
 def test_rows_are_those_of_the_run_directory(rows):
     assert all(set(row) == KEYS for row in rows)
     settings = [(row["policy"], row["strategy"], row["oracle"], row["budget"]) for row in rows]
-    assert len(settings) == 2 * (4 + 2 + 4 + 4)  # seeds; greedy has one budget
+    assert len(settings) == 2 * 2 * (1 + 2 + 1 + 1)  # greedy has one budget
     assert ("base", "greedy", False, 2) not in settings
     for row in rows:
         assert row["seed"] in (0, 5) and row["problems"] == 9
