@@ -1,4 +1,19 @@
-"""Game of 24: a language policy that tree search makes better, in one jitted step."""
+"""Game of 24: a language policy that tree search makes better, in one jitted step.
+
+    bash launch/local.sh
+    rlsearch train game24 && rlsearch evaluate runs/game24
+
+100 held-out puzzles, training seed 0, three evaluation seeds, on 2 CPU cores that were shared with
+other work, 2026-11-22:
+
+    policy      greedy            best-of-64        tree search, budget 64
+    base        13.0 (8 to 21)    33.0 (25 to 43)   33.3 (25 to 43)
+    control     20.0 (13 to 29)   11.0 (6 to 19)    15.7 (10 to 24)
+    distilled   19.0 (13 to 28)   65.0 (55 to 74)   64.7 (55 to 73)
+
+801,985 parameters. Training base and distilled took 10 minutes on the shared cores, the control
+about as long as distilled. One training seed: the spread between trainings is not known.
+"""
 
 from rlsearch.config import (
     DistillConfig,
