@@ -11,8 +11,8 @@ other work, 2026-11-22:
     control     20.0 (13 to 29)   11.0 (6 to 19)    15.7 (10 to 24)
     distilled   19.0 (13 to 28)   65.0 (55 to 74)   64.7 (55 to 73)
 
-801,985 parameters. Training base and distilled took 10 minutes on the shared cores, the control
-about as long as distilled. One training seed: the spread between trainings is not known.
+801,985 parameters. Training base and distilled took 10 minutes on the shared cores; the control
+was paused meanwhile and is not timed. One training seed: the spread between trainings is not known.
 """
 
 from rlsearch.config import (
