@@ -174,11 +174,10 @@ class ControlConfig:
     """Stage "control": plain expert iteration from the base, at the FLOPs of "distilled"."""
 
     enabled: bool = True  # whether the control is trained
-    num_samples: int = 3072  # solutions sampled a step; the right ones are learnt from
-    num_kept: int = 128  # rows a step adds to the replay; right ones first
+    num_samples: int = 24  # solutions sampled per problem and step, of which one right is kept
 
     def __post_init__(self):
-        _check(1 <= self.num_kept <= self.num_samples, self, "num_kept", "from 1 to num_samples")
+        _check(self.num_samples >= 1, self, "num_samples", "at least 1")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -56,7 +56,7 @@ BAD = [
     (DistillConfig, {"unsolved_weight": -0.5}, "in [0, 1]"),
     (DistillConfig, {"replay_size": 100}, "a multiple of the rows of a step, 384"),
     (DistillConfig, {"updates_per_step": 0}, "at least 1"),
-    (ControlConfig, {"num_kept": 5000}, "from 1 to num_samples"),
+    (ControlConfig, {"num_samples": 0}, "at least 1"),
     (EvaluationConfig, {"strategies": ()}, "at least one strategy"),
     (EvaluationConfig, {"budgets": (0, 1)}, "whole numbers of at least 1"),
     (EvaluationConfig, {"budgets": ()}, "whole numbers of at least 1"),

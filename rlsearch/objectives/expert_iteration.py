@@ -1,15 +1,17 @@
-"""Plain expert iteration: sample whole solutions, keep the right ones, imitate them.
+"""Plain expert iteration: sample whole solutions of a problem, imitate one that is right.
 
-The control that search distillation has to beat at equal FLOPs. It sees the same problems and
-learns through the same loss; only its teacher differs (rejection sampling, as in STaR and
-ReST-EM, without the restart from the base).
+The control that search distillation has to beat at equal FLOPs. It sees the same problems, keeps
+the same samples for its value and the same traces, and learns through the same loss; only its
+teacher differs (rejection sampling, as in STaR and ReST-EM, without the restart from the base).
 """
 
 import jax
 import jax.numpy as jnp
 
-from rlsearch.decoding.steps import StepFormat, sample_solutions, split_steps
+from rlsearch.config import DistillConfig
+from rlsearch.decoding.steps import StepFormat, split_steps, start, write
 from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.objectives.companions import with_companions
 from rlsearch.objectives.search_distillation import draw_problems
 from rlsearch.objectives.step_targets import StepTargets
 from rlsearch.tasks.base import Task
@@ -21,37 +23,67 @@ def expert_iteration_targets(
     task: Task,
     model: LanguageModel,
     form: StepFormat,
-    task_fraction: float,
+    config: DistillConfig,
+    num_samples: int,
+    contrast: float,
 ) -> tuple[StepTargets, dict[str, jax.Array]]:
-    """Samples one solution a key.
+    """Samples `num_samples` solutions of one problem a key, one after another.
 
     Args:
-        keys: `[B]` typed keys, one a sample, consumed.
+        keys: `[B]` typed keys, one a problem, consumed. A problem's targets depend on its own
+            key alone.
+        contrast: of the traces, see `hindsight_targets`.
 
     Returns:
-        B rows with M = 1, in which wrong solutions have weight 0 for the policy, and per-row
-        metrics as `search_targets` gives them.
+        Rows with M = 1: for each problem its first right sample, or where none was right the last
+        one with weight 0 for the policy, and behind it the rows of `with_companions`. Metrics `[B]`
+        are those of `search_targets`: `solved` is the share of samples that were right.
     """
-    problem_keys, sample_keys = jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
-    prompts = draw_problems(task, problem_keys, task_fraction)
-    prefix, _ = sample_solutions(model, params, prompts, sample_keys, form)
-    right = task.check_tokens(prompts, prefix.tokens).astype(jnp.float32)
-    per_step = jnp.broadcast_to(right[:, None, None], (keys.shape[0], form.num_steps, 1))
+    batch = keys.shape[0]
+    split = jax.vmap(lambda key: tuple(jax.random.split(key, 3)))
+    problem_keys, sample_keys, trace_keys = split(keys)
+    prompts = draw_problems(task, problem_keys, config.task_fraction)
+    prompt_cache, first = start(model, params, prompts, form)
+    own_keys = jax.vmap(jax.random.fold_in, (0, None))(sample_keys, 0)
+
+    def sample(kept, number):
+        kept_tokens, solved = kept
+        keys = jax.vmap(jax.random.fold_in, (0, None))(own_keys, number)
+        prefix, _ = write(model, params, prompt_cache, first, keys, form)
+        right = task.check_tokens(prompts, prefix.tokens)
+        tokens = jnp.where(solved[:, None], kept_tokens, prefix.tokens)
+        return (tokens, solved | right), (right, prefix.length)
+
+    nothing = first.tokens, jnp.zeros((batch,), bool)
+    (tokens, solved), (right, lengths) = jax.lax.scan(sample, nothing, jnp.arange(num_samples))
+
+    solved = solved.astype(jnp.float32)
+    per_step = jnp.broadcast_to(solved[:, None, None], (batch, form.num_steps, 1))
     targets = StepTargets(
         prompts=prompts,
-        steps=split_steps(prefix.tokens, form)[:, :, None],
+        steps=split_steps(tokens, form)[:, :, None],
         weights=per_step,
         values=per_step,
         value_weights=jnp.ones_like(per_step),
-        prompt_values=right,
-        prompt_value_weights=jnp.ones_like(right),
+        prompt_values=solved,
+        prompt_value_weights=jnp.ones_like(solved),
         counted=jnp.ones((*per_step.shape, form.max_step_length), bool),
     )
-    metrics = {"solved": right, "search_tokens": prefix.length.astype(jnp.float32)}
-    return jax.lax.stop_gradient(targets), metrics
-
-
-def keep_right(targets: StepTargets, num_kept: int) -> StepTargets:
-    """The `num_kept` rows to remember: right ones first, wrong ones (for the value) after."""
-    order = jnp.argsort(-targets.prompt_values, stable=True)[:num_kept]
-    return jax.tree.map(lambda x: x[order], targets)
+    rows = with_companions(
+        targets,
+        params,
+        sample_keys,
+        trace_keys,
+        prompt_cache,
+        first,
+        task,
+        model,
+        form,
+        config,
+        contrast,
+    )
+    metrics = {
+        "solved": right.astype(jnp.float32).mean(axis=0),
+        "search_tokens": lengths.sum(axis=0).astype(jnp.float32),
+    }
+    return jax.lax.stop_gradient(rows), metrics

@@ -24,10 +24,8 @@ import jax.numpy as jnp
 from rlsearch.config import DistillConfig, SearchConfig
 from rlsearch.decoding.steps import StepFormat, finished, start
 from rlsearch.networks.language_model import LanguageModel, Params
-from rlsearch.objectives.critic_samples import critic_targets
-from rlsearch.objectives.hindsight import hindsight_targets
+from rlsearch.objectives.companions import with_companions
 from rlsearch.objectives.step_targets import StepTargets
-from rlsearch.objectives.widen import widen
 from rlsearch.search.search import num_decisions, search
 from rlsearch.tasks.base import Task
 
@@ -79,8 +77,8 @@ def search_targets(
         contrast: of the traces, see `hindsight_targets`.
 
     Returns:
-        For each problem one row and behind it `critic_samples` and `traces` more, and per-problem
-        metrics `[B]`: `solved` (the solution taken is right) and `search_tokens`.
+        For each problem one row and behind it those of `with_companions`, and per-problem metrics
+        `[B]`: `solved` (the solution taken is right) and `search_tokens`.
     """
     batch = keys.shape[0]
     split = jax.vmap(lambda key: tuple(jax.random.split(key, 3)))
@@ -144,20 +142,21 @@ def search_targets(
         prompt_value_weights=jnp.ones((batch,)),
         counted=jnp.ones(decisions.candidates.shape, bool),
     )
-    rows = [targets]
-    for number in range(config.critic_samples):
-        sample_keys = jax.vmap(jax.random.fold_in, (0, None))(search_keys, form.max_length + number)
-        more = critic_targets(
-            params, sample_keys, prompts, prompt_cache, first, task, model, form, targets
-        )
-        rows.append(more)
-    for number in range(config.traces):
-        more_keys = jax.vmap(jax.random.fold_in, (0, None))(trace_keys, number)
-        rows.append(widen(hindsight_targets(task, more_keys, contrast), targets, form))
+    rows = with_companions(
+        targets,
+        params,
+        search_keys,
+        trace_keys,
+        prompt_cache,
+        first,
+        task,
+        model,
+        form,
+        config,
+        contrast,
+    )
     metrics = {
         "solved": right.astype(jnp.float32),
         "search_tokens": decisions.tokens.sum(axis=1).astype(jnp.float32),
     }
-    # A problem's rows lie side by side, so that their order is the same over any number of devices.
-    rows = jax.tree.map(lambda *x: jnp.stack(x, axis=1).reshape(-1, *x[0].shape[1:]), *rows)
     return jax.lax.stop_gradient(rows), metrics

@@ -16,7 +16,7 @@ from rlsearch.config import Experiment, OptimizerConfig, SearchConfig
 from rlsearch.decoding.steps import StepFormat
 from rlsearch.networks.flops import flops_per_token
 from rlsearch.networks.language_model import LanguageModel, Params
-from rlsearch.objectives.expert_iteration import expert_iteration_targets, keep_right
+from rlsearch.objectives.expert_iteration import expert_iteration_targets
 from rlsearch.objectives.hindsight import hindsight_targets
 from rlsearch.objectives.search_distillation import search_targets
 from rlsearch.objectives.step_targets import StepTargets
@@ -47,7 +47,6 @@ class Stage:
     num_steps: int
     num_keys: int  # problems or samples a step
     produce: Callable[[Params, jax.Array], Rows]
-    keep: Callable[[StepTargets], StepTargets]  # what of them is remembered
     replay_size: int  # rows; the batch itself where nothing older is used
     updates_per_step: int
     batch_size: int
@@ -69,22 +68,12 @@ def make_stages(
             f"distill.num_targets is {distill.num_targets}: it must be at most "
             f"search.num_candidates, {config.search.num_candidates}"
         )
-    if control.enabled and distill.replay_size % control.num_kept:
-        raise ValueError(
-            f"control.num_kept is {control.num_kept}: it must be a divisor of "
-            f"distill.replay_size, {distill.replay_size}"
-        )
-
-    def everything(targets: StepTargets) -> StepTargets:
-        return targets
-
     base = Stage(
         name="base",
         start=None,
         num_steps=pretrain.num_steps,
         num_keys=pretrain.batch_size,
         produce=lambda params, keys: (hindsight_targets(task, keys, pretrain.contrast), {}),
-        keep=everything,
         replay_size=pretrain.batch_size,
         updates_per_step=1,
         batch_size=pretrain.batch_size,
@@ -99,7 +88,6 @@ def make_stages(
         produce=lambda params, keys: search_targets(
             params, keys, task, model, form, config.search, distill, pretrain.contrast
         ),
-        keep=everything,
         replay_size=distill.replay_size,
         updates_per_step=distill.updates_per_step,
         batch_size=distill.batch_size,
@@ -112,7 +100,7 @@ def make_stages(
             candidates=distill.num_targets,
             problems=distill.num_problems,
             search=config.search,
-            samples=distill.num_problems * distill.critic_samples,
+            samples=distill.critic_samples,
         ),
     )
     flops = stage_flops(
@@ -121,21 +109,16 @@ def make_stages(
         form,
         rows=distill.updates_per_step * distill.batch_size,
         candidates=1,
-        problems=control.num_samples,
+        problems=distill.num_problems,
+        samples=control.num_samples + distill.critic_samples,
     )
-    control_stage = Stage(
+    control_stage = dataclasses.replace(
+        distilled,
         name="control",
-        start="base",
         num_steps=max(1, round(distill.num_steps * distilled.flops_per_step.total / flops.total)),
-        num_keys=control.num_samples,
         produce=lambda params, keys: expert_iteration_targets(
-            params, keys, task, model, form, distill.task_fraction
+            params, keys, task, model, form, distill, control.num_samples, pretrain.contrast
         ),
-        keep=lambda targets: keep_right(targets, control.num_kept),
-        replay_size=distill.replay_size,
-        updates_per_step=distill.updates_per_step,
-        batch_size=distill.batch_size,
-        optimizer=distill.optimizer,
         flops_per_step=flops,
     )
     return (base, distilled, control_stage) if control.enabled else (base, distilled)
@@ -156,16 +139,18 @@ def stage_flops(
     Args:
         rows: rows learnt from, in all minibatches together.
         candidates: M of each row.
-        problems: problems searched, or solutions sampled where `search` is None.
-        samples: solutions sampled beside the search.
+        problems: problems searched or sampled from.
+        search: the search of every decision, or None.
+        samples: whole solutions sampled of each problem.
     """
     decisions = form.num_steps if search is None else num_decisions(form, search)
     per_decision = form.max_step_length if decisions == form.num_steps else 1
     row_length = task.prompt_length + decisions * candidates * per_decision
     update = 3 * rows * row_length * flops_per_token(model, row_length)
-    simulations = 1 if search is None else search.num_simulations
     context = task.prompt_length + form.max_length + per_decision
-    written = decisions * per_decision * simulations * flops_per_token(model, context)
     read = task.prompt_length * flops_per_token(model, task.prompt_length, policy=False)
-    sampled = samples * form.num_steps * form.max_step_length * flops_per_token(model, context)
-    return StageFlops(produce=problems * (read + written) + sampled, update=update)
+    tokens = samples * form.num_steps * form.max_step_length
+    if search is not None:
+        tokens += decisions * per_decision * search.num_simulations
+    written = tokens * flops_per_token(model, context)
+    return StageFlops(produce=problems * (read + written), update=update)

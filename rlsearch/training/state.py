@@ -21,7 +21,7 @@ class TrainState(NamedTuple):
 def init_state(params: Params, optimizer: optax.GradientTransformation, stage: Stage) -> TrainState:
     """The state in which a stage starts from `params`."""
     keys = jax.ShapeDtypeStruct((stage.num_keys,), jax.random.key(0).dtype)
-    rows = jax.eval_shape(lambda p, k: stage.keep(stage.produce(p, k)[0]), params, keys)
+    rows = jax.eval_shape(lambda p, k: stage.produce(p, k)[0], params, keys)
     return TrainState(params, optimizer.init(params), empty_replay(rows, stage.replay_size))
 
 

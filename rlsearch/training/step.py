@@ -45,7 +45,7 @@ def make_step(
         with jax.named_scope("produce"):
             keys = row_keys(produce_key, stage.num_keys)
             rows, facts = produce(state.params, split_over_data(mesh, keys))
-        replay = add(state.replay, stage.keep(rows))
+        replay = add(state.replay, rows)
 
         def update(carry, key):
             params, moments = carry

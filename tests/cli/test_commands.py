@@ -189,7 +189,6 @@ def test_a_bad_problem_is_named(run, problem, said):
         ("train CONFIG --parallel.data 100", "parallel.data is 100: there are only 8 devices"),
         ("train CONFIG --parallel.data 8", "stage 'distilled' has 4 problems a step"),
         ("train CONFIG --distill.num_targets 3", "at most search.num_candidates, 2"),
-        ("train CONFIG --control.num_kept 5", "a divisor of distill.replay_size, 24"),
         ("train CONFIG --task.cls no.such:Task", "task.cls is 'no.such:Task'"),
         ("train nowhere", "there is no config 'nowhere'"),
         ("bench search CONFIG --parallel.data 3", "distill.num_problems is 4: it must be a multi"),

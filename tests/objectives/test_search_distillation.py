@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rlsearch.config import DistillConfig, ParallelConfig, SearchConfig
-from rlsearch.objectives.expert_iteration import expert_iteration_targets, keep_right
+from rlsearch.objectives.expert_iteration import expert_iteration_targets
 from rlsearch.objectives.hindsight import hindsight_targets
 from rlsearch.objectives.search_distillation import draw_problems, search_targets
 from rlsearch.objectives.step_targets import StepTargets
@@ -35,7 +35,7 @@ SMALL = SearchConfig(num_simulations=4, num_candidates=4)
 def distill(critic_samples=0, traces=0, **fields):
     return DistillConfig(
         num_problems=ROWS,
-        replay_size=8 * ROWS,
+        replay_size=12 * ROWS,
         critic_samples=critic_samples,
         traces=traces,
         **fields,
@@ -235,19 +235,18 @@ def test_problems_come_from_the_task_and_from_traces():
     np.testing.assert_allclose(own, 0.4 + 0.6 / 9, atol=0.08)
 
 
-@pytest.fixture(scope="module")
-def samples():
+def sampled(num_samples, keys, **fields):
     model, params = toy_model()
-    rows, metrics = jax.jit(
+    config = distill(task_fraction=0.5, **fields)
+    return jax.jit(
         lambda params, keys: expert_iteration_targets(
-            params, keys, ToyTask(), model, toy_form(), 0.5
+            params, keys, ToyTask(), model, toy_form(), config, num_samples, CONTRAST
         )
-    )(params, row_keys(jax.random.key(2), 64))
-    return rows, metrics
+    )(params, keys)
 
 
-def test_expert_iteration_imitates_right_solutions_alone(samples):
-    rows, metrics = samples
+def test_expert_iteration_imitates_right_solutions_alone():
+    rows, metrics = sampled(1, row_keys(jax.random.key(2), 64))
     assert rows.steps.shape == (64, 3, 1, 2)
     for row in range(64):
         letters = rows.steps[row, :, 0, 0].tolist()
@@ -259,17 +258,28 @@ def test_expert_iteration_imitates_right_solutions_alone(samples):
     assert (rows.value_weights == 1).all() and (rows.prompt_value_weights == 1).all()
 
 
-def test_right_solutions_are_kept_first(samples):
-    rows, _ = samples
-    count = int(rows.prompt_values.sum())
-    for kept in (count - 1, count + 3):
-        few = keep_right(rows, kept)
-        assert few.steps.shape[0] == kept
-        right = [1.0] * min(count, kept) + [0.0] * max(0, kept - count)
-        assert few.prompt_values.tolist() == right
-    whole = keep_right(rows, 64)
-    order = np.argsort(-np.asarray(rows.prompt_values), kind="stable")
-    np.testing.assert_array_equal(whole.steps, np.asarray(rows.steps)[order])
+def test_expert_iteration_keeps_the_first_right_sample():
+    keys = row_keys(jax.random.key(2), 64)
+    one, _ = sampled(1, keys)
+    many, metrics = sampled(8, keys)
+    right_at_once = np.asarray(one.prompt_values) == 1.0
+    assert (
+        (np.asarray(many.steps) == np.asarray(one.steps)).all(axis=(1, 2, 3))[right_at_once].all()
+    )
+    share = np.asarray(metrics["solved"])
+    np.testing.assert_array_equal(many.prompt_values == 1.0, share > 0)
+    assert ((share > 0) & ~right_at_once).any() and (metrics["search_tokens"] == 8 * 6).all()
+
+
+def test_expert_iteration_has_the_companions_of_search():
+    rows, _ = sampled(
+        2, row_keys(jax.random.key(2), 64), critic_samples=1, traces=1, replay_size=384
+    )
+    _, samples, traces = (jax.tree.map(lambda x, i=i: np.asarray(x[i::3]), rows) for i in range(3))
+    assert rows.steps.shape == (192, 3, 1, 2)
+    assert not samples.weights.any() and samples.value_weights.all()
+    assert 0 < samples.values.mean() < 1
+    assert traces.weights.any() and not traces.counted.all()
 
 
 def test_hindsight_rows_say_what_was_reached():

@@ -35,7 +35,6 @@ def learn(task, policy) -> tuple[float, float]:
         produce=lambda params, keys: search_targets(
             params, keys, task, model, form, search, config, contrast=0.4
         ),
-        keep=lambda rows: rows,
         replay_size=8 * PROBLEMS,
         updates_per_step=4,
         batch_size=4 * PROBLEMS,

@@ -26,7 +26,6 @@ def hindsight_stage(num_keys=ROWS) -> Stage:
         num_steps=10,
         num_keys=num_keys,
         produce=lambda params, keys: (hindsight_targets(ToyTask(), keys, 0.4), {}),
-        keep=lambda rows: rows,
         replay_size=2 * num_keys,
         updates_per_step=2,
         batch_size=ROWS,
