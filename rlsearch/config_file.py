@@ -6,6 +6,7 @@ them pass `_replace`, which checks field names and types; the dataclasses check 
 
 import dataclasses
 import difflib
+import importlib.util
 import runpy
 import sys
 import typing
@@ -70,6 +71,34 @@ def load(name_or_path: str) -> Experiment:
         return from_dict(to_dict(config))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def load_code(path: str) -> str:
+    """Imports a user's Python file under its own name, so that `module:Class` finds what is in it.
+
+    Returns:
+        The module's name.
+
+    Raises:
+        ConfigError: there is no such file, its name is that of another module, or it does not run.
+    """
+    file = Path(path).resolve()
+    name = file.stem
+    if file.suffix != ".py" or not name.isidentifier() or not file.is_file():
+        raise ConfigError(f"--code is {path!r}: it must be a Python file, such as my_tasks.py")
+    other = importlib.util.find_spec(name)
+    if other is not None and other.origin != str(file):
+        raise ConfigError(f"--code is {path!r}: {name!r} is another module's name; rename the file")
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's file may raise is a fault of that file
+        del sys.modules[name]
+        raise ConfigError(f"{path} does not run: {type(error).__name__}: {error}") from error
+    return name
 
 
 def override(config: Experiment, arguments: list[str]) -> Experiment:

@@ -47,7 +47,7 @@ def tiny_experiment() -> Experiment:
             batch_size=8,
             optimizer=optimizer,
         ),
-        control=ControlConfig(num_samples=3),
+        control=ControlConfig(num_samples=9),
         parallel=ParallelConfig(data=1),
         log=LogConfig(every_steps=1, checkpoint_seconds=0.0, keep_checkpoints=2),
     )

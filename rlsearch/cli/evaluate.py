@@ -3,7 +3,7 @@
 import argparse
 
 from rlsearch.cli.output import emit
-from rlsearch.cli.parser import add_data_dir, add_json, positive, whole
+from rlsearch.cli.parser import add_code, add_data_dir, add_json, positive, whole
 
 TAKES_FIELDS = False
 POLICIES = ("base", "distilled", "control")
@@ -39,6 +39,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "--oracle", action="store_true", help="also with the checker inside the search"
     )
+    add_code(parser)
     add_data_dir(parser)
     add_json(parser)
     parser.set_defaults(run=run, parser=parser)
@@ -58,6 +59,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         num_problems=arguments.problems,
         oracle=arguments.oracle,
         data_dir=arguments.data_dir or "",
+        code=arguments.code or "",
         report=print,
     )
     emit(arguments, result, f"table: {result['table']}\npicture: {result['picture']}")

@@ -63,6 +63,13 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
 
 
+def add_code(parser: argparse.ArgumentParser) -> None:
+    """Adds `--code`."""
+    parser.add_argument(
+        "--code", metavar="FILE", help="a Python file of yours, whose classes module:Class may name"
+    )
+
+
 def add_data_dir(parser: argparse.ArgumentParser) -> None:
     """Adds `--data-dir`."""
     parser.add_argument(

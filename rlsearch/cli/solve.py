@@ -3,7 +3,7 @@
 import argparse
 
 from rlsearch.cli.output import emit
-from rlsearch.cli.parser import add_data_dir, add_json, positive
+from rlsearch.cli.parser import add_code, add_data_dir, add_json, positive
 
 TAKES_FIELDS = False
 
@@ -21,6 +21,7 @@ def add_parser(subparsers) -> None:
         metavar="N",
         help="in mean sampled solutions (default: %(default)s)",
     )
+    add_code(parser)
     add_data_dir(parser)
     add_json(parser)
     parser.set_defaults(run=run, parser=parser)
@@ -37,6 +38,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         policy_name=arguments.policy,
         budget=arguments.budget,
         data_dir=arguments.data_dir or "",
+        code=arguments.code or "",
     )
     right = "right" if result["right"] else "wrong"
     cost = f"{result['policy_tokens']} tokens in {result['generations']} generations"

@@ -3,7 +3,7 @@
 import argparse
 
 from rlsearch.cli.output import emit
-from rlsearch.cli.parser import FIELDS_HELP, add_data_dir, add_json
+from rlsearch.cli.parser import FIELDS_HELP, add_code, add_data_dir, add_json
 
 TAKES_FIELDS = True
 
@@ -20,6 +20,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "--run-dir", metavar="DIR", help="the run's directory, by default runs/ and its name"
     )
+    add_code(parser)
     add_data_dir(parser)
     add_json(parser)
     parser.set_defaults(run=run, parser=parser)
@@ -29,6 +30,8 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Trains, and prints where the run is."""
     from rlsearch import config_file
 
+    if arguments.code:
+        config_file.load_code(arguments.code)
     if arguments.data_dir is not None:
         overrides = [*overrides, f"--task.data_dir={arguments.data_dir}"]
     config = config_file.override(config_file.load(arguments.config), overrides)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from rlsearch.checkpoints.store import CheckpointStore
 from rlsearch.config import Experiment
-from rlsearch.config_file import from_dict
+from rlsearch.config_file import from_dict, load_code
 from rlsearch.evaluation.accuracy import evaluate_strategy, mean_solution_tokens, summarise
 from rlsearch.evaluation.picture import draw
 from rlsearch.inference.base import Policy, Strategy, load_strategy
@@ -21,12 +21,20 @@ from rlsearch.training.setup import Setup, make_setup
 from rlsearch.training.stages import make_stages
 
 
-def open_run(run_dir: str, data_dir: str = "") -> tuple[RunDirectory, Experiment, Setup]:
+def open_run(
+    run_dir: str, data_dir: str = "", code: str = ""
+) -> tuple[RunDirectory, Experiment, Setup]:
     """Reads a run's config, as data, and builds what it describes.
+
+    Args:
+        data_dir: sets task.data_dir where it is not empty.
+        code: a Python file whose classes the config may name; all others must be the package's.
 
     Raises:
         FileNotFoundError: if there is no run in the directory.
+        ValueError: if the config names a class from elsewhere.
     """
+    modules = ("rlsearch", load_code(code)) if code else ("rlsearch",)
     directory = RunDirectory(run_dir, create=False)
     saved = directory.read_config()
     if saved is None:
@@ -34,8 +42,11 @@ def open_run(run_dir: str, data_dir: str = "") -> tuple[RunDirectory, Experiment
     if data_dir:
         saved["task"]["data_dir"] = data_dir
     config = from_dict(saved)
-    if not config.task.cls.startswith("rlsearch."):
-        raise ValueError(f"task.cls is {config.task.cls!r}: reading a run imports rlsearch.* only")
+    if config.task.cls.partition(":")[0].partition(".")[0] not in modules:
+        raise ValueError(
+            f"task.cls is {config.task.cls!r}: reading a run imports rlsearch.* only, "
+            "and what --code FILE defines"
+        )
     return directory, config, make_setup(config)
 
 
@@ -79,6 +90,7 @@ def evaluate(
     num_problems: int | None = None,
     oracle: bool = False,
     data_dir: str = "",
+    code: str = "",
     benchmark: str = "held_out",
     report: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
@@ -91,7 +103,7 @@ def evaluate(
         oracle: adds tree search with the checker inside it, an upper bound, labelled so.
         report: is told one line after each result.
     """
-    directory, config, setup = open_run(run_dir, data_dir)
+    directory, config, setup = open_run(run_dir, data_dir, code)
     defaults = config.evaluation
     strategies, budgets = strategies or defaults.strategies, budgets or defaults.budgets
     seeds, policy = seeds or defaults.seeds, Policy(setup.model, setup.form)

@@ -1,5 +1,6 @@
 """Accuracy against generated tokens: one line a policy and strategy."""
 
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,5 +54,7 @@ def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:
     axes.set_title(title)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    figure.savefig(path, bbox_inches="tight", metadata={"Software": None})
+    png = io.BytesIO()  # matplotlib writes to local files alone, and the path may be a bucket's
+    figure.savefig(png, format="png", bbox_inches="tight", metadata={"Software": None})
+    path.write_bytes(png.getvalue())
     pyplot.close(figure)

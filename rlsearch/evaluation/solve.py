@@ -20,13 +20,14 @@ def solve(
     strategy: str = "tree_search",
     seed: int = 0,
     data_dir: str = "",
+    code: str = "",
 ) -> dict[str, Any]:
     """Solves `problem` with a trained run; the checker is asked only about the final answer.
 
     Raises:
         ValueError: if the task cannot read the problem, or no solution exists.
     """
-    directory, config, setup = open_run(run_dir, data_dir)
+    directory, config, setup = open_run(run_dir, data_dir, code)
     prompt = setup.task.parse_problem(problem)
     params, name = policy_params(directory, config, setup, policy_name)
     tokens = jnp.array([setup.task.tokenizer.encode(prompt)], jnp.int32)

@@ -57,7 +57,7 @@ def train(config: Experiment, run_dir: str) -> dict[str, Any]:
     done, state = (restored[0], TrainState(**restored[1])) if restored else (0, None)
     directory.record_start(resumed_step=done)
     writer = MetricsWriter(directory, done)
-    began = time.monotonic()
+    began = time.monotonic() - writer.seconds
     try:
         for stage, end in zip(stages, stage_ends, strict=True):
             if done >= end:

@@ -36,11 +36,14 @@ class MetricsWriter:
         self._file = None
         self._events = None
         self._held: tuple[int, float, str, dict[str, Any]] | None = None
+        self.seconds = 0.0  # the time that the lines kept of earlier starts had taken
         if jax.process_index() != 0:
             return
         run_directory.path.mkdir(parents=True, exist_ok=True)
         self._path = run_directory.metrics
-        self._text = _up_to(self._path, start_step)
+        rows = _up_to(self._path, start_step)
+        self._text = "".join(json.dumps(row) + "\n" for row in rows)
+        self.seconds = float(rows[-1].get("seconds", 0.0)) if rows else 0.0
         self._rewritten = time.monotonic()
         self._rewrite()
         if not _is_remote(self._path):
@@ -60,7 +63,7 @@ class MetricsWriter:
 
         Args:
           step: number of steps done.
-          seconds: since the run began.
+          seconds: of training, those of earlier starts counted.
           stage: of the training; TensorBoard shows its metrics as `stage/name`.
           metrics: scalars by name, on device or host; NaN and infinities are written as null.
 
@@ -159,12 +162,11 @@ def read_metrics(path: epath.PathLike) -> list[dict[str, Any]]:
     return rows
 
 
-def _up_to(path: epath.Path, start_step: int) -> str:
-    """The lines up to a step, as text."""
+def _up_to(path: epath.Path, start_step: int) -> list[dict[str, Any]]:
+    """The lines up to a step."""
     if not path.exists():
-        return ""
-    rows = [row for row in read_metrics(path) if row["step"] <= start_step]
-    return "".join(json.dumps(row) + "\n" for row in rows)
+        return []
+    return [row for row in read_metrics(path) if row["step"] <= start_step]
 
 
 def _is_remote(path: epath.Path) -> bool:

@@ -246,6 +246,36 @@ def test_a_damaged_checkpoint_fails_with_one_sentence(run, tmp_path):
     assert checkpoint.exists()  # reading a run changes nothing
 
 
+MY_CODE = """
+from rlsearch.inference.greedy import Greedy
+from rlsearch.tasks.game24 import Game24
+
+class MyTask(Game24):
+    pass
+
+class MyStrategy(Greedy):
+    pass
+"""
+
+
+def test_code_of_the_users_own_is_named_and_given(run, tmp_path):
+    file = tmp_path / "my_own.py"
+    file.write_text(MY_CODE)
+    copy = copy_of(run, tmp_path)
+    config = json.loads((copy / "config.json").read_text())
+    config["task"]["cls"] = "my_own:MyTask"
+    (copy / "config.json").write_text(json.dumps(config))
+    assert "what --code FILE defines" in fail("solve", copy, "4 7 8 8")
+    argv = ["evaluate", copy, "--strategies", "my_own:MyStrategy", "--budgets", 1]
+    code, _, err = call(*argv, "--problems", 2, "--code", file, "--json")
+    assert code == 0, err
+    for name, said in (("my.txt", "must be a Python file"), ("json.py", "another module's name")):
+        (tmp_path / name).write_text("1 / 0")
+        assert said in fail("solve", copy, "4 7 8 8", "--code", tmp_path / name)
+    file.write_text("1 / 0")
+    assert "my_own.py does not run: ZeroDivisionError" in fail(*argv, "--code", file)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -272,9 +272,7 @@ def test_expert_iteration_keeps_the_first_right_sample():
 
 
 def test_expert_iteration_has_the_companions_of_search():
-    rows, _ = sampled(
-        2, row_keys(jax.random.key(2), 64), critic_samples=1, traces=1, replay_size=384
-    )
+    rows, _ = sampled(2, row_keys(jax.random.key(2), 64), critic_samples=1, traces=1)
     _, samples, traces = (jax.tree.map(lambda x, i=i: np.asarray(x[i::3]), rows) for i in range(3))
     assert rows.steps.shape == (192, 3, 1, 2)
     assert not samples.weights.any() and samples.value_weights.all()

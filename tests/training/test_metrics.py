@@ -18,7 +18,7 @@ def write_steps(run, start_step, stop_step, scale=1.0):
 def events(run):
     """(step, tag, value) of every scalar, and the steps from which events were purged."""
     scalars, purged = [], []
-    for path in sorted(run.tensorboard.iterdir(), key=lambda path: path.stat().mtime):
+    for path in sorted(run.tensorboard.iterdir(), key=lambda path: int(path.suffix[1:])):
         data = path.read_bytes()
         while data:
             length = int.from_bytes(data[:8], "little")
