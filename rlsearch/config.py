@@ -83,9 +83,10 @@ class SearchConfig:
     """The tree search inside the training step."""
 
     policy: str = "gumbel"  # "gumbel" (sequential halving at the root) or "puct"
-    actions: str = "steps"  # "steps" (sampled, whole), "top_tokens" (likeliest) or "tokens" (all)
+    actions: str = "steps"  # language: "steps" (sampled, whole), "top_tokens" (likeliest) or
+    # "tokens" (all); games: "moves"
     num_simulations: int = 24  # nodes added to a tree per decision
-    num_candidates: int = 12  # K, actions of a node; for "tokens", those considered at the root
+    num_candidates: int = 12  # K, actions of a node; "tokens", "moves": those tried at the root
     value_scale: float = 0.1  # Gumbel: sigma(q) = value_scale (max_visit_init + max visits) q
     max_visit_init: float = 50.0  # Gumbel: see value_scale
     gumbel_scale: float = 1.0  # noise at the root; 0 is none
@@ -97,8 +98,8 @@ class SearchConfig:
 
     def __post_init__(self):
         _check(self.policy in ("gumbel", "puct"), self, "policy", "'gumbel' or 'puct'")
-        kinds = ("steps", "top_tokens", "tokens")
-        _check(self.actions in kinds, self, "actions", "'steps', 'top_tokens' or 'tokens'")
+        kinds = ("steps", "top_tokens", "tokens", "moves")
+        _check(self.actions in kinds, self, "actions", "'steps', 'top_tokens', 'tokens' or 'moves'")
         _check(self.num_simulations >= 1, self, "num_simulations", "at least 1")
         _check(self.num_candidates >= 2, self, "num_candidates", "at least 2")
         _check(self.value_scale > 0, self, "value_scale", "positive")
@@ -220,9 +221,107 @@ class LogConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Experiment:
-    """Everything that decides what a run computes."""
+class EnvironmentConfig:
+    """Which game is played."""
 
+    cls: str = "rlsearch.environments.pgx_game:PgxGame"  # module:Class of the environment
+    game: str = "tic_tac_toe"  # pgx's name of it
+    reward_scale: float = 1.0  # rewards are multiplied by it; best so that returns are in [-1, 1]
+    discount: float = 1.0  # of the next reward
+    max_moves: int = 0  # games are broken off after so many; 0: never
+
+    def __post_init__(self):
+        _check(self.reward_scale > 0, self, "reward_scale", "positive")
+        _check(0 < self.discount <= 1, self, "discount", "in (0, 1]")
+        _check(self.max_moves >= 0, self, "max_moves", "at least 0")
+
+
+@dataclasses.dataclass(frozen=True)
+class TowerConfig:
+    """Shape of the residual tower."""
+
+    num_blocks: int = 4  # of two convolutions each
+    channels: int = 64  # features of a cell
+    squeeze_excite: int = 0  # channels / hidden features of squeeze-and-excitation; 0: none
+    value_dim: int = 64  # hidden features of the value head
+    value: str = "outcomes"  # "outcomes" (loss, draw, win), "bounded" (in [-1, 1]) or "unbounded"
+    dtype: str = "float32"  # dtype of the computation; parameters are float32
+
+    def __post_init__(self):
+        for field in ("num_blocks", "channels", "value_dim"):
+            _check(getattr(self, field) > 0, self, field, "positive")
+        _check(self.squeeze_excite >= 0, self, "squeeze_excite", "at least 0")
+        kinds = ("outcomes", "bounded", "unbounded")
+        _check(self.value in kinds, self, "value", "'outcomes', 'bounded' or 'unbounded'")
+        _check(self.dtype in ("float32", "bfloat16"), self, "dtype", "'float32' or 'bfloat16'")
+
+
+@dataclasses.dataclass(frozen=True)
+class SelfPlayConfig:
+    """Stage "self_play": games against itself that go on from step to step, and learning."""
+
+    num_steps: int = 100  # training steps
+    num_games: int = 256  # B, games played at once
+    moves_per_step: int = 8  # T, moves of every game in a step
+    replay_moves: int = 64  # positions kept of each game's place; the newest ones
+    updates_per_step: int = 2  # minibatches learnt from a step
+    batch_size: int = 1024  # positions of a minibatch
+    td_lambda: float = 1.0  # 1: outcomes; below, values of later searches come into the returns
+    random_opening: int = 0  # games begin behind at most so many random moves
+    temperature: float = 1.0  # of the draw from the improved policy
+    temperature_moves: int = 1_000_000  # behind so many moves, the best is played
+    resign_below: float = -1.0  # who is worth less gives up; -1: nobody does
+    reanalysed: int = 0  # stored positions of each game's place searched anew in a step
+    value_weight: float = 1.0  # of the value loss, against 1 of the policy's
+    symmetries: bool = True  # whether positions are learnt from all sides
+    optimizer: OptimizerConfig = OptimizerConfig()
+
+    def __post_init__(self):
+        for field in ("num_steps", "num_games", "moves_per_step", "updates_per_step", "batch_size"):
+            _check(getattr(self, field) >= 1, self, field, "at least 1")
+        multiple = self.replay_moves >= 1 and self.replay_moves % self.moves_per_step == 0
+        valid = f"a multiple of moves_per_step, {self.moves_per_step}"
+        _check(multiple, self, "replay_moves", valid)
+        _check(0 <= self.td_lambda <= 1, self, "td_lambda", "in [0, 1]")
+        _check(self.random_opening >= 0, self, "random_opening", "at least 0")
+        _check(self.temperature > 0, self, "temperature", "positive")
+        _check(self.temperature_moves >= 0, self, "temperature_moves", "at least 0")
+        _check(-1 <= self.resign_below < 1, self, "resign_below", "in [-1, 1)")
+        _check(self.reanalysed >= 0, self, "reanalysed", "at least 0")
+        _check(self.value_weight > 0, self, "value_weight", "positive")
+
+
+MOVES = SearchConfig(actions="moves", num_simulations=32, num_candidates=16, value_scale=0.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class SelfPlayExperiment:
+    """Everything that decides what a run of self-play computes."""
+
+    kind: str = "self_play"  # tells this class from `Experiment` where a config is data
+    name: str = "game"  # of the run's directory under runs/
+    seed: int = 0  # of parameters, games and searches
+    environment: EnvironmentConfig = EnvironmentConfig()
+    model: TowerConfig = TowerConfig()
+    search: SearchConfig = MOVES  # while training
+    play: SearchConfig = dataclasses.replace(MOVES, num_simulations=128, gumbel_scale=0.0)  # after
+    self_play: SelfPlayConfig = SelfPlayConfig()
+    parallel: ParallelConfig = ParallelConfig()
+    log: LogConfig = LogConfig()
+
+    def __post_init__(self):
+        _check(self.kind == "self_play", self, "kind", "'self_play'")
+        for group in ("search", "play"):
+            actions = getattr(self, group).actions
+            if actions != "moves":
+                raise ValueError(f"{group}.actions is {actions!r}: in a game it must be 'moves'")
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Everything that decides what a run on a language task computes."""
+
+    kind: str = "language"  # tells this class from `SelfPlayExperiment` where a config is data
     name: str = "game24"  # of the run's directory under runs/
     seed: int = 0  # of parameters, problems and searches
     task: TaskConfig = TaskConfig()
@@ -234,3 +333,8 @@ class Experiment:
     evaluation: EvaluationConfig = EvaluationConfig()
     parallel: ParallelConfig = ParallelConfig()
     log: LogConfig = LogConfig()
+
+    def __post_init__(self):
+        _check(self.kind == "language", self, "kind", "'language'")
+        if self.search.actions == "moves":
+            raise ValueError("search.actions is 'moves': in language it must be steps or tokens")

@@ -14,9 +14,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rlsearch.config import Experiment
+from rlsearch.config import Experiment, SelfPlayExperiment
 
-_FREE_WHEN_RESUMING = ("name", "evaluation", "parallel", "log", "task.data_dir")
+AnyExperiment = Experiment | SelfPlayExperiment
+
+_FREE_WHEN_RESUMING = ("name", "evaluation", "play", "parallel", "log", "task.data_dir")
 _VALID = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}
 _PLURAL = {int: "whole numbers", float: "finite numbers", bool: "true or false", str: "texts"}
 
@@ -31,7 +33,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
-def field_types(cls: type = Experiment, prefix: str = "") -> dict[str, Any]:
+def field_types(cls: type, prefix: str = "") -> dict[str, Any]:
     """The type of every field that holds a value, by its dotted path."""
     types = {}
     for name, hint in typing.get_type_hints(cls).items():
@@ -42,12 +44,17 @@ def field_types(cls: type = Experiment, prefix: str = "") -> dict[str, Any]:
     return types
 
 
+def all_field_types() -> dict[str, Any]:
+    """The fields of every kind of experiment: which kind it is, only its config file knows."""
+    return field_types(Experiment) | field_types(SelfPlayExperiment)
+
+
 def is_several(hint: Any) -> bool:
     """Whether a field of this type takes several values."""
     return typing.get_origin(hint) is tuple
 
 
-def load(name_or_path: str) -> Experiment:
+def load(name_or_path: str) -> AnyExperiment:
     """Runs a config file and returns its `config`.
 
     Args:
@@ -55,8 +62,8 @@ def load(name_or_path: str) -> Experiment:
             in the current directory and beside the package.
 
     Raises:
-        ConfigError: there is no such file, it does not run, or its `config` is not an `Experiment`
-            with fields of the declared types.
+        ConfigError: there is no such file, it does not run, or its `config` is no
+            experiment with fields of the declared types.
     """
     path = _find(name_or_path)
     try:
@@ -64,9 +71,10 @@ def load(name_or_path: str) -> Experiment:
     except Exception as error:  # whatever a user's file may raise is a fault of that file
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise ConfigError(f"{path} does not run: {kind}{error}") from error
-    if not isinstance(config, Experiment):
+    if not isinstance(config, AnyExperiment):
         got = "no `config`" if config is None else f"a `config` of type {type(config).__name__}"
-        raise ConfigError(f"{path} defines {got}: it must define `config`, an Experiment")
+        valid = "`config`, an Experiment or a SelfPlayExperiment"
+        raise ConfigError(f"{path} defines {got}: it must define {valid}")
     try:
         return from_dict(to_dict(config))
     except ConfigError as error:
@@ -101,7 +109,7 @@ def load_code(path: str) -> str:
     return name
 
 
-def override(config: Experiment, arguments: list[str]) -> Experiment:
+def override(config: AnyExperiment, arguments: list[str]) -> Any:
     """Sets fields by their paths.
 
     Args:
@@ -112,11 +120,11 @@ def override(config: Experiment, arguments: list[str]) -> Experiment:
     Raises:
         ConfigError: an unknown field, a value of the wrong type, or one that the field refuses.
     """
-    types = field_types()
+    types = field_types(type(config))
     changes: dict[str, Any] = {}
     for path, texts in _pairs(arguments):
         if path not in types:
-            raise ConfigError(_unknown(f"--{path}", f" = {' '.join(texts)}", path))
+            raise ConfigError(_unknown(types, f"--{path}", f" = {' '.join(texts)}", path))
         hint = types[path]
         *groups, name = path.split(".")
         place = changes
@@ -145,16 +153,22 @@ def to_dict(config: Any) -> dict[str, Any]:
     return data
 
 
-def from_dict(data: Mapping[str, Any]) -> Experiment:
+def from_dict(data: Mapping[str, Any]) -> Any:
     """The inverse of `to_dict`. Nothing is executed; a field that is left out has its default.
+
+    `kind` says which kind of experiment it is, by default one of language.
 
     Raises:
         ConfigError: an unknown field, a value of the wrong type, or one that the field refuses.
     """
-    return _replace(Experiment(), data)
+    kinds = {config.kind: config for config in (Experiment(), SelfPlayExperiment())}
+    kind = data.get("kind", "language") if isinstance(data, Mapping) else "language"
+    if kind not in kinds:
+        raise ConfigError(f"kind is {kind!r}: it must be one of {', '.join(kinds)}")
+    return _replace(kinds[kind], data)
 
 
-def check_resumable(saved: Experiment, new: Experiment) -> list[str]:
+def check_resumable(saved: AnyExperiment, new: AnyExperiment) -> list[str]:
     """Paths of the fields in which a resumed run differs; the caller records them.
 
     Only what cannot change the result of training may differ. The number of steps is not among
@@ -163,6 +177,8 @@ def check_resumable(saved: Experiment, new: Experiment) -> list[str]:
     Raises:
         ConfigError: another field differs.
     """
+    if saved.kind != new.kind:
+        raise ConfigError(f"the run is one of {saved.kind}, not {new.kind}: use another --run-dir")
     before, after = _leaves(saved), _leaves(new)
     changed = [path for path in after if before[path] != after[path]]
     refused = [path for path in changed if not _is_free(path)]
@@ -219,7 +235,7 @@ def _parse(text: str, kind: type) -> Any:
         return text
 
 
-def _replace(base: Any, changes: Any, prefix: str = "") -> Any:
+def _replace(base: Any, changes: Any, prefix: str = "", root: type | None = None) -> Any:
     """`base` with `changes`, dictionaries by group; each group's own check sees them together."""
     if not isinstance(changes, Mapping):
         group = prefix.removesuffix(".") or "the config"
@@ -229,9 +245,10 @@ def _replace(base: Any, changes: Any, prefix: str = "") -> Any:
     for name, value in changes.items():
         path = f"{prefix}{name}"
         if name not in hints:
-            raise ConfigError(_unknown(path, f" = {value!r}", path))
+            types = field_types(root or type(base))
+            raise ConfigError(_unknown(types, path, f" = {value!r}", path))
         if dataclasses.is_dataclass(hints[name]):
-            values[name] = _replace(getattr(base, name), value, f"{path}.")
+            values[name] = _replace(getattr(base, name), value, f"{path}.", root or type(base))
         else:
             values[name] = _checked(value, hints[name], path)
     try:
@@ -263,9 +280,8 @@ def _valid(hint: Any) -> str:
     return f"a list of {_PLURAL[typing.get_args(hint)[0]]}" if is_several(hint) else _VALID[hint]
 
 
-def _unknown(shown: str, value: str, path: str) -> str:
+def _unknown(types: dict[str, Any], shown: str, value: str, path: str) -> str:
     """The sentence about a path that is no field: what it got, what is near it, what there is."""
-    types = field_types()
     if inside := [name for name in types if name.startswith(f"{path}.")]:
         return f"{shown}{value} is a group of fields: set one of them, {', '.join(inside)}"
     # A field's own name, or nearly, without the right group before it is the likeliest slip.
@@ -279,9 +295,9 @@ def _unknown(shown: str, value: str, path: str) -> str:
     return f"{shown}{value} is no field: {hint}valid are {', '.join(valid)}"
 
 
-def _leaves(config: Experiment) -> dict[str, Any]:
+def _leaves(config: AnyExperiment) -> dict[str, Any]:
     leaves = {}
-    for path in field_types():
+    for path in field_types(type(config)):
         value: Any = config
         for name in path.split("."):
             value = getattr(value, name)

@@ -34,7 +34,7 @@ BAD = [
     (TransformerConfig, {"head_dim": 31}, "even, for rotary positions"),
     (TransformerConfig, {"dtype": "float16"}, "'float32' or 'bfloat16'"),
     (SearchConfig, {"policy": "best"}, "'gumbel' or 'puct'"),
-    (SearchConfig, {"actions": "words"}, "'steps', 'top_tokens' or 'tokens'"),
+    (SearchConfig, {"actions": "words"}, "'steps', 'top_tokens', 'tokens' or 'moves'"),
     (SearchConfig, {"num_simulations": 0}, "at least 1"),
     (SearchConfig, {"num_candidates": 1}, "at least 2"),
     (SearchConfig, {"value_scale": 0.0}, "positive"),

@@ -85,7 +85,7 @@ def test_a_script_is_there_and_takes_its_arguments(parsed, capsys, line):
 
 
 def test_fields_and_files_that_the_text_names_exist():
-    fields = config_file.field_types()
+    fields = config_file.all_field_types()
     groups = {path.partition(".")[0] for path in fields if "." in path}
     text = re.sub(r"^```.*?^```$", "", README, flags=re.DOTALL | re.MULTILINE)
     for span in re.findall(r"`([^`\s]+)`", text):

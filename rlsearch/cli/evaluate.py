@@ -21,7 +21,7 @@ def add_parser(subparsers) -> None:
         nargs="+",
         type=positive,
         metavar="B",
-        help="each in mean sampled solutions a problem; else the config's",
+        help="in mean sampled solutions a problem, of games in simulations; else the config's",
     )
     parser.add_argument(
         "--seeds", nargs="+", type=whole, metavar="S", help="of the sampling; else the config's"
@@ -39,6 +39,9 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "--oracle", action="store_true", help="also with the checker inside the search"
     )
+    parser.add_argument(
+        "--positions", metavar="FILE", help="of games: a CSV of solved positions; else all of them"
+    )
     add_code(parser)
     add_data_dir(parser)
     add_json(parser)
@@ -48,6 +51,15 @@ def add_parser(subparsers) -> None:
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Evaluates, and prints the table."""
     del overrides
+    from rlsearch.config import SelfPlayExperiment
+    from rlsearch.evaluation.run import read_run
+
+    _, config = read_run(arguments.run_dir, arguments.code or "")
+    if isinstance(config, SelfPlayExperiment):
+        return run_board(arguments)
+    if arguments.positions:
+        arguments.parser.error(f"--positions is for games, and this is a run of {config.kind}")
+
     from rlsearch.evaluation.evaluate import evaluate
 
     result = evaluate(
@@ -63,4 +75,24 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         report=print,
     )
     emit(arguments, result, f"table: {result['table']}\npicture: {result['picture']}")
+    return 0
+
+
+def run_board(arguments: argparse.Namespace) -> int:
+    """Evaluates a run of self-play on solved positions, and prints the table."""
+    from rlsearch.evaluation.board import evaluate_board
+
+    for name in ("strategies", "problems", "policies", "oracle", "data_dir"):
+        if getattr(arguments, name):
+            option = f"--{name.replace('_', '-')}"
+            arguments.parser.error(f"{option} is for language, and this is a run of self-play")
+    result = evaluate_board(
+        arguments.run_dir,
+        positions=arguments.positions or "",
+        budgets=arguments.budgets or (),
+        seeds=arguments.seeds or (),
+        code=arguments.code or "",
+        report=print,
+    )
+    emit(arguments, result, f"table: {result['table']}")
     return 0

@@ -10,11 +10,11 @@ import sys
 import traceback
 import types
 
-from rlsearch.cli import bench, data, evaluate, solve, train
+from rlsearch.cli import arena, bench, data, evaluate, inspect, play, solve, train
 from rlsearch.cli.parser import Parser, unknown
-from rlsearch.config_file import ConfigError, field_types, is_several
+from rlsearch.config_file import ConfigError, all_field_types, is_several
 
-COMMANDS = (train, evaluate, solve, bench, data)
+COMMANDS = (train, evaluate, solve, arena, play, inspect, bench, data)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,7 +50,7 @@ def _run(argv: list[str]) -> int:
     except SystemExit as exit:  # only --help: errors are raised
         return int(exit.code or 0)
     if extra:
-        fields = [f"--{path}" for path in field_types()] if takes_fields else []
+        fields = [f"--{path}" for path in all_field_types()] if takes_fields else []
         _refuse(extra[0].partition("=")[0], arguments.parser, fields)
     arguments.stdout = sys.stdout
     with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
@@ -66,7 +66,7 @@ def _split_fields(argv: list[str]) -> tuple[list[str], list[str]]:
 
     argparse would take a value of an option that it does not know for a positional argument.
     """
-    known = field_types()
+    known = all_field_types()
     fields, rest = [], []
     room = 0  # values that the field before may still take
     for argument in argv:

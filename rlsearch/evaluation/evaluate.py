@@ -1,5 +1,6 @@
 """Evaluates a finished run: every policy it trained, every strategy, every budget."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,51 +9,36 @@ import jax.numpy as jnp
 
 from rlsearch.checkpoints.store import CheckpointStore
 from rlsearch.config import Experiment
-from rlsearch.config_file import from_dict, load_code
 from rlsearch.evaluation.accuracy import evaluate_strategy, mean_solution_tokens, summarise
 from rlsearch.evaluation.picture import draw
+from rlsearch.evaluation.run import read_run
 from rlsearch.inference.base import Policy, Strategy, load_strategy
 from rlsearch.inference.tree_search import TreeSearch
 from rlsearch.networks.language_model import Params
 from rlsearch.parallel.mesh import make_mesh
+from rlsearch.training.language import language_stages
 from rlsearch.training.loop import ends, load_params, warn
 from rlsearch.training.run_directory import RunDirectory
 from rlsearch.training.setup import Setup, make_setup
-from rlsearch.training.stages import make_stages
 
 
 def open_run(
     run_dir: str, data_dir: str = "", code: str = ""
 ) -> tuple[RunDirectory, Experiment, Setup]:
-    """Reads a run's config, as data, and builds what it describes.
-
-    Args:
-        data_dir: sets task.data_dir where it is not empty.
-        code: a Python file whose classes the config may name; all others must be the package's.
-
-    Raises:
-        FileNotFoundError: if there is no run in the directory.
-        ValueError: if the config names a class from elsewhere.
-    """
-    modules = ("rlsearch", load_code(code)) if code else ("rlsearch",)
-    directory = RunDirectory(run_dir, create=False)
-    saved = directory.read_config()
-    if saved is None:
-        raise FileNotFoundError(f"run is {run_dir!r}: there is no config.json in it")
+    """Opens a run of a language task; see `read_run`."""
+    directory, config = read_run(run_dir, code)
+    if not isinstance(config, Experiment):
+        raise ValueError(f"run is {run_dir!r}: it is a run of {config.kind}, not of language")
     if data_dir:
-        saved["task"]["data_dir"] = data_dir
-    config = from_dict(saved)
-    if config.task.cls.partition(":")[0].partition(".")[0] not in modules:
-        raise ValueError(
-            f"task.cls is {config.task.cls!r}: reading a run imports rlsearch.* only, "
-            "and what --code FILE defines"
+        config = dataclasses.replace(
+            config, task=dataclasses.replace(config.task, data_dir=data_dir)
         )
     return directory, config, make_setup(config)
 
 
 def policies(directory: RunDirectory, config: Experiment, setup: Setup) -> dict[str, int]:
     """The policies whose training is complete, and the steps of their checkpoints."""
-    stages = make_stages(config, setup.task, setup.model, setup.form)
+    stages = language_stages(config, setup.task, setup.model, setup.form)
     store = CheckpointStore(directory.checkpoints, config.log.keep_checkpoints, warn)
     present = set(store.steps())
     store.close()

@@ -30,6 +30,11 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
+def data_sharding(mesh: Mesh) -> NamedSharding:
+    """The sharding of what is split along its first axis."""
+    return NamedSharding(mesh, PartitionSpec(DATA))
+
+
 def over_data(mesh: Mesh, function: Callable) -> Callable:
     """`function(params, batch, ...)` run on every device for its own share of the batch.
 
@@ -57,5 +62,5 @@ def row_keys(key: jax.Array, rows: int) -> jax.Array:
 
 def split_over_data(mesh: Mesh, batch: Any) -> Any:
     """Inside `jit`: asks that every array of `batch` be split along its first axis."""
-    sharding = NamedSharding(mesh, PartitionSpec(DATA))
+    sharding = data_sharding(mesh)
     return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, sharding), batch)

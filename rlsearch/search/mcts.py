@@ -7,8 +7,8 @@
 - The loop hands the tree to the recurrent function (`LoopTree`), which lets a node read what lies
   elsewhere in the tree: its siblings, its ancestors.
 
-Values are probabilities of success in [0, 1]: they are used as they are, never rescaled by the
-smallest and largest value seen, which would turn noise into certainty.
+Values have known bounds (probabilities of success in [0, 1], outcomes in [-1, 1]): they are used
+as they are, never rescaled by the smallest and largest seen, which would turn noise into certainty.
 """
 
 import functools
@@ -161,6 +161,21 @@ def with_dirichlet_noise(
     prior = jax.nn.softmax(jnp.where(invalid_actions, FORBIDDEN, prior_logits))
     mixed = (1 - config.dirichlet_fraction) * prior + config.dirichlet_fraction * noise
     return jnp.log(jnp.maximum(mixed, 1e-20))
+
+
+def improved_policy(
+    tree: Tree, prior_logits: jax.Array, invalid_actions: jax.Array, config: SearchConfig
+) -> jax.Array:
+    """`[B, A]` what the search makes of the root's priors.
+
+    Gumbel: softmax(log pi + sigma(completed Q)), Danihelka et al. 2022, eq. 11. PUCT: the share of
+    visits.
+    """
+    if config.policy == "puct":
+        visits = tree.children_visits[:, 0].astype(jnp.float32)
+        return visits / jnp.maximum(visits.sum(axis=1, keepdims=True), 1.0)
+    sigma = jax.vmap(lambda tree: completed_values(tree, tree.ROOT_INDEX, config))(tree)
+    return jax.nn.softmax(jnp.where(invalid_actions, FORBIDDEN, prior_logits + sigma))
 
 
 def best_below(tree: Tree, value: jax.Array, depth: int) -> jax.Array:

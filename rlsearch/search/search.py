@@ -8,7 +8,7 @@ from rlsearch.config import SearchConfig
 from rlsearch.decoding.steps import Prefix, StepFormat
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.networks.transformer import KeyValues
-from rlsearch.search.result import SearchResult
+from rlsearch.search.result import StepSearchResult
 from rlsearch.search.steps import search_steps
 from rlsearch.search.tokens import search_tokens
 
@@ -23,7 +23,7 @@ def search(
     form: StepFormat,
     config: SearchConfig,
     judge: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
-) -> tuple[SearchResult, Prefix]:
+) -> tuple[StepSearchResult, Prefix]:
     """Searches for the next action of B partly written solutions at once.
 
     Args:

@@ -21,7 +21,7 @@ from rlsearch.decoding.steps import Prefix, Siblings, Step, StepFormat, draw_ste
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.networks.transformer import KeyValues
 from rlsearch.search import mcts
-from rlsearch.search.result import SearchResult
+from rlsearch.search.result import StepSearchResult
 from rlsearch.search.summary import Candidates, summarise
 
 
@@ -52,7 +52,7 @@ def search_steps(
     form: StepFormat,
     config: SearchConfig,
     judge: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
-) -> tuple[SearchResult, Prefix]:
+) -> tuple[StepSearchResult, Prefix]:
     """Searches for the next step of B partly written solutions; see `rlsearch.search.search`."""
     batch, actions = prompts.shape[0], config.num_candidates
     noise_keys, draw_keys = jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)

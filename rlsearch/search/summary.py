@@ -9,7 +9,7 @@ from rlsearch.config import SearchConfig
 from rlsearch.decoding.steps import Prefix, StepFormat, finished
 from rlsearch.search import mcts
 from rlsearch.search.mcts import Tree
-from rlsearch.search.result import SearchResult
+from rlsearch.search.result import StepSearchResult
 
 
 class Candidates(NamedTuple):
@@ -43,7 +43,7 @@ def summarise(
     keys: jax.Array,
     form: StepFormat,
     config: SearchConfig,
-) -> tuple[SearchResult, Prefix]:
+) -> tuple[StepSearchResult, Prefix]:
     """Reads the result off a tree whose nodes have a `prefix`.
 
     The improved policy is pi' = softmax(log pi + sigma(Q)) over the usable candidates (Danihelka
@@ -77,7 +77,7 @@ def summarise(
     chosen = tree.children_index[rows, 0, action]
     after = jax.tree.map(lambda x: x[rows, chosen], tree.embeddings.prefix)
     ends = mcts.children(tree, finished(tree.embeddings.prefix, form), False)
-    result = SearchResult(
+    result = StepSearchResult(
         action=action,
         improved_policy=jax.nn.softmax(logits),
         action_value=values[rows, action],

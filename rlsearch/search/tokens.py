@@ -23,7 +23,7 @@ from rlsearch.decoding.steps import (
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.networks.transformer import KeyValues
 from rlsearch.search import mcts
-from rlsearch.search.result import SearchResult
+from rlsearch.search.result import StepSearchResult
 from rlsearch.search.summary import Candidates, summarise
 
 
@@ -52,7 +52,7 @@ def search_tokens(
     form: StepFormat,
     config: SearchConfig,
     judge: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
-) -> tuple[SearchResult, Prefix]:
+) -> tuple[StepSearchResult, Prefix]:
     """Searches for the next token of B partly written solutions; see `search_steps`."""
     actions = form.grammar.shape[1]
     if config.actions == "top_tokens":

@@ -9,17 +9,16 @@ import jax
 from jax.sharding import Mesh
 
 from rlsearch.checkpoints.store import CheckpointStore
-from rlsearch.config import Experiment
+from rlsearch.config import Experiment, SelfPlayExperiment
 from rlsearch.config_file import check_resumable, from_dict, to_dict
-from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.parallel.mesh import make_mesh, replicated
 from rlsearch.training.metrics import MetricsWriter
 from rlsearch.training.optimizer import make_optimizer
 from rlsearch.training.progress import Progress
 from rlsearch.training.run_directory import RunDirectory
-from rlsearch.training.setup import make_setup
-from rlsearch.training.stages import Stage, make_stages
-from rlsearch.training.state import TrainState, init_state, run_key
+from rlsearch.training.setup import model_and_stages
+from rlsearch.training.stage import Model, Params, Stage
+from rlsearch.training.state import TrainState, init_state, run_key, state_shardings
 from rlsearch.training.step import check_split, make_step
 
 
@@ -28,7 +27,7 @@ def warn(sentence: str) -> None:
     print(f"warning: {sentence}", file=sys.stderr)
 
 
-def train(config: Experiment, run_dir: str) -> dict[str, Any]:
+def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, Any]:
     """Trains every stage, or what is left of them, and returns a summary.
 
     The same config on the same directory resumes it: bit for bit, as no random number depends on
@@ -41,8 +40,7 @@ def train(config: Experiment, run_dir: str) -> dict[str, Any]:
     """
     directory = RunDirectory(run_dir)
     _check_same_run(config, directory)
-    setup = make_setup(config)
-    stages = make_stages(config, setup.task, setup.model, setup.form)
+    model, stages = model_and_stages(config)
     mesh = make_mesh(config.parallel)
     store = CheckpointStore(directory.checkpoints, config.log.keep_checkpoints, warn)
     stage_ends = ends(stages)
@@ -51,7 +49,7 @@ def train(config: Experiment, run_dir: str) -> dict[str, Any]:
     directory.write_config(to_dict(config))  # not before it is known to be a good one
 
     def abstract_at(step: int) -> TrainState:
-        return abstract_state(stages[_stage_of(step, stage_ends)], setup.model, mesh)
+        return abstract_state(stages[_stage_of(step, stage_ends)], model, mesh)
 
     restored = store.restore_latest(lambda step: abstract_at(step)._asdict())
     done, state = (restored[0], TrainState(**restored[1])) if restored else (0, None)
@@ -63,10 +61,9 @@ def train(config: Experiment, run_dir: str) -> dict[str, Any]:
             if done >= end:
                 continue
             if state is None or done == end - stage.num_steps:
-                params = start_params(stage, stages, config, setup.model, mesh, store)
-                optimizer = _optimizer(stage)
-                state = jax.jit(lambda p, s=stage, o=optimizer: init_state(p, o, s))(params)
-            state = _run_stage(stage, state, end, done, began, config, setup, mesh, store, writer)
+                params = start_params(stage, stages, config.seed, model, mesh, store)
+                state = _start(stage, params, run_key(config.seed, "memory", done), mesh)
+            state = _run_stage(stage, state, end, done, began, config, mesh, store, writer)
             done = end
     finally:
         writer.close()
@@ -76,7 +73,7 @@ def train(config: Experiment, run_dir: str) -> dict[str, Any]:
         "steps": done,
         "stages": {stage.name: end for stage, end in zip(stages, stage_ends, strict=True)},
         "flops": {stage.name: stage.num_steps * stage.flops_per_step.total for stage in stages},
-        "parameters": setup.model.num_params(),
+        "parameters": model.num_params(),
         "seconds": time.monotonic() - began,
     }
 
@@ -93,34 +90,44 @@ def ends(stages: tuple[Stage, ...]) -> list[int]:
 def start_params(
     stage: Stage,
     stages: tuple[Stage, ...],
-    config: Experiment,
-    model: LanguageModel,
+    seed: int,
+    model: Model,
     mesh: Mesh,
     store: CheckpointStore,
 ) -> Params:
     """The parameters a stage starts from: fresh ones, or the last of the stage before it."""
     if stage.start is None:
         init = jax.jit(model.init, out_shardings=replicated(mesh))
-        return init(run_key(config.seed, "parameters", 0))
+        return init(run_key(seed, "parameters", 0))
     names = [other.name for other in stages]
     return load_params(store, ends(stages)[names.index(stage.start)], model, mesh)
 
 
-def load_params(store: CheckpointStore, step: int, model: LanguageModel, mesh: Mesh) -> Params:
+def load_params(store: CheckpointStore, step: int, model: Model, mesh: Mesh) -> Params:
     """The parameters alone of the checkpoint at `step`."""
     shapes = jax.eval_shape(model.init, jax.random.key(0))
-    return store.restore_part(step, {"params": _placed(shapes, mesh)})["params"]
+    return store.restore_part(step, {"params": _placed(shapes, replicated(mesh))})["params"]
 
 
-def abstract_state(stage: Stage, model: LanguageModel, mesh: Mesh) -> TrainState:
+def abstract_state(stage: Stage, model: Model, mesh: Mesh) -> TrainState:
     """Shapes, dtypes and shardings of a stage's state."""
     params = jax.eval_shape(model.init, jax.random.key(0))
-    state = jax.eval_shape(lambda p: init_state(p, _optimizer(stage), stage), params)
-    return _placed(state, mesh)
+    key = jax.random.key(0)
+    state = jax.eval_shape(lambda p, k: init_state(p, _optimizer(stage), stage, k), params, key)
+    return TrainState(*map(_placed, state, state_shardings(mesh)))
 
 
-def _placed(shapes: Any, mesh: Mesh) -> Any:
-    sharding = replicated(mesh)
+def _start(stage: Stage, params: Params, key: jax.Array, mesh: Mesh) -> TrainState:
+    """The state in which a stage begins."""
+    optimizer = _optimizer(stage)
+    init = jax.jit(
+        lambda params, key: init_state(params, optimizer, stage, key),
+        out_shardings=state_shardings(mesh),
+    )
+    return init(params, key)
+
+
+def _placed(shapes: Any, sharding: Any) -> Any:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)
 
 
@@ -139,8 +146,7 @@ def _run_stage(
     end: int,
     done: int,
     began: float,
-    config: Experiment,
-    setup: Any,
+    config: Experiment | SelfPlayExperiment,
     mesh: Mesh,
     store: CheckpointStore,
     writer: MetricsWriter,
@@ -150,7 +156,7 @@ def _run_stage(
     def due(saved_at: float) -> bool:
         return time.monotonic() - saved_at >= config.log.checkpoint_seconds
 
-    step = make_step(stage, setup.model, _optimizer(stage), mesh, setup.form.pad)
+    step = make_step(stage, _optimizer(stage), mesh)
     with Progress(stage.num_steps, stage.name) as progress:
         saved_at, shown = time.monotonic(), None
         for number in range(max(done, first), end):
@@ -174,7 +180,7 @@ def _run_stage(
 
 
 def _headline(metrics: dict[str, float] | None) -> dict[str, float]:
-    keys = ("policy_loss", "value_loss", "solved")
+    keys = ("policy_loss", "value_loss", "solved", "ends", "replay_age")
     return {key: metrics[key] for key in keys if metrics and key in metrics}
 
 
@@ -187,7 +193,7 @@ def _check_finite(metrics: dict[str, float] | None) -> None:
             )
 
 
-def _check_same_run(config: Experiment, directory: RunDirectory) -> None:
+def _check_same_run(config: Experiment | SelfPlayExperiment, directory: RunDirectory) -> None:
     """Holds the config against the one that the directory's run began with, if it has one."""
     saved = directory.read_config()
     if saved is not None:

@@ -1,4 +1,8 @@
-"""A ring of rows on the device."""
+"""A ring of rows on the device: the newest ones of every lane.
+
+A lane is a place in which rows come one after another: a game's place in self-play, a place in the
+batch of problems elsewhere. Lanes never mix here, so that each device keeps its own.
+"""
 
 from typing import Any, NamedTuple
 
@@ -7,36 +11,48 @@ import jax.numpy as jnp
 
 
 class Replay(NamedTuple):
-    """The newest rows; `capacity` of each array's first axis, and how many were ever added."""
+    """B lanes of `capacity` rows each; row i of a lane is its i-th, modulo the capacity."""
 
-    rows: Any  # a pytree of [capacity, ...]
-    added: jax.Array  # [] int32
-
-
-def empty_replay(row: Any, capacity: int) -> Replay:
-    """An empty ring for rows like the abstract batch `row` (`[B, ...]` leaves)."""
-    rows = jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape[1:]), x.dtype), row)
-    return Replay(rows, jnp.zeros((), jnp.int32))
+    rows: Any  # a pytree of [B, capacity, ...]
+    added: jax.Array  # [B] int32, rows ever added to each lane; the same for all
 
 
-def add(replay: Replay, batch: Any) -> Replay:
-    """Writes a batch over the oldest rows. The capacity is a multiple of the batch."""
-    size = jax.tree.leaves(batch)[0].shape[0]
-    capacity = jax.tree.leaves(replay.rows)[0].shape[0]
-    if capacity % size:
-        raise ValueError(f"a replay of {capacity} rows cannot take batches of {size}")
-    at = replay.added % capacity
-    rows = jax.tree.map(
-        lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), at, 0),
+def empty_replay(rows: Any, capacity: int) -> Replay:
+    """An empty ring for rows like the abstract `rows`, `[B, T, ...]` leaves."""
+    lanes = jax.tree.leaves(rows)[0].shape[0]
+    empty = jax.tree.map(lambda x: jnp.zeros((lanes, capacity, *x.shape[2:]), x.dtype), rows)
+    return Replay(empty, jnp.zeros((lanes,), jnp.int32))
+
+
+def add(replay: Replay, rows: Any) -> Replay:
+    """Writes T rows of each lane, `[B, T, ...]`, over its oldest. T divides the capacity."""
+    length, capacity = jax.tree.leaves(rows)[0].shape[1], capacity_of(replay)
+    if capacity % length:
+        raise ValueError(f"a replay of {capacity} rows a lane cannot take {length} at once")
+    at = replay.added[0] % capacity
+    written = jax.tree.map(
+        lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), at, 1),
         replay.rows,
-        batch,
+        rows,
     )
-    return Replay(rows, replay.added + size)
+    return Replay(written, replay.added + length)
+
+
+def capacity_of(replay: Replay) -> int:
+    """Rows that a lane has room for."""
+    return jax.tree.leaves(replay.rows)[0].shape[1]
+
+
+def ages(replay: Replay) -> jax.Array:
+    """`[B, capacity]` int32, for each row how many of its lane came after it; -1 where none is."""
+    place, capacity = jnp.arange(capacity_of(replay)), capacity_of(replay)
+    age = (replay.added[:, None] - 1 - place) % capacity
+    return jnp.where(age < replay.added[:, None], age, -1)
 
 
 def sample(replay: Replay, key: jax.Array, size: int) -> Any:
-    """`size` rows, drawn evenly and with replacement among those that were added."""
-    capacity = jax.tree.leaves(replay.rows)[0].shape[0]
-    filled = jnp.minimum(replay.added, capacity)
-    index = jax.random.randint(key, (size,), 0, filled)
-    return jax.tree.map(lambda x: x[index], replay.rows)
+    """`size` rows, drawn evenly and with replacement among those that are there."""
+    lanes = replay.added.shape[0]
+    filled = jnp.minimum(replay.added[0], capacity_of(replay))
+    index = jax.random.randint(key, (size,), 0, lanes * filled)
+    return jax.tree.map(lambda x: x[index % lanes, index // lanes], replay.rows)

@@ -2,10 +2,21 @@
 
 import dataclasses
 
-from rlsearch.config import Experiment, TaskConfig, find_class
+from rlsearch.config import (
+    EnvironmentConfig,
+    Experiment,
+    SelfPlayExperiment,
+    TaskConfig,
+    find_class,
+)
 from rlsearch.decoding.steps import StepFormat
+from rlsearch.environments.base import Environment
+from rlsearch.networks.board_model import BoardModel
 from rlsearch.networks.language_model import LanguageModel
 from rlsearch.tasks.base import Task
+from rlsearch.training.language import language_stages
+from rlsearch.training.self_play import self_play_stage
+from rlsearch.training.stage import Model, Stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,3 +52,33 @@ def make_setup(config: Experiment) -> Setup:
         grammar=task.grammar,
     )
     return Setup(task, LanguageModel(config.model, task.vocab_size), form)
+
+
+def load_environment(config: EnvironmentConfig) -> Environment:
+    """Builds the environment that `config.cls` names as `module:Class`.
+
+    Raises:
+        ValueError: if there is no such class.
+    """
+    found = find_class(config.cls)
+    if found is None:
+        raise ValueError(
+            f"environment.cls is {config.cls!r}: there is no such class; write module:Class"
+        )
+    return found(config)
+
+
+def make_board(config: SelfPlayExperiment) -> tuple[Environment, BoardModel]:
+    """Builds the game and the shape of a model for it."""
+    environment = load_environment(config.environment)
+    shape, actions = environment.observation_shape, environment.num_actions
+    return environment, BoardModel(config.model, shape, actions)
+
+
+def model_and_stages(config: Experiment | SelfPlayExperiment) -> tuple[Model, tuple[Stage, ...]]:
+    """What training needs of an experiment of either kind."""
+    if isinstance(config, SelfPlayExperiment):
+        environment, model = make_board(config)
+        return model, (self_play_stage(config, environment, model),)
+    setup = make_setup(config)
+    return setup.model, language_stages(config, setup.task, setup.model, setup.form)

@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 import jax
 import optax
+from jax.sharding import Mesh
 
-from rlsearch.networks.language_model import Params
-from rlsearch.training.replay import Replay, empty_replay
-from rlsearch.training.stages import Stage
+from rlsearch.parallel.mesh import data_sharding, replicated, row_keys
+from rlsearch.training.stage import Params, Stage
 
 
 class TrainState(NamedTuple):
@@ -15,17 +15,23 @@ class TrainState(NamedTuple):
 
     params: Params
     optimizer: Any
-    replay: Replay
+    memory: Any  # lanes: replay, games in progress; see `Stage`
 
 
-def init_state(params: Params, optimizer: optax.GradientTransformation, stage: Stage) -> TrainState:
+def init_state(
+    params: Params, optimizer: optax.GradientTransformation, stage: Stage, key: jax.Array
+) -> TrainState:
     """The state in which a stage starts from `params`."""
-    keys = jax.ShapeDtypeStruct((stage.num_keys,), jax.random.key(0).dtype)
-    rows = jax.eval_shape(lambda p, k: stage.produce(p, k)[0], params, keys)
-    return TrainState(params, optimizer.init(params), empty_replay(rows, stage.replay_size))
+    keys = row_keys(key, stage.num_keys)
+    return TrainState(params, optimizer.init(params), stage.memory(params, keys))
+
+
+def state_shardings(mesh: Mesh) -> TrainState:
+    """Where a state lives: every device has the parameters, and its own share of the lanes."""
+    return TrainState(replicated(mesh), replicated(mesh), data_sharding(mesh))
 
 
 def run_key(seed: int, stream: str, step: int | jax.Array) -> jax.Array:
     """The key of one step of one stream of randomness of a run."""
-    streams = {"parameters": 0, "training": 1, "evaluation": 2}
+    streams = {"parameters": 0, "training": 1, "evaluation": 2, "memory": 3}
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), streams[stream]), step)

@@ -1,8 +1,7 @@
 """One training step, as one donated `jax.jit`.
 
-1. every problem is searched (or sampled, or drawn) from, on the device that holds it
-2. the rows this gives are remembered
-3. some remembered rows are learnt from
+1. every lane searches (or samples, or plays) on, on the device that holds it, and remembers
+2. some of what is remembered is learnt from
 """
 
 from collections.abc import Callable
@@ -12,45 +11,33 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from rlsearch.networks.language_model import LanguageModel
-from rlsearch.objectives.step_targets import StepTargets, step_losses
-from rlsearch.parallel.mesh import over_data, replicated, row_keys, split_over_data
-from rlsearch.training.replay import add, sample
-from rlsearch.training.stages import Stage
-from rlsearch.training.state import TrainState
+from rlsearch.parallel.mesh import over_data, row_keys, split_over_data
+from rlsearch.training.stage import Stage
+from rlsearch.training.state import TrainState, state_shardings
 
 Step = Callable[[TrainState, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
 
 
-def make_step(
-    stage: Stage,
-    model: LanguageModel,
-    optimizer: optax.GradientTransformation,
-    mesh: Mesh,
-    pad: int,
-) -> Step:
+def make_step(stage: Stage, optimizer: optax.GradientTransformation, mesh: Mesh) -> Step:
     """Compiles nothing yet: returns `step(state, key) -> (state, metrics)`; `state` is donated.
 
     Raises:
         ValueError: see `check_split`.
     """
     check_split(stage, mesh)
-    produce = over_data(mesh, stage.produce)
-
-    def loss(params, rows: StepTargets):
-        return step_losses(model, params, rows, pad)
+    collect = over_data(mesh, stage.collect)
 
     def step(state: TrainState, key: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
-        produce_key, sample_key = jax.random.split(key)
-        with jax.named_scope("produce"):
-            keys = row_keys(produce_key, stage.num_keys)
-            rows, facts = produce(state.params, split_over_data(mesh, keys))
-        replay = add(state.replay, rows)
+        collect_key, batch_key = jax.random.split(key)
+        with jax.named_scope("collect"):
+            keys = row_keys(collect_key, stage.num_keys)
+            memory, facts = collect(state.params, state.memory, split_over_data(mesh, keys))
 
         def update(carry, key):
             params, moments = carry
-            batch = split_over_data(mesh, sample(replay, key, stage.batch_size))
-            (_, losses), gradient = jax.value_and_grad(loss, has_aux=True)(params, batch)
+            batch = split_over_data(mesh, stage.batch(memory, key))
+            loss_key = jax.random.fold_in(key, 1)
+            gradient, losses = jax.grad(stage.loss, has_aux=True)(params, batch, loss_key)
             updates, moments = optimizer.update(gradient, moments, params)
             losses["gradient_norm"] = optax.tree.norm(gradient)
             return (optax.apply_updates(params, updates), moments), losses
@@ -59,20 +46,19 @@ def make_step(
             (params, moments), losses = jax.lax.scan(
                 update,
                 (state.params, state.optimizer),
-                jax.random.split(sample_key, stage.updates_per_step),
+                jax.random.split(batch_key, stage.updates_per_step),
             )
         metrics = jax.tree.map(jnp.mean, {**facts, **losses})
-        return TrainState(params, moments, replay), metrics
+        return TrainState(params, moments, memory), metrics
 
-    whole = replicated(mesh)
-    return jax.jit(step, donate_argnums=0, out_shardings=whole)
+    return jax.jit(step, donate_argnums=0, out_shardings=(state_shardings(mesh), None))
 
 
 def check_split(stage: Stage, mesh: Mesh) -> None:
-    """Raises ValueError where the problems of a step cannot be split evenly over the mesh."""
+    """Raises ValueError where the lanes of a step cannot be split evenly over the mesh."""
     devices = mesh.devices.size
     if stage.num_keys % devices:
         raise ValueError(
-            f"stage {stage.name!r} has {stage.num_keys} problems a step: they must be a multiple "
+            f"stage {stage.name!r} has {stage.num_keys} lanes a step: they must be a multiple "
             f"of parallel.data, {devices}"
         )

@@ -9,8 +9,9 @@ from rlsearch.decoding.steps import sample_solutions
 from rlsearch.networks.language_model import LanguageModel
 from rlsearch.objectives.search_distillation import search_targets
 from rlsearch.parallel.mesh import make_mesh, row_keys
+from rlsearch.training.language import rows_stage
 from rlsearch.training.optimizer import make_optimizer
-from rlsearch.training.stages import Stage, StageFlops
+from rlsearch.training.stage import StageFlops
 from rlsearch.training.state import init_state, run_key
 from rlsearch.training.step import make_step
 from tests.toy import PAD, InvertedToyTask, ToyTask, toy_form, toy_model
@@ -27,7 +28,9 @@ def learn(task, policy) -> tuple[float, float]:
     layer = dataclasses.replace(toy_model()[0].config, num_layers=1)
     model, form = LanguageModel(layer, ToyTask.vocab_size), toy_form()
     params = jax.jit(model.init)(run_key(0, "parameters", 0))
-    stage = Stage(
+    stage = rows_stage(
+        model,
+        PAD,
         name="distilled",
         start=None,
         num_steps=NUM_STEPS,
@@ -39,10 +42,10 @@ def learn(task, policy) -> tuple[float, float]:
         updates_per_step=4,
         batch_size=4 * PROBLEMS,
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=10),
-        flops_per_step=StageFlops(0.0, 0.0),
+        flops=StageFlops(0.0, 0.0),
     )
     optimizer = make_optimizer(stage.optimizer, stage.num_steps * stage.updates_per_step)
-    step = make_step(stage, model, optimizer, make_mesh(ParallelConfig(data=1)), PAD)
+    step = make_step(stage, optimizer, make_mesh(ParallelConfig(data=1)))
 
     @jax.jit
     def success(params):
@@ -52,7 +55,9 @@ def learn(task, policy) -> tuple[float, float]:
         return ToyTask().check_tokens(prompts, prefix.tokens).mean()
 
     before = success(params)
-    state = jax.jit(lambda params: init_state(params, optimizer, stage))(params)
+    state = jax.jit(lambda params: init_state(params, optimizer, stage, run_key(0, "memory", 0)))(
+        params
+    )
     for number in range(NUM_STEPS):
         state, metrics = step(state, run_key(0, "training", number))
         jax.block_until_ready(metrics)

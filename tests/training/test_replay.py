@@ -3,65 +3,71 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlsearch.training.replay import add, empty_replay, sample
+from rlsearch.training.replay import add, ages, empty_replay, sample
+
+LANES = 3
 
 
-def batch(first, size=4):
-    """Rows that are told apart by their number, in two arrays that belong together."""
-    number = jnp.arange(first, first + size)
-    return {"number": number, "pair": jnp.stack([number, -number], axis=1).astype(jnp.float32)}
+def rows(first, length=2):
+    """Rows told apart by their number (the lane's hundred and the row), in two arrays."""
+    number = 100 * jnp.arange(LANES)[:, None] + jnp.arange(first, first + length)
+    return {"number": number, "pair": jnp.stack([number, -number], axis=2).astype(jnp.float32)}
 
 
-def filled(batches, capacity=12, size=4):
-    replay = empty_replay(batch(0, size), capacity)
-    for index in range(batches):
-        replay = add(replay, batch(1 + index * size, size))
+def filled(times, capacity=6, length=2):
+    replay = empty_replay(rows(0, length), capacity)
+    for index in range(times):
+        replay = add(replay, rows(1 + index * length, length))
     return replay
 
 
 def test_an_empty_ring_has_the_rows_shapes_and_dtypes():
-    rows = jax.eval_shape(lambda: batch(0))
-    replay = empty_replay(rows, 12)
-    assert replay.rows["number"].shape == (12,) and replay.rows["number"].dtype == jnp.int32
-    assert replay.rows["pair"].shape == (12, 2) and replay.rows["pair"].dtype == jnp.float32
-    assert replay.added == 0
+    replay = empty_replay(jax.eval_shape(lambda: rows(0)), 6)
+    assert replay.rows["number"].shape == (LANES, 6)
+    assert replay.rows["number"].dtype == jnp.int32
+    assert replay.rows["pair"].shape == (LANES, 6, 2)
+    assert replay.rows["pair"].dtype == jnp.float32
+    assert not replay.added.any() and (ages(replay) == -1).all()
 
 
 @pytest.mark.parametrize(
-    ("batches", "numbers"),
+    ("times", "numbers", "age"),
     [
-        (1, [1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0]),
-        (3, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]),
-        (4, [13, 14, 15, 16, 5, 6, 7, 8, 9, 10, 11, 12]),
-        (8, [25, 26, 27, 28, 29, 30, 31, 32, 21, 22, 23, 24]),
+        (1, [1, 2, 0, 0, 0, 0], [1, 0, -1, -1, -1, -1]),
+        (3, [1, 2, 3, 4, 5, 6], [5, 4, 3, 2, 1, 0]),
+        (4, [7, 8, 3, 4, 5, 6], [1, 0, 5, 4, 3, 2]),
+        (8, [13, 14, 15, 16, 11, 12], [3, 2, 1, 0, 5, 4]),
     ],
 )
-def test_the_oldest_rows_are_written_over(batches, numbers):
-    replay = filled(batches)
-    assert replay.rows["number"].tolist() == numbers
-    assert replay.rows["pair"][:, 0].tolist() == numbers
-    assert replay.added == 4 * batches
+def test_the_oldest_rows_are_written_over(times, numbers, age):
+    replay = filled(times)
+    for lane in range(LANES):
+        there = [100 * lane + number if number else 0 for number in numbers]
+        assert replay.rows["number"][lane].tolist() == there
+        assert replay.rows["pair"][lane, :, 0].tolist() == there
+        assert ages(replay)[lane].tolist() == age
+    assert (replay.added == 2 * times).all()
 
 
-@pytest.mark.parametrize(("batches", "there"), [(1, range(1, 5)), (2, range(1, 9))])
-def test_only_what_was_added_is_sampled(batches, there):
-    drawn = sample(filled(batches), jax.random.key(0), 400)
-    assert set(drawn["number"].tolist()) == set(there)
+@pytest.mark.parametrize(("times", "there"), [(1, range(1, 3)), (2, range(1, 5))])
+def test_only_what_was_added_is_sampled(times, there):
+    drawn = sample(filled(times), jax.random.key(0), 400)
+    assert set(drawn["number"].tolist()) == {100 * lane + n for lane in range(LANES) for n in there}
 
 
 def test_samples_are_even_and_rows_stay_together():
-    drawn = sample(filled(5), jax.random.key(1), 6000)  # the last 12 of 20 rows
+    drawn = sample(filled(5), jax.random.key(1), 9000)  # the last 6 of 10 rows of each lane
     numbers, counts = np.unique(drawn["number"], return_counts=True)
-    assert numbers.tolist() == list(range(9, 21))
+    assert numbers.tolist() == [100 * lane + n for lane in range(LANES) for n in range(5, 11)]
     assert abs(counts - 500).max() < 5 * np.sqrt(500)
     np.testing.assert_array_equal(drawn["pair"][:, 0], drawn["number"])
     np.testing.assert_array_equal(drawn["pair"][:, 1], -drawn["number"])
 
 
-def test_a_batch_that_is_the_whole_ring_replaces_it():
-    assert filled(3, capacity=4).rows["number"].tolist() == [9, 10, 11, 12]
+def test_rows_that_are_the_whole_ring_replace_it():
+    assert filled(3, capacity=2).rows["number"][0].tolist() == [5, 6]
 
 
-def test_a_batch_that_does_not_divide_the_ring_is_refused():
-    with pytest.raises(ValueError, match="a replay of 12 rows cannot take batches of 5"):
-        add(empty_replay(batch(0), 12), batch(0, 5))
+def test_rows_that_do_not_divide_the_ring_are_refused():
+    with pytest.raises(ValueError, match="a replay of 6 rows a lane cannot take 4 at once"):
+        add(empty_replay(rows(0), 6), rows(0, 4))

@@ -18,9 +18,9 @@ from rlsearch.config import LogConfig
 from rlsearch.config_file import ConfigError
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.training import loop
+from rlsearch.training.language import language_stages
 from rlsearch.training.metrics import read_metrics
 from rlsearch.training.setup import make_setup
-from rlsearch.training.stages import make_stages
 from tests.tiny import STAGE_ENDS, tiny_experiment, write_config_file
 
 CONFIG = tiny_experiment()
@@ -67,7 +67,7 @@ def interrupt_after(monkeypatch):
 def states(run) -> dict[str, dict]:
     """The last checkpoint of each stage: parameters, optimiser and replay."""
     setup, mesh = make_setup(CONFIG), make_mesh(CONFIG.parallel)
-    stages = make_stages(CONFIG, setup.task, setup.model, setup.form)
+    stages = language_stages(CONFIG, setup.task, setup.model, setup.form)
     with CheckpointStore(pathlib.Path(run) / "checkpoints", keep=1) as store:
         assert store.permanent_steps() == list(STAGE_ENDS.values())
         return {

@@ -3,15 +3,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax.sharding import PartitionSpec
 
 from rlsearch.config import DistillConfig, OptimizerConfig, ParallelConfig, SearchConfig
 from rlsearch.objectives.hindsight import hindsight_targets
 from rlsearch.objectives.search_distillation import search_targets
 from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
+from rlsearch.training.language import rows_stage
 from rlsearch.training.optimizer import make_optimizer
-from rlsearch.training.stages import Stage, StageFlops
-from rlsearch.training.state import init_state
+from rlsearch.training.stage import Stage, StageFlops
+from rlsearch.training.state import init_state, state_shardings
 from rlsearch.training.step import make_step
 from tests.hlo import collectives, collectives_in_loops, num_loops
 from tests.toy import PAD, ToyTask, perturbed, toy_form, toy_model
@@ -20,7 +20,9 @@ ROWS = 16
 
 
 def hindsight_stage(num_keys=ROWS) -> Stage:
-    return Stage(
+    return rows_stage(
+        toy_model()[0],
+        PAD,
         name="base",
         start=None,
         num_steps=10,
@@ -30,18 +32,21 @@ def hindsight_stage(num_keys=ROWS) -> Stage:
         updates_per_step=2,
         batch_size=ROWS,
         optimizer=OptimizerConfig(),
-        flops_per_step=StageFlops(0.0, 0.0),
+        flops=StageFlops(0.0, 0.0),
     )
 
 
 def compiled_step(devices):
     """The step over some devices, compiled, and a state for it."""
-    stage, (model, params), optimizer = hindsight_stage(), toy_model(), optax.sgd(0.3)
+    stage, (_, params), optimizer = hindsight_stage(), toy_model(), optax.sgd(0.3)
     mesh = make_mesh(ParallelConfig(data=devices))
-    step = make_step(stage, model, optimizer, mesh, PAD)
-    init = jax.jit(lambda params: init_state(params, optimizer, stage))
-    place = jax.sharding.NamedSharding(mesh, PartitionSpec())
-    state = jax.device_put(init(perturbed(params)), place)
+    step = make_step(stage, optimizer, mesh)
+    key = jax.random.key(0)
+    init = jax.jit(
+        lambda params: init_state(params, optimizer, stage, key),
+        out_shardings=state_shardings(mesh),
+    )
+    state = init(perturbed(params))
     return step.lower(state, jax.random.key(0)).compile(), state
 
 
@@ -65,7 +70,7 @@ def test_an_update_is_the_same_over_any_number_of_devices(steps):
         )
     ]
     assert min(changed) > 1e-4  # every parameter was learnt
-    assert alone.replay.added == ROWS
+    assert (alone.memory.added == 1).all()
     for _, donated in steps.values():
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(donated.params))
     assert set(losses) == {"policy_loss", "value_loss", "value_error", "gradient_norm"}
@@ -117,8 +122,8 @@ def test_a_collective_in_a_loop_would_be_noticed(inside):
 
 def test_problems_that_cannot_be_split_evenly_are_refused():
     mesh = make_mesh(ParallelConfig(data=8))
-    with pytest.raises(ValueError, match="'base' has 12 problems a step: .* parallel.data, 8"):
-        make_step(hindsight_stage(12), toy_model()[0], optax.sgd(0.1), mesh, PAD)
+    with pytest.raises(ValueError, match="'base' has 12 lanes a step: .* parallel.data, 8"):
+        make_step(hindsight_stage(12), optax.sgd(0.1), mesh)
 
 
 def test_the_learning_rate_warms_up_and_decays():

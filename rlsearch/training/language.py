@@ -1,4 +1,4 @@
-"""The stages of a run: what each learns from, for how long, and where it starts.
+"""The stages of a language run: what each learns from, for how long, and where it starts.
 
 Every stage is the same step (`rlsearch.training.step`) with another source of rows:
 
@@ -7,7 +7,7 @@ Every stage is the same step (`rlsearch.training.step`) with another source of r
     control     right samples of plain expert iteration     from the base, at the FLOPs of distilled
 """
 
-import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -19,42 +19,14 @@ from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.objectives.expert_iteration import expert_iteration_targets
 from rlsearch.objectives.hindsight import hindsight_targets
 from rlsearch.objectives.search_distillation import search_targets
-from rlsearch.objectives.step_targets import StepTargets
+from rlsearch.objectives.step_targets import StepTargets, step_losses
 from rlsearch.search.search import num_decisions
 from rlsearch.tasks.base import Task
-
-Rows = tuple[StepTargets, dict[str, jax.Array]]
-
-
-@dataclasses.dataclass(frozen=True)
-class StageFlops:
-    """FLOPs of one training step."""
-
-    produce: float  # making rows: searching or sampling
-    update: float  # learning from them
-
-    @property
-    def total(self) -> float:
-        return self.produce + self.update
+from rlsearch.training.replay import Replay, add, empty_replay, sample
+from rlsearch.training.stage import Metrics, Stage, StageFlops
 
 
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """One stage. A row source is a function of parameters and `[B]` keys, one a problem."""
-
-    name: str
-    start: str | None  # the stage whose last parameters it starts from; None: fresh ones
-    num_steps: int
-    num_keys: int  # problems or samples a step
-    produce: Callable[[Params, jax.Array], Rows]
-    replay_size: int  # rows; the batch itself where nothing older is used
-    updates_per_step: int
-    batch_size: int
-    optimizer: OptimizerConfig
-    flops_per_step: StageFlops
-
-
-def make_stages(
+def language_stages(
     config: Experiment, task: Task, model: LanguageModel, form: StepFormat
 ) -> tuple[Stage, ...]:
     """The stages of an experiment, in their order.
@@ -68,7 +40,9 @@ def make_stages(
             f"distill.num_targets is {distill.num_targets}: it must be at most "
             f"search.num_candidates, {config.search.num_candidates}"
         )
-    base = Stage(
+
+    stage = functools.partial(rows_stage, model, form.pad)
+    base = stage(
         name="base",
         start=None,
         num_steps=pretrain.num_steps,
@@ -78,50 +52,100 @@ def make_stages(
         updates_per_step=1,
         batch_size=pretrain.batch_size,
         optimizer=pretrain.optimizer,
-        flops_per_step=stage_flops(model, task, form, rows=pretrain.batch_size, candidates=1),
+        flops=stage_flops(model, task, form, rows=pretrain.batch_size, candidates=1),
     )
-    distilled = Stage(
-        name="distilled",
+    learnt = distill.updates_per_step * distill.batch_size
+    from_base = functools.partial(
+        stage,
         start="base",
-        num_steps=distill.num_steps,
         num_keys=distill.num_problems,
-        produce=lambda params, keys: search_targets(
-            params, keys, task, model, form, config.search, distill, pretrain.contrast
-        ),
         replay_size=distill.replay_size,
         updates_per_step=distill.updates_per_step,
         batch_size=distill.batch_size,
         optimizer=distill.optimizer,
-        flops_per_step=stage_flops(
-            model,
-            task,
-            form,
-            rows=distill.updates_per_step * distill.batch_size,
-            candidates=distill.num_targets,
-            problems=distill.num_problems,
-            search=config.search,
-            samples=distill.critic_samples,
-        ),
     )
-    flops = stage_flops(
+    distilled_flops = stage_flops(
         model,
         task,
         form,
-        rows=distill.updates_per_step * distill.batch_size,
+        rows=learnt,
+        candidates=distill.num_targets,
+        problems=distill.num_problems,
+        search=config.search,
+        samples=distill.critic_samples,
+    )
+    distilled = from_base(
+        name="distilled",
+        num_steps=distill.num_steps,
+        produce=lambda params, keys: search_targets(
+            params, keys, task, model, form, config.search, distill, pretrain.contrast
+        ),
+        flops=distilled_flops,
+    )
+    control_flops = stage_flops(
+        model,
+        task,
+        form,
+        rows=learnt,
         candidates=1,
         problems=distill.num_problems,
         samples=control.num_samples + distill.critic_samples,
     )
-    control_stage = dataclasses.replace(
-        distilled,
+    control_stage = from_base(
         name="control",
-        num_steps=max(1, round(distill.num_steps * distilled.flops_per_step.total / flops.total)),
+        num_steps=max(1, round(distill.num_steps * distilled_flops.total / control_flops.total)),
         produce=lambda params, keys: expert_iteration_targets(
             params, keys, task, model, form, distill, control.num_samples, pretrain.contrast
         ),
-        flops_per_step=flops,
+        flops=control_flops,
     )
     return (base, distilled, control_stage) if control.enabled else (base, distilled)
+
+
+def rows_stage(
+    model: LanguageModel,
+    pad: int,
+    name: str,
+    start: str | None,
+    num_steps: int,
+    num_keys: int,
+    produce: Callable[[Params, jax.Array], tuple[StepTargets, Metrics]],
+    replay_size: int,
+    updates_per_step: int,
+    batch_size: int,
+    optimizer: OptimizerConfig,
+    flops: StageFlops,
+) -> Stage:
+    """A stage whose rows come from `produce`, of which the newest are remembered."""
+
+    def lanes(rows: StepTargets) -> StepTargets:
+        return jax.tree.map(lambda x: x[:, None], rows)
+
+    def memory(params: Params, keys: jax.Array) -> Replay:
+        rows = jax.eval_shape(lambda *x: lanes(produce(*x)[0]), params, keys)
+        return empty_replay(rows, replay_size // rows.prompts.shape[0])
+
+    def collect(params: Params, replay: Replay, keys: jax.Array) -> tuple[Replay, Metrics]:
+        rows, facts = produce(params, keys)
+        return add(replay, lanes(rows)), facts
+
+    def loss(params: Params, rows: StepTargets, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        del key
+        return step_losses(model, params, rows, pad)
+
+    return Stage(
+        name=name,
+        start=start,
+        num_steps=num_steps,
+        num_keys=num_keys,
+        memory=memory,
+        collect=collect,
+        batch=lambda replay, key: sample(replay, key, batch_size),
+        loss=loss,
+        updates_per_step=updates_per_step,
+        optimizer=optimizer,
+        flops_per_step=flops,
+    )
 
 
 def stage_flops(

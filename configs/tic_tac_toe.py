@@ -1,0 +1,27 @@
+"""Tic-tac-toe by self-play."""
+
+from rlsearch.config import (
+    EnvironmentConfig,
+    OptimizerConfig,
+    SearchConfig,
+    SelfPlayConfig,
+    SelfPlayExperiment,
+    TowerConfig,
+)
+
+config = SelfPlayExperiment(
+    name="tic_tac_toe",
+    environment=EnvironmentConfig(game="tic_tac_toe"),
+    model=TowerConfig(num_blocks=2, channels=32, value_dim=32),
+    search=SearchConfig(actions="moves", num_simulations=16, num_candidates=9, value_scale=0.5),
+    self_play=SelfPlayConfig(
+        num_steps=200,
+        num_games=128,
+        moves_per_step=8,
+        replay_moves=64,
+        updates_per_step=4,
+        batch_size=512,
+        random_opening=4,
+        optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=50),
+    ),
+)

@@ -1,0 +1,89 @@
+"""What an environment is: the one class a user writes to bring a game of their own.
+
+A config names the class as `module:Class`; it is called with the `EnvironmentConfig` and nothing
+else. All methods are pure, work under `jit` and are about one episode; callers `vmap`.
+"""
+
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+
+class State(Protocol):
+    """Where an episode stands: a pytree of arrays, without the observation.
+
+    A finished episode stays as it is whatever is done to it, and gives reward 0 from then on.
+    """
+
+    @property
+    def legal_action_mask(self) -> jax.Array:
+        """`[A]` bool; not all False, also when the episode is finished."""
+        ...
+
+    @property
+    def reward(self) -> jax.Array:
+        """`[]` float32, of the step that led here, to the player who took it."""
+        ...
+
+    @property
+    def terminated(self) -> jax.Array:
+        """`[]` bool, the episode has come to its end."""
+        ...
+
+    @property
+    def truncated(self) -> jax.Array:
+        """`[]` bool, it was broken off: what would have come has a value."""
+        ...
+
+    @property
+    def player(self) -> jax.Array:
+        """`[]` int32, who moves next. A player may move several times in a row."""
+        ...
+
+    @property
+    def moves(self) -> jax.Array:
+        """`[]` int32, steps since the episode began."""
+        ...
+
+
+class Environment(Protocol):
+    """A decision process of one or two players, with perfect information and zero sum."""
+
+    @property
+    def num_actions(self) -> int:
+        """A."""
+        ...
+
+    @property
+    def observation_shape(self) -> tuple[int, int, int]:
+        """Rows, columns and features of an observation."""
+        ...
+
+    @property
+    def discount(self) -> float:
+        """Of the reward of the next step, in (0, 1]."""
+        ...
+
+    @property
+    def symmetries(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ways to see the same position, the identity first: for each of G ways where every cell
+        `[G, rows * columns]` and every action `[G, A]` of the new sight is found in the old."""
+        ...
+
+    def reset(self, key: jax.Array) -> Any:
+        """The state in which an episode begins."""
+        ...
+
+    def step(self, state: Any, action: jax.Array, key: jax.Array) -> Any:
+        """The state after an action; `key` is for chance alone."""
+        ...
+
+    def observe(self, state: Any) -> jax.Array:
+        """What the player to move sees: `[rows, columns, features]` float32."""
+        ...
+
+
+def finished(state: State) -> jax.Array:
+    """`[]` bool, nothing more happens in this episode."""
+    return state.terminated | state.truncated

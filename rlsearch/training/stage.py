@@ -1,0 +1,56 @@
+"""What a stage of training is: where its data comes from, and what is learnt from it."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+
+from rlsearch.config import OptimizerConfig
+
+Params = Any  # a pure dict of arrays
+Metrics = dict[str, jax.Array]
+
+
+class Model(Protocol):
+    """What training must know of a network."""
+
+    def init(self, key: jax.Array) -> Params:
+        """Fresh parameters."""
+        ...
+
+    def num_params(self) -> int:
+        """How many there are."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class StageFlops:
+    """FLOPs of one training step."""
+
+    produce: float  # making rows: searching or sampling
+    update: float  # learning from them
+
+    @property
+    def total(self) -> float:
+        return self.produce + self.update
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One stage. Its memory is a pytree of `[B, ...]` arrays, the data of B lanes."""
+
+    name: str
+    start: str | None  # the stage whose last parameters it starts from; None: fresh ones
+    num_steps: int
+    num_keys: int  # K, keys a step: one a problem or game
+    memory: Callable[[Params, jax.Array], Any]  # of parameters and `[K]` keys: at the beginning
+    # Parameters, memory and `[K]` keys to the memory with what is new, and `[K]` metrics. It runs
+    # on every device for its own share, and communicates with no other.
+    collect: Callable[[Params, Any, jax.Array], tuple[Any, Metrics]]
+    batch: Callable[[Any, jax.Array], Any]  # of memory and a key: a minibatch, `[R, ...]` arrays
+    # Of parameters, a minibatch and a key: the loss and its metrics.
+    loss: Callable[[Params, Any, jax.Array], tuple[jax.Array, Metrics]]
+    updates_per_step: int
+    optimizer: OptimizerConfig
+    flops_per_step: StageFlops
