@@ -6,7 +6,7 @@ from rlsearch.cli.output import emit
 from rlsearch.cli.parser import FIELDS_HELP, add_code, add_data_dir, add_json
 
 TAKES_FIELDS = True
-KINDS = ("search", "decode")
+KINDS = ("search", "decode", "self_play")
 
 
 def add_parser(subparsers) -> None:
@@ -14,7 +14,7 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser(
         "bench",
         help="measure throughput",
-        usage="rlsearch bench {search,decode} CONFIG [--json] [--field.path value ...]",
+        usage="rlsearch bench {search,decode,self_play} CONFIG [--json] [--field.path value ...]",
         epilog=FIELDS_HELP,
     )
     parser.add_argument("kind", metavar="KIND", choices=KINDS, help=" or ".join(KINDS))
@@ -35,9 +35,17 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         overrides = [*overrides, f"--task.data_dir={arguments.data_dir}"]
     config = config_file.override(config_file.load(arguments.config), overrides)
 
-    from rlsearch.evaluation import bench
+    wanted = "self_play" if arguments.kind == "self_play" else "language"
+    if config.kind != wanted:
+        arguments.parser.error(f"bench {arguments.kind} is for configs of {wanted}")
 
-    measure = {"search": bench.bench_search, "decode": bench.bench_decode}[arguments.kind]
-    result = measure(config)
+    from rlsearch.evaluation import bench, bench_self_play
+
+    measures = {
+        "search": bench.bench_search,
+        "decode": bench.bench_decode,
+        "self_play": bench_self_play.bench_self_play,
+    }
+    result = measures[arguments.kind](config)
     emit(arguments, result, "\n".join(f"{key}: {value}" for key, value in result.items()))
     return 0

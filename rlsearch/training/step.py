@@ -59,6 +59,6 @@ def check_split(stage: Stage, mesh: Mesh) -> None:
     devices = mesh.devices.size
     if stage.num_keys % devices:
         raise ValueError(
-            f"stage {stage.name!r} has {stage.num_keys} lanes a step: they must be a multiple "
-            f"of parallel.data, {devices}"
+            f"stage {stage.name!r} runs {stage.num_keys} problems or games at once: they must be a "
+            f"multiple of parallel.data, {devices}"
         )

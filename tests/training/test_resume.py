@@ -166,7 +166,7 @@ def test_another_config_is_refused(whole, group, change, named):
 
 def test_a_config_that_cannot_run_does_not_take_the_directory(tmp_path):
     mesh = dataclasses.replace(CONFIG.parallel, data=8)  # of which 4 problems cannot be shared
-    with pytest.raises(ValueError, match="'distilled' has 4 problems a step"):
+    with pytest.raises(ValueError, match="'distilled' runs 4 problems or games"):
         loop.train(dataclasses.replace(CONFIG, parallel=mesh), str(tmp_path))
     task = dataclasses.replace(CONFIG.task, cls="rlsearch.tasks.game24:Game42")
     with pytest.raises(ValueError, match="task.cls is 'rlsearch.tasks.game24:Game42'"):

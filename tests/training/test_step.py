@@ -122,7 +122,7 @@ def test_a_collective_in_a_loop_would_be_noticed(inside):
 
 def test_problems_that_cannot_be_split_evenly_are_refused():
     mesh = make_mesh(ParallelConfig(data=8))
-    with pytest.raises(ValueError, match="'base' has 12 lanes a step: .* parallel.data, 8"):
+    with pytest.raises(ValueError, match="'base' runs 12 problems or games .* parallel.data, 8"):
         make_step(hindsight_stage(12), optax.sgd(0.1), mesh)
 
 

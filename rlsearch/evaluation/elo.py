@@ -1,0 +1,112 @@
+"""Ratings by maximum likelihood from the points that players made against each other.
+
+Player i makes a point against player j with probability sigma(theta_i - theta_j), where
+sigma(x) = 1 / (1 + exp(-x)) (Bradley and Terry 1952; Elo 1978); a draw is half a point. With s_ij
+the points of i against j, the ratings maximise
+
+    sum_ij s_ij log sigma(theta_i - theta_j)
+        + VIRTUAL_GAMES / 2 * sum_i [log sigma(theta_i) + log sigma(-theta_i)]
+
+The second sum is half a game that every player is taken to have drawn against an average opponent,
+whose rating is 0: it keeps the rating of a player who won, or lost, everything finite, and it has
+one maximum only. There the mean of sigma(theta_i) is 1/2. Elo is 400 / ln 10 times theta, shifted.
+
+Letters: N players, P pairs of games, R bootstrap samples.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+VIRTUAL_GAMES = 0.5  # drawn by each player against an average opponent
+SCALE = 400.0 / np.log(10.0)  # Elo of one unit of theta: ten to one is 400
+SAMPLES = 1000  # of the bootstrap
+_MAX_ITERATIONS = 200
+_TOLERANCE = 1e-9  # of theta
+
+
+class Ratings(NamedTuple):
+    """Ratings of N players, and R more of each from resampled games."""
+
+    theta: np.ndarray  # [N], 0 is an average opponent
+    samples: np.ndarray  # [R, N], the same from resampled games
+
+    def elo(self, anchor: int) -> np.ndarray:
+        """`[N]` Elo, where `anchor` has 0."""
+        return SCALE * (self.theta - self.theta[anchor])
+
+    def interval(self, anchor: int) -> np.ndarray:
+        """`[N, 2]` the 95% interval of Elo above `anchor`, whose own is of no width."""
+        return _interval(SCALE * (self.samples - self.samples[:, anchor, None]))
+
+    def from_average(self, anchor: int) -> np.ndarray:
+        """`[N, 2]` the 95% interval of Elo above an average opponent, on the scale of `elo`.
+
+        An anchor that loses nearly every game is itself rated badly, which makes the interval
+        above it wide for all the others; this one leaves that out.
+        """
+        return _interval(SCALE * (self.samples - self.theta[anchor]))
+
+
+def rate(points: np.ndarray, seed: int, samples: int = SAMPLES) -> Ratings:
+    """Rates N players of a tournament in which all pairings had the same P openings.
+
+    The bootstrap resamples openings, each with all games that were played from it: the two games
+    of a pair, and the pairs of different pairings, are not independent. The virtual games are
+    resampled too, by weights from the exponential distribution (Newton and Raftery 1994), without
+    which a player who won everything would have an interval of no width.
+
+    Args:
+        points: `[N, N, P]`, what the first made against the second in the two games of a pair;
+            0 on the diagonal.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: if `points` has another shape, or no pair.
+    """
+    if points.ndim != 3 or points.shape[0] != points.shape[1] or points.shape[2] == 0:
+        raise ValueError(f"points has shape {points.shape}: it must be [N, N, P], P at least 1")
+    players, _, pairs = points.shape
+    generator = np.random.default_rng(seed)
+    drawn = generator.multinomial(pairs, np.full(pairs, 1.0 / pairs), size=samples)
+    resampled = np.einsum("rp,ijp->rij", drawn.astype(np.float64), points.astype(np.float64))
+    virtual = VIRTUAL_GAMES * generator.exponential(size=(samples, players))
+    theta = maximise(points.sum(axis=2)[None], np.full((1, players), VIRTUAL_GAMES))[0]
+    return Ratings(theta, maximise(resampled, virtual))
+
+
+def maximise(points: np.ndarray, virtual_games: np.ndarray) -> np.ndarray:
+    """The theta `[R, N]` of R tournaments: see the equation above.
+
+    Newton's method with the step damped by log(1 + d) / d, where d is the largest change of a
+    difference: it rises at every step, from anywhere (Sun and Tran-Dinh 2019, theorem 2).
+
+    Args:
+        points: `[R, N, N]`, of the row's player against the column's.
+        virtual_games: `[R, N]`, positive.
+    """
+    games = points + points.swapaxes(1, 2)
+    theta = np.zeros(virtual_games.shape)
+    diagonal = np.eye(virtual_games.shape[1])
+    for _ in range(_MAX_ITERATIONS):
+        expected = _sigma(theta[:, :, None] - theta[:, None, :])
+        level = _sigma(theta)
+        gradient = (points - games * expected).sum(axis=2) + virtual_games * (0.5 - level)
+        curvature = games * expected * (1.0 - expected)
+        own = curvature.sum(axis=2) + virtual_games * level * (1.0 - level)
+        step = np.linalg.solve(diagonal * own[:, :, None] - curvature, gradient[..., None])[..., 0]
+        # The average opponent takes part in the differences, and never changes.
+        change = np.maximum(step.max(axis=1), 0.0) - np.minimum(step.min(axis=1), 0.0)
+        change = np.maximum(change, 1e-12)
+        theta = theta + step * (np.log1p(change) / change)[:, None]
+        if change.max() < _TOLERANCE:
+            break
+    return theta
+
+
+def _sigma(x: np.ndarray) -> np.ndarray:
+    return 0.5 * (1.0 + np.tanh(0.5 * x))  # which never overflows
+
+
+def _interval(samples: np.ndarray) -> np.ndarray:
+    return np.percentile(samples, [2.5, 97.5], axis=0).T
