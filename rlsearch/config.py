@@ -311,10 +311,6 @@ class SelfPlayExperiment:
 
     def __post_init__(self):
         _check(self.kind == "self_play", self, "kind", "'self_play'")
-        for group in ("search", "play"):
-            actions = getattr(self, group).actions
-            if actions != "moves":
-                raise ValueError(f"{group}.actions is {actions!r}: in a game it must be 'moves'")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -336,5 +332,3 @@ class Experiment:
 
     def __post_init__(self):
         _check(self.kind == "language", self, "kind", "'language'")
-        if self.search.actions == "moves":
-            raise ValueError("search.actions is 'moves': in language it must be steps or tokens")

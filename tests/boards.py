@@ -161,6 +161,25 @@ class DiceGame(TableGame):
         return after._replace(reward=jnp.where(after.reward != 0.0, drawn, 0.0))
 
 
+class OneGoodMove(TableGame):
+    """A game of a single move: one of sixteen wins, all others lose."""
+
+    num_actions = 16
+    good = 5
+
+    def __init__(self):
+        super().__init__(players=(0,))
+
+    def reset(self, key: jax.Array) -> TableState:
+        return super().reset(key)._replace(legal_action_mask=jnp.ones((16,), bool))
+
+    def step(self, state: TableState, action: jax.Array, key: jax.Array) -> TableState:
+        after = super().step(state, action % 3, key)
+        outcome = jnp.where(action == self.good, 1.0, -1.0)
+        reward = jnp.where(after.reward != 0.0, outcome, 0.0)
+        return after._replace(reward=reward, legal_action_mask=state.legal_action_mask)
+
+
 class NegatedGame(PgxGame):
     """Who wins is told to have lost."""
 

@@ -88,7 +88,7 @@ def test_override_checks_the_fields_of_a_group_together():
         ("--search.num_simulation 3", "--search.num_simulation = 3 is no field: the nearest is"),
         ("--search.num_simulation 3", "search.num_simulations; valid are search.policy, "),
         ("--num_simulations 3", "the nearest is search.num_simulations"),
-        ("--zzzzzz.qqqqqq 3", "is no field: valid are name, seed, task"),
+        ("--zzzzzz.qqqqqq 3", "is no field: valid are kind, name, seed, task"),
         ("--search 3", "--search = 3 is a group of fields: set one of them, search.policy"),
         ("--seed 1.5", "seed is '1.5': it must be a whole number"),
         ("--seed", "seed got no value: it must be one value, a whole number"),

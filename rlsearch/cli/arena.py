@@ -79,15 +79,15 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
 def _table(players: list[dict[str, Any]]) -> list[str]:
     width = max(len(row["name"]) for row in players)
-    header = f"{'player':{width}}  {'Elo':>6}  {'95% from random':>15}  {'95% from average':>16}"
+    header = f"{'player':{width}}  {'Elo':>6}  {'95% from random':>15}  {'95% from mean':>13}"
     lines = [f"{header}  {'score':>6}  {'games':>5}"]
     for row in players:
-        from_random, from_average = (
-            f"{low:.0f} to {high:.0f}" for low, high in (row["ci95"], row["ci95_from_average"])
+        from_random, from_mean = (
+            f"{low:.0f} to {high:.0f}" for low, high in (row["ci95"], row["ci95_from_mean"])
         )
         elo = f"{row['elo']:.0f}"
         lines.append(
-            f"{row['name']:{width}}  {elo:>6}  {from_random:>15}  {from_average:>16}"
+            f"{row['name']:{width}}  {elo:>6}  {from_random:>15}  {from_mean:>13}"
             f"  {100 * row['score']:5.1f}%  {row['games']:5}"
         )
     return lines

@@ -27,7 +27,7 @@ def add_parser(subparsers) -> None:
         "--budget",
         type=positive,
         metavar="N",
-        help="of language, in mean sampled solutions (default: 16)",
+        help="of language, in mean sampled solutions; of its trees the first (default: 16)",
     )
     parser.add_argument("--policy", metavar="NAME", help="of language: base, distilled or control")
     parser.add_argument(

@@ -1,8 +1,8 @@
-"""A rated tournament of the players of one game: all against all, from the same openings.
+"""A rated tournament of the players of one game: all against all.
 
-Every opening is played twice in a pairing, with the players changed over, so that neither it nor
-the first move favours anyone. While the players move by turns, one of the two games then waits for
-either player: a player's batch is half of the games, of the same size in all pairings.
+Every opening is played twice, with the players changed over, so that neither it nor the first move
+favours anyone. While the players move by turns, one of the two games then waits for either player:
+a player's batch is half of the games, of the same size in all pairings.
 
 Letters: P pairs of games in a pairing, B = 2 P games, K moves of an opening, N players.
 """
@@ -65,25 +65,24 @@ class Waiting(NamedTuple):
 
 
 class Match:
-    """Plays pairings from the same openings, and compiles what they share once."""
+    """Plays pairings of P pairs of games, and compiles what they share once."""
 
-    def __init__(self, environment: Environment, openings: Openings, max_moves: int = MAX_MOVES):
+    def __init__(self, environment: Environment, pairs: int, max_moves: int = MAX_MOVES):
         """Nothing is played yet.
 
         Args:
             max_moves: of a game, opening included; one that is longer is drawn.
         """
-        self._openings = openings
-        self._pairs = openings.first.shape[0]
+        self._pairs = pairs
         self._waiting = jax.jit(self._waiting_games)
         self._move = jax.jit(functools.partial(self._make_moves, environment, max_moves))
 
-    def play(self, first: Player, second: Player, key: jax.Array) -> np.ndarray:
-        """Plays two games from each opening.
+    def play(self, first: Player, second: Player, openings: Openings, key: jax.Array) -> np.ndarray:
+        """Plays two games from each of P openings.
 
         Args:
-            key: consumed. Chance in the two games of an opening is the same as long as they are
-                equally long; the players' own keys are of one game each.
+            key: consumed. What chance does in both games of an opening at the same move is the
+                same; the players' own keys are of one game each.
 
         Returns:
             `[2, P]` float32, 1 where the first player won, 0 where it drew and -1 where it lost;
@@ -92,7 +91,7 @@ class Match:
         choice_key, chance_key = jax.random.split(key)
         choice_keys = row_keys(choice_key, 2 * self._pairs)
         chance_keys = jnp.tile(row_keys(chance_key, self._pairs), 2)
-        games = self.begin()
+        games = self._begin(openings)
         while True:
             counts, sides = self._waiting(games, choice_keys)
             if not np.any(counts):
@@ -110,9 +109,8 @@ class Match:
         outcomes = jnp.where(ended, jnp.sign(games.returns), 0.0)
         return np.asarray(outcomes).reshape(2, self._pairs)
 
-    def begin(self) -> Games:
+    def _begin(self, openings: Openings) -> Games:
         """The games before the players' first moves."""
-        openings = self._openings
         return Games(
             states=jax.tree.map(lambda x: jnp.concatenate([x, x]), openings.states),
             seats=jnp.concatenate([openings.first, 1 - openings.first]),
@@ -167,43 +165,50 @@ def _where(condition: jax.Array, one: Any, other: Any) -> Any:
     return jax.tree.map(lambda x, y: jnp.where(condition, x, y), one, other)
 
 
-def draw_openings(environment: Environment, key: jax.Array, pairs: int, moves: int) -> Openings:
-    """Draws P openings of K random moves each that do not end the game.
+class OpeningBook:
+    """Draws openings of K random moves each that do not end the game."""
 
-    Args:
-        key: consumed.
+    def __init__(self, environment: Environment, moves: int):
+        """Nothing is drawn yet."""
+        self._moves = moves
+        self._attempt = jax.jit(jax.vmap(functools.partial(_random_game, environment, moves)))
 
-    Raises:
-        ValueError: if no such opening is found.
-    """
+    def draw(self, key: jax.Array, pairs: int) -> Openings:
+        """Draws P openings.
 
-    @jax.jit
-    @jax.vmap
-    def attempt(key: jax.Array) -> Openings:
-        reset_key, moves_key = jax.random.split(key)
+        Args:
+            key: consumed.
 
-        def move(state: Any, number: jax.Array) -> tuple[Any, jax.Array]:
-            draw_key, chance_key = jax.random.split(jax.random.fold_in(moves_key, number))
-            action = random_move(state, draw_key).astype(jnp.int32)
-            return environment.step(state, action, chance_key), action
+        Raises:
+            ValueError: if there seems to be none.
+        """
+        keys = row_keys(key, pairs)
+        openings = self._attempt(keys)
+        for number in range(1, _ATTEMPTS):
+            over = jax.vmap(finished)(openings.states)
+            if not over.any():
+                return openings
+            again = self._attempt(jax.vmap(jax.random.fold_in, (0, None))(keys, number))
+            openings = jax.vmap(_where)(over, again, openings)
+        raise ValueError(f"opening_moves is {self._moves}: so many random moves end the game")
 
-        first = environment.reset(reset_key)
-        state, actions = jax.lax.scan(move, first, jnp.arange(moves))
-        return Openings(state, first.player, actions)
 
-    keys = row_keys(key, pairs)
-    openings = attempt(keys)
-    for number in range(1, _ATTEMPTS):
-        over = jax.vmap(finished)(openings.states)
-        if not over.any():
-            return openings
-        again = attempt(jax.vmap(jax.random.fold_in, (0, None))(keys, number))
-        openings = jax.vmap(_where)(over, again, openings)
-    raise ValueError(f"opening_moves is {moves}: so many random moves end the game")
+def _random_game(environment: Environment, moves: int, key: jax.Array) -> Openings:
+    """One game of K random moves, that may be over."""
+    reset_key, moves_key = jax.random.split(key)
+
+    def move(state: Any, number: jax.Array) -> tuple[Any, jax.Array]:
+        draw_key, chance_key = jax.random.split(jax.random.fold_in(moves_key, number))
+        action = random_move(state, draw_key)
+        return environment.step(state, action, chance_key), action
+
+    first = environment.reset(reset_key)
+    state, actions = jax.lax.scan(move, first, jnp.arange(moves))
+    return Openings(state, first.player, actions)
 
 
 def is_for_two(environment: Environment) -> bool:
-    """Whether another player moves within the first random moves of some games."""
+    """Whether anyone but the first to move is to move within some random moves."""
 
     @jax.jit
     @jax.vmap
@@ -213,8 +218,7 @@ def is_for_two(environment: Environment) -> bool:
             after = environment.step(state, random_move(state, draw_key), chance_key)
             return after, after.player != state.player
 
-        changes = jax.lax.scan(move, environment.reset(key), jnp.arange(_PROBE_MOVES))[1]
-        return changes.any()
+        return jax.lax.scan(move, environment.reset(key), jnp.arange(_PROBE_MOVES))[1].any()
 
     return bool(other_moves(row_keys(jax.random.key(0), 8)).any())
 
@@ -226,25 +230,28 @@ def tournament(
     opening_moves: int = OPENING_MOVES,
     seed: int = 0,
     max_moves: int = MAX_MOVES,
-) -> tuple[np.ndarray, Openings]:
-    """Lets all N players play against each other.
+) -> np.ndarray:
+    """Lets all N players play against each other, in every pairing from other openings.
 
     Returns:
-        `[N, N, 2, P]` float32: in row i and column j the outcome of i against j, as `Match.play`
-        gives it; NaN where i is j. And the openings.
+        `[N, N, 2, P]` float32: in row i and column j the outcomes of i against j, as `Match.play`
+        gives them; NaN where i is j.
+
+    Raises:
+        ValueError: if so many random moves end the game.
     """
-    openings_key, games_key = jax.random.split(jax.random.key(seed))
-    openings = draw_openings(environment, openings_key, pairs, opening_moves)
-    match = Match(environment, openings, max_moves)
+    book, match = OpeningBook(environment, opening_moves), Match(environment, pairs, max_moves)
     outcomes = np.full((len(players), len(players), 2, pairs), np.nan, np.float32)
     pairings = list(itertools.combinations(range(len(players)), 2))
+    keys = row_keys(jax.random.key(seed), len(pairings))
     with Progress(len(pairings), "pairings") as progress:
         for number, (i, j) in enumerate(pairings):
-            key = jax.random.fold_in(games_key, number)
-            outcomes[i, j] = match.play(players[i], players[j], key)
+            openings_key, games_key = jax.random.split(keys[number])
+            openings = book.draw(openings_key, pairs)
+            outcomes[i, j] = match.play(players[i], players[j], openings, games_key)
             outcomes[j, i] = -outcomes[i, j, ::-1]
             progress.update(number + 1, newest=f"{players[i].name} against {players[j].name}")
-    return outcomes, openings
+    return outcomes
 
 
 def arena(
@@ -285,18 +292,14 @@ def arena(
     players += [rollout_player(environment, number) for number in dict.fromkeys(rollouts)]
     for run in runs:
         players += players_of_run(run, simulations, checkpoints)
-    outcomes, openings = tournament(environment, players, pairs, opening_moves, seed)
+    outcomes = tournament(environment, players, pairs, opening_moves, seed)
     # A win is a point and a draw is half; nobody plays against itself.
     ratings = rate(np.nan_to_num((outcomes + 1.0) / 2.0).sum(axis=2), seed)
     result = {
         "benchmark": "arena",
         "game": game,
         "seed": seed,
-        "openings": {
-            "moves": opening_moves,
-            "pairs": pairs,
-            "actions": np.asarray(openings.actions).tolist(),
-        },
+        "openings": {"moves": opening_moves, "pairs": pairs},
         "players": _player_rows(players, outcomes, ratings),
         "pairings": _pairing_rows(players, outcomes, ratings),
     }
@@ -311,7 +314,7 @@ def _player_rows(
     players: Sequence[Player], outcomes: np.ndarray, ratings: Ratings
 ) -> list[dict[str, Any]]:
     """A row a player, the best first; the first player's rating is 0."""
-    elo, interval, from_average = ratings.elo(0), ratings.interval(0), ratings.from_average(0)
+    elo, interval, from_mean = ratings.elo(0), ratings.interval(0), ratings.from_mean(0)
     rows = []
     for number in np.argsort(-elo, kind="stable"):
         played = outcomes[number][~np.isnan(outcomes[number])]
@@ -320,7 +323,7 @@ def _player_rows(
             "settings": players[number].settings,
             "elo": float(elo[number]),
             "ci95": interval[number].tolist(),
-            "ci95_from_average": from_average[number].tolist(),
+            "ci95_from_mean": from_mean[number].tolist(),
             "score": float((played.mean() + 1.0) / 2.0),
             "games": played.size,
         }

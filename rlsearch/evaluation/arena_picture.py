@@ -25,7 +25,7 @@ def draw(players: Sequence[Row], path: epath.Path, title: str) -> None:
     figure, panels = pyplot.subplots(
         1,
         2 if several else 1,
-        figsize=(12.0 if several else 7.0, 4.8),
+        figsize=(13.0 if several else 7.0, 4.8),
         dpi=150,
         sharey=True,
         squeeze=False,
@@ -34,9 +34,11 @@ def draw(players: Sequence[Row], path: epath.Path, title: str) -> None:
     _draw_simulations(panels[0, 0], players, runs)
     panels[0, 0].set_ylabel("Elo (random moves: 0)")
     if several:
+        panels[0, 0].set_title("the newest checkpoint", fontsize=10)
+        panels[0, 1].set_title("all checkpoints", fontsize=10)
         _draw_time(panels[0, 1], runs, several)
     figure.suptitle(title)
-    figure.supxlabel("bars: 95% intervals against the average of all players", fontsize=8)
+    figure.supxlabel("bars: 95% intervals against the mean of all players", fontsize=8)
     png = io.BytesIO()  # matplotlib writes to local files alone, and the path may be a bucket's
     figure.savefig(png, format="png", metadata={"Software": None})
     path.write_bytes(png.getvalue())
@@ -60,7 +62,9 @@ def _draw_simulations(axes: Any, players: Sequence[Row], runs: dict[str, list[Ro
     if plain:
         _line(axes, plain, place, color=GREY, marker="x", linestyle="--", label="plain MCTS")
     for rows, name, number in lines:
-        _line(axes, rows, place, label=name, **_style(number))
+        # Beside each other, so that no bar hides another.
+        aside = 2.0 ** (0.06 * (number + 1))
+        _line(axes, rows, lambda row, aside=aside: aside * place(row), label=name, **_style(number))
     axes.set_xscale("log", base=2)
     ticks = [*([left] if 0 in numbers else []), *searched]
     axes.set_xticks(ticks, ["policy" if tick == left else str(tick) for tick in ticks])
@@ -83,19 +87,21 @@ def _draw_time(axes: Any, runs: dict[str, list[Row]], several: Sequence[str]) ->
     for number, (name, rows) in enumerate(runs.items()):
         for strength in numbers if name in several else ():
             same = [row for row in rows if row["settings"]["num_simulations"] == strength]
-            style = _style(number) | {"marker": MARKERS[numbers.index(strength) % len(MARKERS)]}
-            label = f"{name}, {f'{strength} simulations' if strength else 'policy'}"
+            rank = numbers.index(strength)
+            style = _style(number, 0.6 * (1 - (rank + 1) / len(numbers)))
+            style["marker"] = MARKERS[rank % len(MARKERS)]
+            label = f"{name}, {f'simulations: {strength}' if strength else 'policy'}"
             _line(axes, same, place, label=label, **style)
     axes.set_xlabel("training steps" if steps else "seconds of training")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
 
 
 def _line(axes: Any, rows: Sequence[Row], place: Any, **style: Any) -> None:
     rows = sorted(rows, key=place)
     elo = [row["elo"] for row in rows]
-    low = [max(0.0, row["elo"] - row["ci95_from_average"][0]) for row in rows]
-    high = [max(0.0, row["ci95_from_average"][1] - row["elo"]) for row in rows]
+    low = [max(0.0, row["elo"] - row["ci95_from_mean"][0]) for row in rows]
+    high = [max(0.0, row["ci95_from_mean"][1] - row["elo"]) for row in rows]
     axes.errorbar(
         [place(row) for row in rows],
         elo,
@@ -107,9 +113,12 @@ def _line(axes: Any, rows: Sequence[Row], place: Any, **style: Any) -> None:
     )
 
 
-def _style(number: int) -> dict[str, str]:
-    colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-    return {"color": colour, "marker": marker, "linestyle": "-"}
+def _style(number: int, white: float = 0.0) -> dict[str, Any]:
+    """Colour and marker of a run; `white` is the share of white in the colour."""
+    colour = COLOURS[number % len(COLOURS)]
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    mixed = tuple(white + (1 - white) * part for part in parts)
+    return {"color": mixed, "marker": MARKERS[number % len(MARKERS)], "linestyle": "-"}
 
 
 def _runs(players: Sequence[Row]) -> dict[str, list[Row]]:

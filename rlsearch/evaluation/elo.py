@@ -9,11 +9,12 @@ the points of i against j, the ratings maximise
 
 The second sum is half a game that every player is taken to have drawn against an average opponent,
 whose rating is 0: it keeps the rating of a player who won, or lost, everything finite, and it has
-one maximum only. There the mean of sigma(theta_i) is 1/2. Elo is 400 / ln 10 times theta, shifted.
+one maximum only. Elo is 400 / ln 10 times theta, shifted.
 
 Letters: N players, P pairs of games, R bootstrap samples.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ _TOLERANCE = 1e-9  # of theta
 class Ratings(NamedTuple):
     """Ratings of N players, and R more of each from resampled games."""
 
-    theta: np.ndarray  # [N], 0 is an average opponent
+    theta: np.ndarray  # [N]
     samples: np.ndarray  # [R, N], the same from resampled games
 
     def elo(self, anchor: int) -> np.ndarray:
@@ -39,26 +40,27 @@ class Ratings(NamedTuple):
         """`[N, 2]` the 95% interval of Elo above `anchor`, whose own is of no width."""
         return _interval(SCALE * (self.samples - self.samples[:, anchor, None]))
 
-    def from_average(self, anchor: int) -> np.ndarray:
-        """`[N, 2]` the 95% interval of Elo above an average opponent, on the scale of `elo`.
+    def from_mean(self, anchor: int) -> np.ndarray:
+        """`[N, 2]` the 95% interval of Elo above the mean of all players, on the scale of `elo`.
 
-        An anchor that loses nearly every game is itself rated badly, which makes the interval
-        above it wide for all the others; this one leaves that out.
+        An anchor that loses nearly every game is itself not well known, which makes all intervals
+        above it wide; in the mean of all it has little part.
         """
-        return _interval(SCALE * (self.samples - self.theta[anchor]))
+        above = self.samples - self.samples.mean(axis=1, keepdims=True)
+        return _interval(SCALE * (above + self.theta.mean() - self.theta[anchor]))
 
 
 def rate(points: np.ndarray, seed: int, samples: int = SAMPLES) -> Ratings:
-    """Rates N players of a tournament in which all pairings had the same P openings.
+    """Rates N players of a tournament.
 
-    The bootstrap resamples openings, each with all games that were played from it: the two games
-    of a pair, and the pairs of different pairings, are not independent. The virtual games are
-    resampled too, by weights from the exponential distribution (Newton and Raftery 1994), without
-    which a player who won everything would have an interval of no width.
+    The bootstrap resamples the pairs of games of each pairing, not the games: two that began with
+    the same opening are not independent. The virtual games get random weights too, from the
+    exponential distribution (Newton and Raftery 1994), without which the interval of a player who
+    won everything would have no width.
 
     Args:
-        points: `[N, N, P]`, what the first made against the second in the two games of a pair;
-            0 on the diagonal.
+        points: `[N, N, P]`, what the first player made against the second in each pair of games;
+            0 on the diagonal. All pairs of all pairings are independent.
         seed: of the bootstrap.
 
     Raises:
@@ -68,8 +70,10 @@ def rate(points: np.ndarray, seed: int, samples: int = SAMPLES) -> Ratings:
         raise ValueError(f"points has shape {points.shape}: it must be [N, N, P], P at least 1")
     players, _, pairs = points.shape
     generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(pairs, np.full(pairs, 1.0 / pairs), size=samples)
-    resampled = np.einsum("rp,ijp->rij", drawn.astype(np.float64), points.astype(np.float64))
+    resampled = np.zeros((samples, players, players))
+    for i, j in itertools.combinations(range(players), 2):
+        times = generator.multinomial(pairs, np.full(pairs, 1.0 / pairs), size=samples)
+        resampled[:, i, j], resampled[:, j, i] = times @ points[i, j], times @ points[j, i]
     virtual = VIRTUAL_GAMES * generator.exponential(size=(samples, players))
     theta = maximise(points.sum(axis=2)[None], np.full((1, players), VIRTUAL_GAMES))[0]
     return Ratings(theta, maximise(resampled, virtual))

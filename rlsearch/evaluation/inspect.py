@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from rlsearch.config import SelfPlayExperiment
+from rlsearch.config import ParallelConfig, SelfPlayExperiment
 from rlsearch.decoding.steps import finished as finished_solution
 from rlsearch.decoding.steps import start
 from rlsearch.environments.base import Environment, finished
@@ -34,12 +34,14 @@ from rlsearch.search.search import search
 GAME_NOTES = (
     "Q and network are values to who made the move: the mean of the simulations through it, and "
     "what the network alone says. At the root they are to who moves there. Highlighted: the move "
-    "that is played, and behind it the most visited ones."
+    "that is played, and behind it the most visited ones. Point at a move to see its board; click "
+    "to keep it."
 )
 LANGUAGE_NOTES = (
     "Q is the mean value of the simulations through a step, network what the critic alone says of "
-    "it, prior the policy's probability of the step. Highlighted: the way to the answer that tree "
-    "search gives. Right and wrong are known to this page, not to the search."
+    "it, prior the policy's probability of the step. Highlighted: the way to the best of its "
+    "solutions. Right and wrong are known to this page, not to the search; a step drawn before "
+    "is one that a sibling already is. Point at a step to see the solution so far."
 )
 
 
@@ -75,14 +77,14 @@ def inspect_run(
             if value:
                 raise ValueError(f"{name} is {value!r}: it is for language, and this is self-play")
         facts, root, num_nodes = _board_tree(run_dir, problem, simulations, seed, code)
-        notes = GAME_NOTES
+        notes, unit = GAME_NOTES, "move"
     else:
         if simulations:
             raise ValueError(f"simulations is {simulations}: language takes a budget instead")
         facts, root, num_nodes = _language_tree(
             run_dir, problem, budget or 16, policy_name, seed, data_dir, code
         )
-        notes = LANGUAGE_NOTES
+        notes, unit = LANGUAGE_NOTES, "step"
     shown = _count(root)
     if shown < num_nodes:
         notes += (
@@ -90,10 +92,10 @@ def inspect_run(
             f"at most {MAX_NODES}, and no deeper than {MAX_DEPTH}."
         )
     title = f"{config.name}: search tree"
-    header = [(name.replace("_", " "), str(value)) for name, value in facts.items()]
+    header = [(name.replace("_", " "), str(value) or "start") for name, value in facts.items()]
     path = epath.Path(out) if out else directory.evaluations / "tree.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, tree_page(title, header, notes, root))
+    _write(path, tree_page(title, header, notes, unit, root))
     return {"page": str(path), "nodes": num_nodes, "shown": shown, **facts}
 
 
@@ -105,7 +107,8 @@ def _board_tree(
     notation = make_notation(environment, config.environment)
     state, beginner = play_moves(environment, notation, problem, seed)
     checkpoint_step = board_steps(directory, config)[-1]
-    params = board_params(directory, config, model, checkpoint_step)
+    alone = dataclasses.replace(config, parallel=ParallelConfig(data=1))  # for any machine
+    params = board_params(directory, alone, model, checkpoint_step)
     settings = config.play
     if simulations:
         settings = dataclasses.replace(settings, num_simulations=simulations)
@@ -123,6 +126,7 @@ def _board_tree(
     kept, num_nodes = select_nodes(tree, over)
     states = jax.tree.map(lambda x: x[kept], states)
     seen = np.asarray(jax.jit(jax.vmap(environment.observe))(states))
+    solitary = bool((states.player == beginner).all())  # nobody else moves: nothing is won or lost
     place = {int(index): row for row, index in enumerate(kept)}
 
     def describe(index: int) -> dict[str, Any]:
@@ -133,8 +137,8 @@ def _board_tree(
             end = "broken off"
         elif states.terminated[row]:
             reward = float(tree.children_rewards[parent, move])
-            end = "wins" if reward > 0 else "loses" if reward < 0 else "draws"
-            end = f"{end}: the game is over"
+            end = "win" if reward > 0 else "loss" if reward < 0 else "draw"
+            end = "end" if solitary else end
         board = notation.draw(seen[row], int(states.player[row]) == beginner)
         return {
             "label": notation.moves[move] if index else problem.strip() or "start",
@@ -152,7 +156,7 @@ def _board_tree(
         "seed": seed,
         "move": notation.moves[int(action)],
     }
-    chosen = _main_line(tree, int(action), over)
+    chosen = main_line(tree, int(action), over)
     return facts, build_tree(tree, kept, over, chosen, describe), num_nodes
 
 
@@ -191,13 +195,14 @@ def _language_tree(
     data_dir: str,
     code: str,
 ) -> tuple[dict[str, Any], TreeNode, int]:
-    """As `_board_tree`; the tree is the one from which `solve` takes its answer."""
+    """As `_board_tree`; the tree is the first of those from which `solve` takes its answer."""
     directory, config, setup = open_run(run_dir, data_dir, code)
     task, form = setup.task, setup.form
     prompt = task.parse_problem(problem)
     params, name = policy_params(directory, config, setup, policy_name)
     prompts = jnp.array([task.tokenizer.encode(prompt)], jnp.int32)
     policy, keys = Policy(setup.model, form), row_keys(jax.random.key(seed), 1)
+    first_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 0)  # as `TreeSearch` draws them
     allowed = Budget(budget, round(budget * mean_solution_tokens(policy, params, prompts)))
     settings = TreeSearch().search_config(policy, allowed)
     if settings is None:
@@ -206,7 +211,7 @@ def _language_tree(
     @jax.jit
     def compute(params):
         cache, prefix = start(setup.model, params, prompts, form)
-        result, _ = search(params, keys, prompts, cache, prefix, setup.model, form, settings)
+        result, _ = search(params, first_keys, prompts, cache, prefix, setup.model, form, settings)
         nodes = result.tree.embeddings
         done = finished_solution(nodes.prefix, form)
         kept = (nodes.prefix.tokens, nodes.step.tokens, nodes.step.prior_log_prob)
@@ -216,11 +221,10 @@ def _language_tree(
 
     tree = jax.tree.map(np.asarray, compute(params))
     solutions, steps, log_probs, duplicate, done = tree.embeddings
-    over = duplicate | done
-    kept, num_nodes = select_nodes(tree, over)
+    kept, num_nodes = select_nodes(tree, done)
     # As `TreeSearch` chooses: finished solutions first, and among them by the critic's value.
-    open_or_done = np.isin(np.arange(len(over)), kept) & ~duplicate
-    best = int(np.argmax(np.where(open_or_done, tree.raw_values + 2.0 * done, -np.inf)))
+    first_done = done & ~done[tree.parents]
+    best = int(np.argmax(tree.raw_values + 2.0 * first_done))
     chosen = {0}
     while best:
         chosen.add(best)
@@ -228,10 +232,10 @@ def _language_tree(
 
     def describe(index: int) -> dict[str, Any]:
         solution, end = task.tokenizer.decode(solutions[index].tolist()), ""
-        if duplicate[index]:
-            end = "drawn before"
-        elif done[index]:
+        if done[index]:
             end = "right" if task.check(prompt, solution) else "wrong"
+        if duplicate[index]:
+            end = f"{end}, drawn before".removeprefix(", ")
         label = task.tokenizer.decode(steps[index].tolist()).strip()
         return {
             "label": label or "(nothing)" if index else prompt.strip(),
@@ -250,7 +254,7 @@ def _language_tree(
         "num_candidates": settings.num_candidates,
         "seed": seed,
     }
-    return facts, build_tree(tree, kept, over, chosen, describe), num_nodes
+    return facts, build_tree(tree, kept, done, chosen, describe), num_nodes
 
 
 def select_nodes(tree: Tree, over: np.ndarray) -> tuple[np.ndarray, int]:
@@ -314,8 +318,8 @@ def build_tree(
     return nodes[0]
 
 
-def _main_line(tree: Tree, action: int, over: np.ndarray) -> set[int]:
-    """The node behind `action`, and the most visited ones behind it."""
+def main_line(tree: Tree, action: int, over: np.ndarray) -> set[int]:
+    """The root, the node behind `action`, and the most visited ones behind that."""
     line, index = {0}, int(tree.children_index[0, action])
     while index >= 0:
         line.add(index)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlsearch.config import SearchConfig
+from rlsearch.config import ParallelConfig, SearchConfig
 from rlsearch.environments.base import Environment, finished
 from rlsearch.environments.pgx_game import ONE_PLAYER, PgxGame
 from rlsearch.evaluation.boards import Notation, make_notation
@@ -80,7 +80,8 @@ def play(
     if first == "run" and isinstance(environment, PgxGame) and game in ONE_PLAYER:
         raise ValueError(f"first is 'run': {game} has one player, who must be 'you'")
     checkpoint_step = board_steps(directory, config)[-1]
-    params = board_params(directory, config, model, checkpoint_step)
+    alone = dataclasses.replace(config, parallel=ParallelConfig(data=1))  # for any machine
+    params = board_params(directory, alone, model, checkpoint_step)
     search = config.play
     if simulations is not None:
         search = dataclasses.replace(search, num_simulations=simulations) if simulations else None
@@ -290,13 +291,13 @@ def top_moves(thought: Thought, notation: Notation) -> str:
             continue
         line = f"  {notation.moves[action]:>5} {share:4.0f}%"
         if searched:
-            line += f"  {visits:4} visits  value {_signed(thought.values[action])}"
+            line += f"  {visits:4} visits  value {_signed(float(thought.values[action]))}"
         lines.append(line)
     return "\n".join([*lines, f"  value of the position {_signed(thought.value)}"])
 
 
 def _signed(value: float) -> str:
-    return f"{round(float(value), 2) + 0.0:+.2f}"  # and never -0.00
+    return f"{round(value, 2) + 0.0:+.2f}"  # and never -0.00
 
 
 def read_line(reader: TextIO) -> str | None:

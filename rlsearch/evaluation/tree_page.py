@@ -41,16 +41,19 @@ class TreeNode:
     hidden: int = 0
 
 
-def tree_page(title: str, facts: Sequence[tuple[str, str]], notes: str, root: TreeNode) -> str:
+def tree_page(
+    title: str, facts: Sequence[tuple[str, str]], notes: str, unit: str, root: TreeNode
+) -> str:
     """The page.
 
     Args:
         facts: what is named in the header, with its value.
         notes: a sentence or two below it, on how to read the numbers.
+        unit: what leads from node to node, "move" or "step".
         root: of the whole tree that is to be shown.
     """
     rows = "".join(f"<div><dt>{_escape(k)}</dt><dd>{_escape(v)}</dd></div>" for k, v in facts)
-    head = '<div class="row head"><span class="label">move</span>' + "".join(
+    head = f'<div class="row head"><span class="label">{_escape(unit)}</span>' + "".join(
         f'<span class="{name}">{text}</span>'
         for name, text in (
             *(("bar", "share of visits"), ("number", "visits"), ("number", "Q")),
@@ -62,30 +65,33 @@ def tree_page(title: str, facts: Sequence[tuple[str, str]], notes: str, root: Tr
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{_escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         f"<header><h1>{_escape(title)}</h1><dl>{rows}</dl><p>{_escape(notes)}</p></header>\n"
-        f"<main>\n{head}</div>\n{_node(root, root.visits, is_root=True)}</main>\n"
+        f"<main>\n{head}</div>\n{_node(root, root.visits, depth=0)}</main>\n"
         f'<div class="picture first">{_escape(root.picture)}</div>\n</body>\n</html>\n'
     )
 
 
-def _node(node: TreeNode, siblings_visits: int, is_root: bool = False) -> str:
+def _node(node: TreeNode, siblings_visits: int, depth: int) -> str:
     share = 100 * node.visits / max(siblings_visits, 1)
     end = f' <b class="end">{_escape(node.end)}</b>' if node.end else ""
     chosen = " chosen" if node.chosen else ""
-    prior = "" if is_root else f"{100 * node.prior:.1f}%"
+    prior = "" if depth == 0 else f"{100 * node.prior:.1f}%"
+    numbers = (str(node.visits), _number(node.value), prior, _number(node.raw_value))
     cells = (
-        f'<span class="label">{_escape(node.label)}{end}</span>'
+        f'<span class="label" style="--depth:{depth}">{_escape(node.label)}{end}</span>'
         f'<span class="bar"><i style="width:{share:.1f}%"></i></span>'
-        f'<span class="number">{node.visits}</span><span class="number">{_number(node.value)}</span>'
-        f'<span class="number">{prior}</span><span class="number">{_number(node.raw_value)}</span>'
-        f'<span class="picture">{_escape(node.picture)}</span>'
+        + "".join(f'<span class="number">{number}</span>' for number in numbers)
+        + f'<span class="picture">{_escape(node.picture)}</span>'
     )
     if not node.children and not node.hidden:
         return f'<div class="row leaf{chosen}" tabindex="0">{cells}</div>\n'
     # One of a node's visits is its own, all others went on to its children.
-    inner = "".join(_node(child, node.visits - 1) for child in node.children)
+    inner = "".join(_node(child, node.visits - 1, depth + 1) for child in node.children)
     if node.hidden:
-        inner += f'<div class="row leaf more">{node.hidden} more, not shown</div>\n'
-    opened = " open" if is_root or node.chosen else ""
+        label = (
+            f'<span class="label" style="--depth:{depth + 1}">{node.hidden} more, not shown</span>'
+        )
+        inner += f'<div class="row more">{label}</div>\n'
+    opened = " open" if depth == 0 or node.chosen else ""
     return f'<details{opened}><summary class="row{chosen}">{cells}</summary>\n{inner}</details>\n'
 
 
@@ -113,17 +119,18 @@ h1 { font-size: 1.3rem; margin: 0 0 .6rem; }
 dl { display: flex; flex-wrap: wrap; gap: .4rem 1.6rem; margin: 0; }
 dt { color: var(--soft); font-size: .78rem; }
 dd { margin: 0; overflow-wrap: anywhere; }
-header { margin-bottom: 1.2rem; }
-header p { color: var(--soft); max-width: 68rem; }
-main { margin-right: 25rem; min-width: 34rem; }
-details > details, details > .leaf { margin-left: 1.1rem; }
-.row { display: flex; align-items: center; gap: .8rem; padding: .12rem .4rem; cursor: default;
+header { margin: 0 25rem 1.2rem 0; }
+header p { color: var(--soft); }
+main { margin-right: 25rem; min-width: 38rem; }
+.row { display: flex; align-items: center; gap: .6rem; padding: .12rem .4rem; cursor: default;
   border-bottom: 1px solid var(--line); border-left: 3px solid transparent; }
 .row:hover { background: var(--hover); }
 .row:focus { outline: 1px solid var(--bar); outline-offset: -1px; }
 summary.row { cursor: pointer; list-style: none; }
 summary.row::-webkit-details-marker { display: none; }
-.label { flex: 1; min-width: 9rem; font-family: ui-monospace, monospace; overflow-wrap: anywhere; }
+.label { flex: 1; min-width: 0; padding-left: min(var(--depth, 0) * 1rem, 22%);
+  font-family: ui-monospace, monospace;
+  overflow-wrap: anywhere; }
 .label::before { content: "\\a0\\a0"; color: var(--soft); }
 summary > .label::before { content: "\\25b8\\a0"; }
 details[open] > summary > .label::before { content: "\\25be\\a0"; }
@@ -131,18 +138,19 @@ details[open] > summary > .label::before { content: "\\25be\\a0"; }
 .chosen > .label { font-weight: 600; }
 .end { margin-left: .5rem; padding: 0 .45rem; border: 1px solid currentColor; border-radius: 1rem;
   font: 600 .74rem system-ui, sans-serif; color: var(--mark); }
-.bar { flex: none; width: 8rem; }
+.bar { flex: none; width: 6rem; }
 .bar i { display: block; height: .55rem; border-radius: 2px; background: var(--bar); }
-.number { flex: none; width: 4.2rem; text-align: right; font-variant-numeric: tabular-nums; }
+.number { flex: none; width: 3.7rem; text-align: right; font-variant-numeric: tabular-nums; }
 .head, .more { color: var(--soft); font-size: .78rem; }
 .head > .label { font-family: inherit; }
-.picture { display: none; position: fixed; top: 1.5rem; right: 2rem; width: 21rem; z-index: 1;
-  max-height: calc(100vh - 4rem); overflow: auto; padding: 1rem; box-sizing: border-box;
-  white-space: pre; font: 15px/1.35 ui-monospace, monospace; color: var(--ink);
-  background: var(--paper); border: 1px solid var(--line); border-radius: 6px; }
+.picture { display: none; position: fixed; top: 1.5rem; right: 2rem; z-index: 1;
+  min-width: 12rem; max-width: 26rem; max-height: calc(100vh - 4rem); overflow: auto;
+  padding: 1rem; box-sizing: border-box; white-space: pre; color: var(--ink);
+  font: 14px/1.35 ui-monospace, monospace; background: var(--paper);
+  border: 1px solid var(--line); border-radius: 6px; }
 .picture.first { display: block; z-index: 0; }
 .row:focus > .picture { display: block; z-index: 1; }
 .row:hover > .picture { display: block; z-index: 2; }
-@media (max-width: 62rem) { main { margin-right: 0; }
+@media (max-width: 62rem) { header, main { margin-right: 0; }
   .picture { top: auto; bottom: 1rem; right: 1rem; } }
 """

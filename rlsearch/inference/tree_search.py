@@ -1,8 +1,10 @@
 """Tree search while answering, with the critic alone: no ground truth.
 
-One tree from the problem itself takes nearly the whole budget. The answer is the finished
-solution in it that the critic values most. Where none is finished, the node that the critic values
-most is finished greedily; the tokens that this may take are kept aside from the start.
+Trees are grown from the problem itself, one after another, until the budget is spent: a larger
+budget buys more trees, not a larger one, which would come back to the few solutions that it
+believes in. Of all the solutions that were finished in them the answer is the one that the critic
+values most. Where none was, the node that the critic values most is finished greedily; the tokens
+that this may take are kept aside from the start.
 """
 
 import dataclasses
@@ -17,12 +19,15 @@ from rlsearch.inference.base import Budget, Policy, Solutions
 from rlsearch.search.search import search
 from rlsearch.search.summary import first_finished, outcomes
 
-SIMULATIONS_PER_CANDIDATE = 5  # a wider root would spend the budget on first steps alone
-MAX_CANDIDATES = 32
+MAX_SIMULATIONS = 40  # of one tree
+SIMULATIONS_PER_CANDIDATE = 5  # a wider root would spend them on first steps alone
+# A tree costs less than it may, as finished solutions are visited again; so there is room for more
+# trees than the budget surely pays for. Each begins only if it can be paid for whatever it costs.
+TREES_FOR_ONE_PAID = 3
 
 
 class TreeSearch:
-    """The search of training over whole steps, as wide and deep as the budget allows."""
+    """The search of training over whole steps, from the problem, as often as the budget allows."""
 
     # Chosen by accuracy on problems with hindsight goals, none of them held out.
     config = SearchConfig(actions="steps", min_p=0.05, value_scale=0.3)
@@ -32,53 +37,102 @@ class TreeSearch:
         self.judge = judge
 
     def search_config(self, policy: Policy, budget: Budget) -> SearchConfig | None:
-        """As many simulations as the budget surely pays for; None where it pays for none."""
+        """One tree, which the budget surely pays for; None where it pays for none."""
         left = budget.tokens - policy.form.max_length
-        simulations = left // policy.form.max_step_length
+        simulations = min(left // policy.form.max_step_length, MAX_SIMULATIONS)
         if simulations < 1:
             return None
-        candidates = min(max(simulations // SIMULATIONS_PER_CANDIDATE, 4), MAX_CANDIDATES)
+        candidates = max(simulations // SIMULATIONS_PER_CANDIDATE, 4)
         return dataclasses.replace(
             self.config, num_simulations=simulations, num_candidates=candidates
         )
 
-    def settings(self, policy: Policy, budget: Budget) -> dict | None:
+    def max_trees(self, policy: Policy, budget: Budget) -> int:
+        """Trees that may be grown at most."""
         config = self.search_config(policy, budget)
-        return dataclasses.asdict(config) if config else {"num_simulations": 0}
+        if config is None:
+            return 0
+        left = budget.tokens - policy.form.max_length
+        paid = left // (config.num_simulations * policy.form.max_step_length)
+        return 1 if paid == 1 else TREES_FOR_ONE_PAID * paid
+
+    def settings(self, policy: Policy, budget: Budget) -> dict | None:
+        config, trees = self.search_config(policy, budget), self.max_trees(policy, budget)
+        return {"max_trees": trees, **(dataclasses.asdict(config) if config else {})}
 
     def solve(
         self, policy: Policy, params, prompts: jax.Array, keys: jax.Array, budget: Budget
     ) -> Solutions:
         model, form, config = policy.model, policy.form, self.search_config(policy, budget)
-        prompt_cache, prefix = start(model, params, prompts, form)
+        prompt_cache, first = start(model, params, prompts, form)
         rows = jnp.arange(prompts.shape[0])
-        nodes = jax.tree.map(lambda x: x[:, None], prefix)  # the root alone
-        scores, done = jnp.zeros((rows.size, 1)), jnp.zeros((rows.size, 1), bool)
-        spent = jnp.zeros_like(rows)
-        if config is not None:
+        nodes_of_a_tree = 1 if config is None else config.num_simulations + 1
+        dearest = 0 if config is None else config.num_simulations * form.max_step_length
+
+        def grow(number, best, affordable):
+            """One more tree: the best node so far, and all nodes with their scores."""
+            assert config is not None
+            tree_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
             result, _ = search(
-                params, keys, prompts, prompt_cache, prefix, model, form, config, self.judge
+                params, tree_keys, prompts, prompt_cache, first, model, form, config, self.judge
             )
-            tree, spent = result.tree, result.tokens
-            nodes, scores = tree.embeddings.prefix, tree.raw_values
-            done = first_finished(tree, form)
-            if self.judge is not None:
-                scores = jnp.where(done, outcomes(tree, form), scores)
-        # Finished solutions first, and among them by value; scores lie in [0, 1].
-        best = jnp.argmax(scores + 2.0 * done, axis=1)
-        answer = jax.tree.map(lambda x: x[rows, best], nodes)
+            tree = result.tree
+            nodes, done = tree.embeddings.prefix, first_finished(tree, form)
+            scores = outcomes(tree, form) if self.judge is not None else tree.raw_values
+            scores = jnp.where(done, scores, tree.raw_values)
+            done &= affordable[:, None]
+            best = better(best, nodes, scores, done, affordable)
+            all_scores = jnp.where(done, scores, -1.0)
+            return best, nodes.tokens, all_scores, jnp.where(affordable, result.tokens, 0)
+
+        def better(best, nodes, scores, done, affordable):
+            # Finished solutions first, and among them by value; scores lie in [0, 1].
+            old_node, old_rank = best
+            rank = jnp.where(affordable[:, None], scores + 2.0 * done, -1.0)
+            index = jnp.argmax(rank, axis=1)
+            new_rank = rank[rows, index]
+            improved = new_rank > old_rank
+
+            def choose(new, old):
+                where = improved.reshape(-1, *[1] * (old.ndim - 1))
+                return jnp.where(where, new[rows, index], old)
+
+            return jax.tree.map(choose, nodes, old_node), jnp.maximum(new_rank, old_rank)
+
+        def turn(carry, number):
+            best, spent = carry
+            affordable = spent + dearest + form.max_length <= budget.tokens
+
+            def rest(number, best, affordable):
+                blank = jnp.broadcast_to(
+                    first.tokens[:, None], (rows.size, nodes_of_a_tree, first.tokens.shape[1])
+                )
+                return best, blank, jnp.full(blank.shape[:2], -1.0), jnp.zeros_like(spent)
+
+            best, tokens, scores, cost = jax.lax.cond(
+                affordable.any(), grow, rest, number, best, affordable
+            )
+            return (best, spent + cost), (tokens, scores)
+
+        best, spent = (first, jnp.full(rows.shape, -1.0)), jnp.zeros_like(rows)
+        tokens, scores = first.tokens[:, None], jnp.full((rows.size, 1), -1.0)
+        if config is not None:
+            trees = jnp.arange(self.max_trees(policy, budget))
+            (best, spent), (tokens, scores) = jax.lax.scan(turn, (best, spent), trees)
+            tokens = jnp.swapaxes(tokens, 0, 1).reshape(rows.size, -1, tokens.shape[-1])
+            scores = jnp.swapaxes(scores, 0, 1).reshape(rows.size, -1)
 
         def finish(prefix, _):
             prefix, step = draw_step(model, params, prompt_cache, prefix, keys, form, 0.0)
             return prefix, step.length
 
-        answer, lengths = jax.lax.scan(finish, answer, length=form.num_steps)
+        answer, lengths = jax.lax.scan(finish, best[0], length=form.num_steps)
         return Solutions(
             tokens=answer.tokens,
             score=model.value(params, answer.hidden),
-            all_tokens=nodes.tokens,
-            all_scores=jnp.where(done, scores, -1.0),
-            generations=jnp.maximum(done.sum(axis=1), 1),
+            all_tokens=tokens,
+            all_scores=scores,
+            generations=jnp.maximum((scores >= 0).sum(axis=1), 1),
             policy_tokens=spent + lengths.sum(axis=0),
             verifier_tokens=jnp.zeros_like(rows),
         )

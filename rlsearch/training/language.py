@@ -35,6 +35,8 @@ def language_stages(
         ValueError: if parts of the config do not fit together.
     """
     pretrain, distill, control = config.pretrain, config.distill, config.control
+    if config.search.actions == "moves":
+        raise ValueError("search.actions is 'moves': in language it must be steps or tokens")
     if distill.num_targets > config.search.num_candidates:
         raise ValueError(
             f"distill.num_targets is {distill.num_targets}: it must be at most "

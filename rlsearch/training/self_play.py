@@ -28,7 +28,15 @@ class Memory(NamedTuple):
 def self_play_stage(
     config: SelfPlayExperiment, environment: Environment, model: BoardModel
 ) -> Stage:
-    """Plays, remembers, and learns from what is remembered."""
+    """Plays, remembers, and learns from what is remembered.
+
+    Raises:
+        ValueError: if parts of the config do not fit together.
+    """
+    for group in ("search", "play"):
+        actions = getattr(config, group).actions
+        if actions != "moves":
+            raise ValueError(f"{group}.actions is {actions!r}: in a game it must be 'moves'")
     settings = config.self_play
 
     def make_moves(params: Params, games: Any, keys: jax.Array):

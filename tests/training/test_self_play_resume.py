@@ -1,0 +1,161 @@
+import dataclasses
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from rlsearch.checkpoints.store import CheckpointStore
+from rlsearch.config import SelfPlayExperiment
+from rlsearch.config_file import ConfigError, from_dict, to_dict
+from rlsearch.parallel.mesh import make_mesh
+from rlsearch.training import loop
+from rlsearch.training.metrics import read_metrics
+from rlsearch.training.setup import model_and_stages
+from tests.boards import tiny_board_experiment
+from tests.tiny import tiny_experiment
+
+CONFIG = tiny_board_experiment()
+LAST = CONFIG.self_play.num_steps
+
+
+class InterruptionError(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nothing interrupted."""
+    path = tmp_path_factory.mktemp("whole")
+    summary = loop.train(CONFIG, str(path))
+    assert summary["steps"] == LAST and summary["stages"] == {"self_play": LAST}
+    return path
+
+
+@pytest.fixture
+def interrupt_after(monkeypatch):
+    """A function that makes every later `train` fail in front of step `k` of that start."""
+    make_step = loop.make_step
+
+    def set_limit(limit):
+        taken = []
+
+        def limited(*arguments):
+            step = make_step(*arguments)
+
+            def one(state, key):
+                if len(taken) == limit:
+                    raise InterruptionError
+                taken.append(key)
+                return step(state, key)
+
+            return one
+
+        monkeypatch.setattr(loop, "make_step", limited)
+
+    return set_limit
+
+
+def last_state(run) -> dict:
+    """Parameters, optimiser, games, replay and returns of the last checkpoint."""
+    model, (stage,) = model_and_stages(CONFIG)
+    abstract = loop.abstract_state(stage, model, make_mesh(CONFIG.parallel))
+    with CheckpointStore(pathlib.Path(run) / "checkpoints", keep=1) as store:
+        return jax.tree.map(np.asarray, store.restore(LAST, abstract._asdict()))
+
+
+def lines(run) -> list[dict]:
+    rows = read_metrics(run / "metrics.jsonl")
+    for row in rows:
+        row.pop("seconds")
+    return rows
+
+
+def test_an_interrupted_run_of_self_play_ends_as_if_it_had_not_been(
+    whole, tmp_path, interrupt_after
+):
+    interrupt_after(3)
+    with pytest.raises(InterruptionError):
+        loop.train(CONFIG, str(tmp_path))
+    interrupt_after(None)
+    assert loop.train(CONFIG, str(tmp_path))["steps"] == LAST
+    starts = json.loads((tmp_path / "environment.json").read_text())
+    assert [start["resumed_step"] for start in starts] == [0, 3]
+    one, other = (jax.tree_util.tree_leaves_with_path(last_state(run)) for run in (whole, tmp_path))
+    for (path, a), (_, b) in zip(one, other, strict=True):
+        assert a.dtype == b.dtype and a.tobytes() == b.tobytes(), path
+    assert lines(whole) == lines(tmp_path)
+
+
+def test_a_checkpoint_holds_the_games_and_what_is_remembered_of_them(whole):
+    state = last_state(whole)
+    games, (rows, added), returns = state["memory"]
+    assert games.moves.shape == (4,) and games.moves.any()
+    assert (added == LAST * CONFIG.self_play.moves_per_step).all()
+    assert rows.policy.shape == (4, 6, 9) and returns.shape == (4, 6)
+    np.testing.assert_allclose(rows.policy.sum(axis=2), 1.0, atol=1e-5)
+    assert returns.any()
+    along = jax.tree.map(lambda x, y: np.concatenate([x, y[:, None]], 1), rows.state, games)
+    went_on = rows.discount != 0.0
+    np.testing.assert_array_equal(along.moves[:, 1:][went_on], rows.state.moves[went_on] + 1)
+    assert (along.moves[:, 1:][~went_on] <= CONFIG.self_play.random_opening).all()
+    assert went_on.any()
+
+
+def test_every_step_says_how_it_went(whole):
+    rows = lines(whole)
+    assert [row["step"] for row in rows] == list(range(1, LAST + 1))
+    named = {"policy_loss", "policy_divergence", "value_loss", "value_error", "replay_age", "ends"}
+    for row in rows:
+        assert named | {"decisions", "gradient_norm"} <= set(row) and row["stage"] == "self_play"
+        assert all(np.isfinite(row[name]) for name in named)
+    # As sampled from the three, and then six, newest moves.
+    assert [rows[0]["replay_age"] <= 2, rows[-1]["replay_age"] <= 5] == [True, True]
+
+
+def test_the_config_keeps_its_kind(whole):
+    saved = json.loads((whole / "config.json").read_text())
+    assert saved["kind"] == "self_play"
+    config = from_dict(saved)
+    assert isinstance(config, SelfPlayExperiment) and config == CONFIG
+    assert from_dict(to_dict(CONFIG)) == CONFIG
+    with pytest.raises(ConfigError, match="kind is 'chess': it must be one of language, self_play"):
+        from_dict({**saved, "kind": "chess"})
+
+
+@pytest.mark.parametrize(
+    ("group", "change", "named"),
+    [
+        ("environment", {"game": "connect_four"}, r"environment.game \('tic_tac_toe' there, 'conn"),
+        ("self_play", {"td_lambda": 1.0}, r"self_play.td_lambda \(0.5 there, 1.0 now\)"),
+        ("search", {"num_simulations": 4}, r"search.num_simulations \(3 there, 4 now\)"),
+    ],
+)
+def test_another_config_is_refused_by_its_field(whole, group, change, named):
+    group_then = dataclasses.replace(getattr(CONFIG, group), **change)
+    saved = (whole / "config.json").read_text()
+    with pytest.raises(ConfigError, match=named):
+        loop.train(dataclasses.replace(CONFIG, **{group: group_then}), str(whole))
+    assert (whole / "config.json").read_text() == saved
+
+
+def test_a_run_of_another_kind_is_refused(whole):
+    with pytest.raises(ConfigError, match="the run is one of self_play, not language"):
+        loop.train(tiny_experiment(), str(whole))
+
+
+def test_how_the_trained_network_plays_may_change(whole, capsys):
+    play = dataclasses.replace(CONFIG.play, num_simulations=5)
+    assert loop.train(dataclasses.replace(CONFIG, play=play), str(whole))["steps"] == LAST
+    assert "resuming with changes to play.num_simulations" in capsys.readouterr().err
+    loop.train(CONFIG, str(whole))
+
+
+@pytest.mark.slow
+def test_self_play_is_the_same_over_other_devices(whole, tmp_path):
+    mesh = dataclasses.replace(CONFIG.parallel, data=4)
+    loop.train(dataclasses.replace(CONFIG, parallel=mesh), str(tmp_path))
+    one, other = last_state(whole), last_state(tmp_path)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
