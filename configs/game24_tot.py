@@ -4,34 +4,23 @@
     rlsearch evaluate runs/game24_tot --data-dir DIR
 
 DIR holds 24.csv; without it the file is downloaded. The method is that of game24, for longer, and
-without the control. Sized for two hours on 2 CPU cores at 2.6 training steps a second before and
-0.24 in the search stage; a whole run of it has not been measured yet, so no number stands here.
+without the control.
 """
 
-from rlsearch.config import (
-    ControlConfig,
-    DistillConfig,
-    Experiment,
-    OptimizerConfig,
-    PretrainConfig,
-    SearchConfig,
-    TaskConfig,
-)
+import dataclasses
+from pathlib import Path
 
-config = Experiment(
+from rlsearch.config import ControlConfig, Experiment, TaskConfig
+from rlsearch.config_file import load
+
+game24 = load(str(Path(__file__).with_name("game24.py")))
+assert isinstance(game24, Experiment)
+
+config = dataclasses.replace(
+    game24,
     name="game24_tot",
     task=TaskConfig(split="tot"),
-    pretrain=PretrainConfig(num_steps=1500),
-    search=SearchConfig(num_simulations=24, num_candidates=12),
-    distill=DistillConfig(
-        num_steps=1300,
-        num_problems=128,
-        task_fraction=0.4,
-        num_targets=2,
-        updates_per_step=2,
-        replay_size=3840,
-        batch_size=384,
-        optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=20),
-    ),
+    pretrain=dataclasses.replace(game24.pretrain, num_steps=1500),
+    distill=dataclasses.replace(game24.distill, num_steps=1000),
     control=ControlConfig(enabled=False),
 )

@@ -1,7 +1,10 @@
-"""Measuring a trained run: accuracy against compute, throughput, and single answers.
+"""Measuring a trained run, and looking at it.
 
-`evaluate.py` opens a run and takes each of its policies through each strategy and budget;
-`accuracy.py` makes the rows of that (costs, FLOPs, intervals) and their means over seeds, and
-`picture.py` draws them. `solve.py` answers one problem and `bench.py` measures the speed of search
-against that of plain decoding.
+Language: `evaluate.py` takes each policy of a run through each strategy and budget, `accuracy.py`
+makes the rows of that (costs, FLOPs, intervals) and their means over seeds, `picture.py` draws
+them, `solve.py` answers one problem. Games: `board.py` holds a run against perfect play
+(`solved.py`), `arena.py` rates players (`players.py`) against each other by `elo.py`, and `play.py`
+lets a person play on the text of `boards.py`. For both, `run.py` opens a run, `inspect.py` writes a
+search tree as a page (`tree_page.py`), and `bench.py` and `bench_self_play.py` measure speed
+against a limit.
 """

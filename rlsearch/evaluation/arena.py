@@ -9,7 +9,6 @@ Letters: P pairs of games in a pairing, B = 2 P games, K moves of an opening, N 
 
 import functools
 import itertools
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -30,6 +29,7 @@ from rlsearch.evaluation.players import (
 )
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.training.progress import Progress
+from rlsearch.training.run_directory import write_json
 
 ROLLOUTS = (16, 64)  # simulations of the plain searches that take part
 PAIRS = 32  # of games in a pairing
@@ -303,9 +303,8 @@ def arena(
         "players": _player_rows(players, outcomes, ratings),
         "pairings": _pairing_rows(players, outcomes, ratings),
     }
-    directory.evaluations.mkdir(parents=True, exist_ok=True)
     table, picture = directory.evaluations / "arena.json", directory.evaluations / "arena.png"
-    table.write_text(json.dumps(result, indent=1))
+    write_json(table, result)
     draw(result["players"], picture, f"{game}, {2 * pairs} games a pairing")
     return {**result, "table": str(table), "picture": str(picture)}
 

@@ -1,7 +1,6 @@
 """Measuring a run of self-play against perfect play."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from rlsearch.networks.board_model import BoardModel, Params
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.search.moves import evaluate as evaluate_positions
 from rlsearch.search.moves import search_moves
+from rlsearch.training.run_directory import write_json
 
 BATCH = 512  # positions searched at once
 
@@ -107,9 +107,8 @@ def evaluate_board(
             rows.append(row)
             report(_line(row))
     result = {"benchmark": "solved", "positions": positions or "all", "rows": rows}
-    directory.evaluations.mkdir(parents=True, exist_ok=True)
     table = directory.evaluations / "solved.json"
-    table.write_text(json.dumps(result, indent=1))
+    write_json(table, result)
     return {**result, "table": str(table)}
 
 

@@ -1,7 +1,6 @@
 """Evaluates a finished run: every policy it trained, every strategy, every budget."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from rlsearch.networks.language_model import Params
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.training.language import language_stages
 from rlsearch.training.loop import ends, load_params, warn
-from rlsearch.training.run_directory import RunDirectory
+from rlsearch.training.run_directory import RunDirectory, write_json
 from rlsearch.training.setup import Setup, make_setup
 
 
@@ -122,9 +121,8 @@ def evaluate(
                 share = f"{100 * row['accuracy']:5.1f}%"
                 report(f"{row['policy']:10} {label:22} budget {size:4}  {share}")
     result = {"benchmark": benchmark, "split": config.task.split, "rows": rows}
-    directory.evaluations.mkdir(parents=True, exist_ok=True)
     table, picture = (directory.evaluations / f"{benchmark}{end}" for end in (".json", ".png"))
-    table.write_text(json.dumps(result, indent=1))
+    write_json(table, result)
     summary = summarise(rows)
     draw(summary, picture, f"{config.name}: {len(prompts)} held-out problems")
     return {**result, "summary": summary, "table": str(table), "picture": str(picture)}

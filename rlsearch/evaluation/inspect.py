@@ -4,7 +4,6 @@ Letters: N simulations, A actions of a node.
 """
 
 import dataclasses
-import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -30,6 +29,7 @@ from rlsearch.parallel.mesh import row_keys
 from rlsearch.search.mcts import Tree
 from rlsearch.search.moves import search_moves
 from rlsearch.search.search import search
+from rlsearch.training.run_directory import write_text
 
 GAME_NOTES = (
     "Q and network are values to who made the move: the mean of the simulations through it, and "
@@ -94,8 +94,7 @@ def inspect_run(
     title = f"{config.name}: search tree"
     header = [(name.replace("_", " "), str(value) or "start") for name, value in facts.items()]
     path = epath.Path(out) if out else directory.evaluations / "tree.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, tree_page(title, header, notes, unit, root))
+    write_text(path, tree_page(title, header, notes, unit, root))
     return {"page": str(path), "nodes": num_nodes, "shown": shown, **facts}
 
 
@@ -344,14 +343,3 @@ def _prior(tree: Tree, parent: int, action: int) -> float:
 
 def _count(root: TreeNode) -> int:
     return 1 + sum(map(_count, root.children))
-
-
-def _write(path: epath.Path, text: str) -> None:
-    """In one go: a reader sees the old page or the new one, whole."""
-    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
-    try:
-        temporary.write_text(text)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise

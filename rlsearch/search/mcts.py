@@ -140,12 +140,18 @@ def completed_values(tree: Tree, node_index: jax.Array, config: SearchConfig) ->
 
 
 def visited_values(tree: Tree, node_index: jax.Array) -> jax.Array:
-    """Q for PUCT: the visited children's own, and the node's mean value for the others."""
-    return jnp.where(
+    """Q for PUCT: the visited children's own, and the node's mean value for the others.
+
+    Where all that is legal turned out worse than the node itself, a forbidden action would look
+    best by that mean: it is worth nothing at all.
+    """
+    values = jnp.where(
         tree.children_visits[node_index] > 0,
         tree.qvalues(node_index),
         tree.node_values[node_index],
     )
+    allowed = tree.children_prior_logits[node_index] > FORBIDDEN / 2
+    return jnp.where(allowed, values, FORBIDDEN)
 
 
 def with_dirichlet_noise(

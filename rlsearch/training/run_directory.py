@@ -99,14 +99,19 @@ def describe_environment(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 def write_json(path: epath.PathLike, value: Any) -> None:
-    """Writes a JSON file in one go: a reader sees the old one or the new one, whole.
+    """Writes a JSON file in one go; see `write_text`.
 
     Raises:
       TypeError: a value has no form in JSON.
       ValueError: a number is not finite.
     """
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: epath.PathLike, text: str) -> None:
+    """Writes a file in one go: a reader sees the old one or the new one, whole."""
     path = epath.Path(path)
-    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
     try:
         temporary.write_text(text)

@@ -68,7 +68,7 @@ def language_run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def evaluated(run):
     """What evaluating on all positions printed."""
-    asked = ["evaluate", run, "--budgets", 2, 4, "--seeds", 0, 1, "--json"]
+    asked = ["evaluate", run, "--budgets", 2, 4, "--seeds", 1, "--json"]
     out = succeed(*asked)
     assert out.count("\n") == 1
     return json.loads(out)
@@ -81,7 +81,8 @@ def test_evaluate_measures_against_perfect_play(run, evaluated):
     rows = table["rows"]
     assert [(row["strategy"], row["budget"], row["seed"]) for row in rows] == [
         ("policy", 1, 0),
-        *(("tree_search", budget, seed) for budget in (3, 5) for seed in (0, 1)),
+        ("tree_search", 3, 1),
+        ("tree_search", 5, 1),
     ]
     for row in rows:
         assert ROW_KEYS | BOARD_KEYS | {"lost_lines"} <= set(row)
@@ -90,7 +91,7 @@ def test_evaluate_measures_against_perfect_play(run, evaluated):
         assert row["ci95"][0] < row["accuracy"] < row["ci95"][1]
         assert row["accuracy_where_it_matters"] < row["accuracy"]
         assert row["lost_lines"] > 0  # it has learnt next to nothing
-    assert [row["settings"] for row in rows[1::2]] == [{"num_simulations": n} for n in (2, 4)]
+    assert [row["settings"] for row in rows[1:]] == [{"num_simulations": n} for n in (2, 4)]
 
 
 @pytest.mark.xfail(strict=True, reason="rows of games have none of the keys of cost of DESIGN.md")
