@@ -81,18 +81,7 @@ def illegal_visits(tree) -> int:
     return int((np.asarray(tree.children_visits) * (~legal & real[:, :, None])).sum())
 
 
-@pytest.mark.parametrize(
-    "policy",
-    [
-        "gumbel",
-        pytest.param(
-            "puct",
-            marks=pytest.mark.xfail(
-                strict=True, reason="mctx masks illegal moves at the root alone, and Q counts more"
-            ),
-        ),
-    ],
-)
+@POLICIES
 def test_no_illegal_move_is_tried_below_the_root_either(tic_tac_toe, policy):
     environment, _, _, states = tic_tac_toe
     hopeful = NoKnowledge(environment, value=0.9)  # what is tried disappoints
