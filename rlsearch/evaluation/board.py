@@ -1,6 +1,7 @@
 """Measuring a run of self-play against perfect play."""
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from rlsearch.evaluation.solved import (
     solve_game,
 )
 from rlsearch.networks.board_model import BoardModel, Params
+from rlsearch.networks.residual_tower import tower_flops
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.search.moves import evaluate as evaluate_positions
 from rlsearch.search.moves import search_moves
@@ -28,22 +30,26 @@ from rlsearch.training.run_directory import write_json
 BATCH = 512  # positions searched at once
 
 
-def choose_moves(
-    params: Params,
-    states: Any,
-    environment: Environment,
-    model: BoardModel,
-    config: SearchConfig | None,
-    seed: int,
-) -> np.ndarray:
-    """`[N]` the move that is played in each position: the policy's likeliest without a search."""
+Chooser = Callable[[Params, Any, jax.Array], jax.Array]
+
+
+def make_chooser(
+    environment: Environment, model: BoardModel, config: SearchConfig | None
+) -> Chooser:
+    """`(params, states, keys [B]) -> [B]`: the move that is found by a search, or without one the
+    policy's likeliest."""
 
     @jax.jit
-    def choose(params, states, keys):
+    def choose(params: Params, states: Any, keys: jax.Array) -> jax.Array:
         if config is None:
             return jnp.argmax(evaluate_positions(params, states, environment, model)[0], axis=1)
         return search_moves(params, keys, states, environment, model, config).action
 
+    return choose
+
+
+def choose_moves(choose: Chooser, params: Params, states: Any, seed: int) -> np.ndarray:
+    """`[N]` the move that is chosen in each position."""
     count = len(states.player)
     keys, chosen = row_keys(jax.random.key(seed), count), []
     for start in range(0, count, BATCH):
@@ -80,12 +86,17 @@ def evaluate_board(
     else:
         graph = solve_game(environment)
         solved = graph.positions
+    flops = tower_flops(config.model, environment.observation_shape, environment.num_actions)
     simulations = budgets or (config.play.num_simulations,)
     rows = []
     for budget in (0, *simulations):
-        search = None if budget == 0 else _with_simulations(config.play, budget)
+        search = dataclasses.replace(config.play, num_simulations=budget) if budget else None
+        choose = make_chooser(environment, model, search)
+        choose_moves(choose, params, solved.states, seed=0)  # compiles
         for seed in (0,) if search is None else seeds or (0,):
-            actions = choose_moves(params, solved.states, environment, model, search, seed)
+            began = time.monotonic()
+            actions = choose_moves(choose, params, solved.states, seed)
+            seconds = time.monotonic() - began
             keeps, matters = solved.keeps_value(actions), solved.matters
             row = {
                 "policy": "self_play",
@@ -98,9 +109,17 @@ def evaluate_board(
                 "seed": seed,
                 "accuracy": float(keeps.mean()),
                 "ci95": list(wilson_interval(int(keeps.sum()), keeps.size)),
-                "accuracy_where_it_matters": float(keeps[matters].mean()),
+                "accuracy_where_it_matters": float(keeps[matters].mean())
+                if matters.any()
+                else None,
                 "problems": int(keeps.size),
                 "problems_where_it_matters": int(matters.sum()),
+                # A move is one generation, and a position that the network reads its token.
+                "generations": 1.0,
+                "policy_tokens": 1.0 + budget,
+                "verifier_tokens": 0.0,
+                "flops": (1.0 + budget) * flops,
+                "seconds": seconds,
             }
             if graph is not None:
                 row["lost_lines"] = lost_lines(graph, actions)
@@ -112,14 +131,10 @@ def evaluate_board(
     return {**result, "table": str(table)}
 
 
-def _with_simulations(config: SearchConfig, simulations: int) -> SearchConfig:
-    return dataclasses.replace(config, num_simulations=simulations)
-
-
 def _line(row: dict[str, Any]) -> str:
     lost = f"  lost lines {row['lost_lines']}" if "lost_lines" in row else ""
     name = "policy" if row["strategy"] == "policy" else f"{row['budget'] - 1} simulations"
     return (
         f"{name:16} keeps the value {100 * row['accuracy']:5.1f}%  "
-        f"where it matters {100 * row['accuracy_where_it_matters']:5.1f}%{lost}"
+        f"where it matters {100 * (row['accuracy_where_it_matters'] or 0.0):5.1f}%{lost}"
     )

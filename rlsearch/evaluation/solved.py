@@ -42,6 +42,7 @@ class Graph(NamedTuple):
 
     positions: SolvedPositions
     children: np.ndarray  # [N, A] int32, a position, or -1 where the game is over or no move is
+    same_player: np.ndarray  # [N, A] bool, who moved moves again
     start: int  # the position in which a game begins
 
 
@@ -68,7 +69,7 @@ def solve_game(environment: Environment) -> Graph:
 
     first = jax.tree.map(lambda x: np.asarray(x)[None], environment.reset(key))
     number = {np.asarray(observe(first))[0].tobytes(): 0}
-    levels, frontier, children, signed = [first], first, [], []
+    levels, frontier, children, edges = [first], first, [], []
     while len(frontier.player):
         legal = np.asarray(frontier.legal_action_mask)
         states, seen = after(frontier)
@@ -85,11 +86,12 @@ def solve_game(environment: Environment) -> Graph:
             raise ValueError(f"the game has more than {MAX_POSITIONS} positions to solve")
         children.append(links.reshape(-1, actions))
         reward = np.where(legal.reshape(-1), states.reward, np.nan).reshape(-1, actions)
-        signed.append((reward, np.where(same, 1.0, -1.0).reshape(-1, actions)))
+        edges.append((reward, same.reshape(-1, actions)))
         frontier = jax.tree.map(lambda x, new=new: x[new], states)
         levels.append(frontier)
     links = np.concatenate(children)
-    rewards, signs = (np.concatenate(parts) for parts in zip(*signed, strict=True))
+    rewards, same = (np.concatenate(parts) for parts in zip(*edges, strict=True))
+    signs = np.where(same, 1.0, -1.0)
     # Backwards through the moves: every position is numbered before those that it leads to.
     outcomes = rewards.astype(np.float32)
     for row in range(len(links) - 1, -1, -1):
@@ -97,7 +99,7 @@ def solve_game(environment: Environment) -> Graph:
         values = np.nanmax(outcomes[links[row][inner]], axis=1) if inner.any() else 0.0
         outcomes[row][inner] += signs[row][inner] * values
     states = jax.tree.map(lambda *x: np.concatenate(x), *levels)
-    return Graph(SolvedPositions(states, outcomes), links, start=0)
+    return Graph(SolvedPositions(states, outcomes), links, same, start=0)
 
 
 def lost_lines(graph: Graph, actions: np.ndarray) -> int:
@@ -113,7 +115,8 @@ def lost_lines(graph: Graph, actions: np.ndarray) -> int:
             position, ours = open_positions.pop()
             legal = np.flatnonzero(~np.isnan(outcomes[position]))
             for action in [actions[position]] if ours else legal:
-                child = (int(graph.children[position, action]), not ours)
+                goes_on = ours if graph.same_player[position, action] else not ours
+                child = (int(graph.children[position, action]), goes_on)
                 if child[0] < 0:
                     lost += int(outcomes[position, action] * (1 if ours else -1) < 0)
                 elif child not in reached:
@@ -140,10 +143,13 @@ def read_solved_positions(path: str, environment: Environment) -> SolvedPosition
         raise ValueError(f"{path} is larger than {MAX_FILE_BYTES} bytes")
     columns = [f"score_{action + 1}" for action in range(actions)]
     moves, scores = [], []
-    reader = csv.DictReader(io.StringIO(file.read_text()))
-    if actions > 9 or reader.fieldnames is None or not {"moves", *columns} <= {*reader.fieldnames}:
-        raise ValueError(f"{path} must have the columns moves, {', '.join(columns)}")
-    for line, row in enumerate(reader, start=2):
+    try:
+        rows = list(csv.DictReader(io.StringIO(file.read_text())))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no CSV file: {error}") from error
+    if actions > 9 or not rows or not {"moves", *columns} <= {*rows[0]}:
+        raise ValueError(f"{path} must have positions, in columns moves, {', '.join(columns)}")
+    for line, row in enumerate(rows, start=2):
         text = row["moves"] or ""
         try:
             moves.append([int(digit) - 1 for digit in text])

@@ -20,20 +20,29 @@ def _kernel(*axes: str) -> dict:
     return {"logical_axes": axes}
 
 
-def _norm(features: int, rngs: nnx.Rngs) -> nnx.LayerNorm:
+def _norm(features: int, dtype: jax.typing.DTypeLike, rngs: nnx.Rngs) -> nnx.LayerNorm:
     return nnx.LayerNorm(
         features,
+        dtype=dtype,
         scale_metadata={"logical_axes": ("norm",)},
         bias_metadata={"logical_axes": ("norm",)},
         rngs=rngs,
     )
 
 
-def _conv(inputs: int, outputs: int, size: tuple[int, int], rngs: nnx.Rngs, bias=False) -> nnx.Conv:
+def _conv(
+    inputs: int,
+    outputs: int,
+    size: tuple[int, int],
+    dtype: jax.typing.DTypeLike,
+    rngs: nnx.Rngs,
+    bias: bool = False,
+) -> nnx.Conv:
     return nnx.Conv(
         inputs,
         outputs,
         size,
+        dtype=dtype,
         use_bias=bias,
         kernel_init=nnx.initializers.he_normal(),
         kernel_metadata=_kernel("rows", "columns", "embed", "channels"),
@@ -42,10 +51,17 @@ def _conv(inputs: int, outputs: int, size: tuple[int, int], rngs: nnx.Rngs, bias
     )
 
 
-def _dense(inputs: int, outputs: int, rngs: nnx.Rngs, scale: float = 1.0) -> nnx.Linear:
+def _dense(
+    inputs: int,
+    outputs: int,
+    dtype: jax.typing.DTypeLike,
+    rngs: nnx.Rngs,
+    scale: float = 1.0,
+) -> nnx.Linear:
     return nnx.Linear(
         inputs,
         outputs,
+        dtype=dtype,
         kernel_init=nnx.initializers.variance_scaling(scale, "fan_in", "truncated_normal"),
         kernel_metadata=_kernel("embed", "channels"),
         bias_metadata=_kernel("channels"),
@@ -56,10 +72,10 @@ def _dense(inputs: int, outputs: int, rngs: nnx.Rngs, scale: float = 1.0) -> nnx
 class SqueezeExcite(nnx.Module):
     """Scales every feature by what the whole board says."""
 
-    def __init__(self, channels: int, ratio: int, rngs: nnx.Rngs):
+    def __init__(self, channels: int, ratio: int, dtype: jax.typing.DTypeLike, rngs: nnx.Rngs):
         hidden = max(1, channels // ratio)
-        self.squeeze = _dense(channels, hidden, rngs)
-        self.excite = _dense(hidden, channels, rngs)
+        self.squeeze = _dense(channels, hidden, dtype, rngs)
+        self.excite = _dense(hidden, channels, dtype, rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         mean = x.mean(axis=(1, 2))
@@ -71,11 +87,13 @@ class Block(nnx.Module):
     """`x + conv(relu(norm(conv(relu(norm(x))))))`."""
 
     def __init__(self, config: TowerConfig, size: tuple[int, int], rngs: nnx.Rngs):
-        channels = config.channels
-        self.norms = nnx.List([_norm(channels, rngs) for _ in range(2)])
-        self.convs = nnx.List([_conv(channels, channels, size, rngs) for _ in range(2)])
+        channels, dtype = config.channels, jnp.dtype(config.dtype)
+        self.norms = nnx.List([_norm(channels, dtype, rngs) for _ in range(2)])
+        self.convs = nnx.List([_conv(channels, channels, size, dtype, rngs) for _ in range(2)])
         self.gate = (
-            SqueezeExcite(channels, config.squeeze_excite, rngs) if config.squeeze_excite else None
+            SqueezeExcite(channels, config.squeeze_excite, dtype, rngs)
+            if config.squeeze_excite
+            else None
         )
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -98,16 +116,16 @@ class ResidualTower(nnx.Module):
         rows, columns, features = observation_shape
         size = min(3, rows), min(3, columns)  # an observation that is no board has one cell
         channels, cells = config.channels, rows * columns
-        self.dtype = jnp.dtype(config.dtype)
-        self.stem = _conv(features, channels, size, rngs)
+        self.dtype = dtype = jnp.dtype(config.dtype)  # of the computation; parameters are float32
+        self.stem = _conv(features, channels, size, dtype, rngs)
         self.blocks = nnx.List([Block(config, size, rngs) for _ in range(config.num_blocks)])
-        self.norm = _norm(channels, rngs)
-        self.policy_cells = _conv(channels, POLICY_CHANNELS, (1, 1), rngs, bias=True)
-        self.policy = _dense(cells * POLICY_CHANNELS, num_actions, rngs, scale=0.01)
-        self.value_cells = _conv(channels, VALUE_CHANNELS, (1, 1), rngs, bias=True)
-        self.value_hidden = _dense(cells * VALUE_CHANNELS, config.value_dim, rngs)
+        self.norm = _norm(channels, dtype, rngs)
+        self.policy_cells = _conv(channels, POLICY_CHANNELS, (1, 1), dtype, rngs, bias=True)
+        self.policy = _dense(cells * POLICY_CHANNELS, num_actions, dtype, rngs, scale=0.01)
+        self.value_cells = _conv(channels, VALUE_CHANNELS, (1, 1), dtype, rngs, bias=True)
+        self.value_hidden = _dense(cells * VALUE_CHANNELS, config.value_dim, dtype, rngs)
         outcomes = 3 if config.value == "outcomes" else 1
-        self.value = _dense(config.value_dim, outcomes, rngs, scale=0.01)
+        self.value = _dense(config.value_dim, outcomes, dtype, rngs, scale=0.01)
 
     def __call__(self, observations: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Policy logits `[B, A]` and value logits `[B, 3]` or `[B, 1]`, float32."""

@@ -4,8 +4,8 @@
 
 with r_t to the player who moved at t, V_t the value that the search found at t to that player, and
 d_t the discount, negative where the other player moves at t + 1 and 0 where the game ended. The
-newest position of a lane has no successor yet: its return is its V. So is that of a position
-behind which a game was broken off. A position whose game has come to its end meanwhile thus has
+newest position of a lane has no successor yet: unless its game ended there, its return is its V.
+So is that of a position behind which a game was broken off. A position whose game has come to its end meanwhile thus has
 the outcome in its return, and one whose game is still open has the best guess there is; both
 change as the lane grows, and no position is thrown away (Sutton and Barto 2018, section 12.8).
 """
@@ -37,7 +37,8 @@ def lambda_returns(
         later_return, later_value = carry
         reward, discount, value, last, age = inputs
         later = (1.0 - td_lambda) * later_value + td_lambda * later_return
-        result = jnp.where(last | (age == 0), value, reward + discount * later)
+        unknown = last | ((age == 0) & (discount != 0.0))
+        result = jnp.where(unknown, value, reward + discount * later)
         return (result, value), result
 
     inputs = [jnp.roll(x, turn, axis=1).T for x in (rewards, discounts, values, last, ages)]

@@ -47,7 +47,7 @@ def new_game(environment: Environment, key: jax.Array, random_opening: int) -> A
         return _where(index < number, after, state)
 
     state = jax.lax.fori_loop(0, random_opening, move, first)
-    return _where(finished(state), first, state._replace(reward=jnp.zeros((), jnp.float32)))
+    return _where(finished(state), first, state)
 
 
 def _where(condition: jax.Array, one: Any, other: Any) -> Any:
@@ -80,21 +80,21 @@ def play(
         split = jax.vmap(lambda key: tuple(jax.random.split(key, 4)))
         search_keys, action_keys, chance_keys, game_keys = split(turn_keys)
         result = search_moves(params, search_keys, states, environment, model, search_config)
-        policy = result.improved_policy
+        policy, value = result.improved_policy, found_value(result)
         drawn = jax.vmap(jax.random.categorical)(
             action_keys, jnp.log(jnp.maximum(policy, 1e-20)) / config.temperature
         )
         action = jnp.where(states.moves < config.temperature_moves, drawn, result.action)
         after = jax.vmap(environment.step)(states, action, chance_keys)
 
-        resigned = result.root_value < config.resign_below
+        resigned = value < config.resign_below
         sign = jnp.where(after.player == states.player, 1.0, -1.0)
         ended = resigned | after.terminated
         over = resigned | finished(after)
         move = Move(
             state=states,
             policy=policy,
-            value=found_value(result),
+            value=value,
             reward=jnp.where(resigned, -1.0, after.reward),
             discount=jnp.where(ended, 0.0, environment.discount * sign),
             truncated=after.truncated & ~ended,

@@ -94,7 +94,6 @@ def test_evaluate_measures_against_perfect_play(run, evaluated):
     assert [row["settings"] for row in rows[1:]] == [{"num_simulations": n} for n in (2, 4)]
 
 
-@pytest.mark.xfail(strict=True, reason="rows of games have none of the keys of cost of DESIGN.md")
 def test_rows_have_the_cost_too(evaluated):
     assert all(set(row) >= COST_KEYS for row in evaluated["rows"])
 

@@ -75,7 +75,6 @@ def test_bfloat16_is_close_to_float32():
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
 
 
-@pytest.mark.xfail(strict=True, reason="nnx.LayerNorm and the kernels promote bfloat16 to float32")
 def test_bfloat16_is_what_the_convolutions_compute_in():
     model, params, observations = built(dtype="bfloat16")
     text = str(jax.make_jaxpr(model.heads)(params, observations))

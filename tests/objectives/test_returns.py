@@ -97,9 +97,6 @@ def test_the_newest_position_has_its_own_value_and_those_before_it_look_there():
     assert returns == [0.5, -0.5, 0.5, -0.5, 0.5]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the newest position has its own value, also where its game has just ended"
-)
 def test_a_game_that_has_just_ended_has_its_outcome_too():
     assert one_lane([0, 0, 0, 0, 1], [-1, -1, -1, -1, 0], VALUES) == [1.0, -1.0, 1.0, -1.0, 1.0]
 

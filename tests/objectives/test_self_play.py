@@ -144,10 +144,6 @@ def test_who_is_worth_too_little_gives_up():
     np.testing.assert_allclose(metrics["decisions"], over, rtol=1e-5)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="resigning reads root_value, the mean over sequential halving's forced visits",
-)
 def test_a_won_position_is_not_given_up():
     game = OneGoodMove()
     search = SearchConfig(actions="moves", num_simulations=32, num_candidates=16, value_scale=0.5)
