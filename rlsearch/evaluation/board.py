@@ -92,12 +92,13 @@ def evaluate_board(
     for budget in (0, *simulations):
         search = dataclasses.replace(config.play, num_simulations=budget) if budget else None
         choose = make_chooser(environment, model, search)
-        choose_moves(choose, params, solved.states, seed=0)  # compiles
+        choose_moves(choose, params, jax.tree.map(lambda x: x[:1], solved.states), 0)  # compiles
         for seed in (0,) if search is None else seeds or (0,):
             began = time.monotonic()
             actions = choose_moves(choose, params, solved.states, seed)
             seconds = time.monotonic() - began
             keeps, matters = solved.keeps_value(actions), solved.matters
+            where_it_matters = float(keeps[matters].mean()) if matters.any() else None
             row = {
                 "policy": "self_play",
                 "checkpoint_step": checkpoint_step,
@@ -109,9 +110,7 @@ def evaluate_board(
                 "seed": seed,
                 "accuracy": float(keeps.mean()),
                 "ci95": list(wilson_interval(int(keeps.sum()), keeps.size)),
-                "accuracy_where_it_matters": float(keeps[matters].mean())
-                if matters.any()
-                else None,
+                "accuracy_where_it_matters": where_it_matters,
                 "problems": int(keeps.size),
                 "problems_where_it_matters": int(matters.sum()),
                 # A move is one generation, and a position that the network reads its token.

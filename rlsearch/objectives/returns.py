@@ -5,9 +5,10 @@
 with r_t to the player who moved at t, V_t the value that the search found at t to that player, and
 d_t the discount, negative where the other player moves at t + 1 and 0 where the game ended. The
 newest position of a lane has no successor yet: unless its game ended there, its return is its V.
-So is that of a position behind which a game was broken off. A position whose game has come to its end meanwhile thus has
-the outcome in its return, and one whose game is still open has the best guess there is; both
-change as the lane grows, and no position is thrown away (Sutton and Barto 2018, section 12.8).
+So is that of a position behind which a game was broken off. A position whose game has come to its
+end meanwhile thus has the outcome in its return, and one whose game is still open has the best
+guess there is; both change as the lane grows, and no position is thrown away (Sutton and Barto
+2018, section 12.8).
 """
 
 import jax

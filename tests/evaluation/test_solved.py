@@ -144,13 +144,7 @@ def losing_leaves(game, choose) -> int:
 
 @pytest.mark.parametrize(
     "players",
-    [
-        TURNS,
-        pytest.param(
-            TWICE,
-            marks=pytest.mark.xfail(strict=True, reason="lost_lines lets the sides alternate"),
-        ),
-    ],
+    [TURNS, TWICE],
 )
 def test_lost_lines_are_those_of_the_games_own_turns(players):
     game = TableGame(players)
@@ -222,9 +216,7 @@ def test_a_file_without_the_columns_is_refused(connect_four, tmp_path):
     path = tmp_path / "positions.csv"
     for text in ("", "moves,score_1,score_2\n", HEADER.replace("moves", "game") + "\n"):
         path.write_text(text)
-        with pytest.raises(
-            ValueError, match="must have positions, in columns moves, score_1, .* score_7"
-        ):
+        with pytest.raises(ValueError, match="must have positions, in columns moves, score_1"):
             read_solved_positions(str(path), connect_four)
 
 

@@ -11,7 +11,7 @@ from rlsearch.config import (
     SelfPlayExperiment,
     TowerConfig,
 )
-from rlsearch.evaluation.board import choose_moves
+from rlsearch.evaluation.board import choose_moves, make_chooser
 from rlsearch.evaluation.solved import solve_game
 from rlsearch.networks.board_model import BoardModel
 from rlsearch.parallel.mesh import make_mesh
@@ -62,7 +62,7 @@ def trainer(policy: str, negated: bool):
 
     def kept(params) -> float:
         positions = all_positions()
-        moves = choose_moves(params, positions.states, game, model, None, 0)
+        moves = choose_moves(make_chooser(game, model, None), params, positions.states, 0)
         return float(positions.keeps_value(moves)[positions.matters].mean())
 
     def learn(seed: int) -> tuple[float, float]:
