@@ -148,6 +148,7 @@ class DistillConfig:
     num_problems: int = 128  # B, problems searched a step
     task_fraction: float = 0.5  # share of the task's own problems; the rest have hindsight goals
     num_targets: int = 4  # M, candidates of a decision that are learnt from
+    decisions_per_search: int = 1  # made in one tree before the next is grown; divides all
     critic_samples: int = 1  # solutions sampled per problem and step, for the value alone
     traces: int = 1  # random traces per problem and step, as in pre-training
     unsolved_weight: float = 0.0  # weight, against 1, of decisions below which nothing was solved
@@ -161,6 +162,7 @@ class DistillConfig:
         _check(self.num_problems >= 1, self, "num_problems", "at least 1")
         _check(0 <= self.task_fraction <= 1, self, "task_fraction", "in [0, 1]")
         _check(self.num_targets >= 1, self, "num_targets", "at least 1")
+        _check(self.decisions_per_search >= 1, self, "decisions_per_search", "at least 1")
         _check(0 <= self.unsolved_weight <= 1, self, "unsolved_weight", "in [0, 1]")
         _check(self.critic_samples >= 0, self, "critic_samples", "at least 0")
         _check(self.traces >= 0, self, "traces", "at least 0")

@@ -129,6 +129,30 @@ def append_token(
     )
 
 
+def draw_token(
+    model: LanguageModel,
+    params: Params,
+    prompt_cache: KeyValues,
+    prefix: Prefix,
+    keys: jax.Array,
+    form: StepFormat,
+    temperature: float = 1.0,
+) -> tuple[Prefix, jax.Array]:
+    """Appends one token to every unfinished prefix; finished ones stay as they are.
+
+    Args:
+        keys: `[B]` typed keys, consumed.
+        temperature: of the draw, positive.
+
+    Returns:
+        The prefixes, and the tokens `[B]`, padding where nothing was drawn.
+    """
+    log_probs = next_token_log_probs(model, params, prefix, form)
+    token = jax.vmap(jax.random.categorical)(keys, log_probs / temperature).astype(jnp.int32)
+    after = append_token(model, params, prompt_cache, prefix, token, form)
+    return after, jnp.where(finished(prefix, form), form.pad, token)
+
+
 def draw_step(
     model: LanguageModel,
     params: Params,

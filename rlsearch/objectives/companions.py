@@ -30,14 +30,14 @@ def with_companions(
     """For each of B rows that row and behind it `critic_samples` and `traces` more.
 
     Args:
-        sample_keys, trace_keys: `[B]` typed keys. Numbers from `form.max_length` on are folded
+        sample_keys, trace_keys: `[B]` typed keys. Numbers from `2 * form.max_length` on are folded
             into those of the samples, so that smaller ones are free for a teacher's own use.
         first: empty solutions, after the prompts whose cache is `prompt_cache`.
         contrast: of the traces, see `hindsight_targets`.
     """
     rows = [targets]
     for number in range(config.critic_samples):
-        keys = jax.vmap(jax.random.fold_in, (0, None))(sample_keys, form.max_length + number)
+        keys = jax.vmap(jax.random.fold_in, (0, None))(sample_keys, 2 * form.max_length + number)
         more = critic_targets(
             params, keys, targets.prompts, prompt_cache, first, task, model, form, targets
         )

@@ -1,8 +1,9 @@
 """Search distillation: search from every problem, then make the policy do what search found.
 
-One tree search a decision, from all problems at once (AlphaZero; Silver et al. 2017). The
-environment appends the step that was chosen and searches again, until the solutions are finished
-and the checker has judged them. Targets of a decision:
+A tree search from all problems at once (AlphaZero; Silver et al. 2017). Its tree is followed for
+`decisions_per_search` decisions, each with the targets that its own node gives; then the next
+search begins where that led, until the solutions are finished and the checker has judged them.
+Targets of a decision:
 
     policy   the improved policy pi' of the search, over the candidates that it drew; a candidate
              through which a right solution is known (in its tree, or because the solution that
@@ -26,7 +27,7 @@ from rlsearch.decoding.steps import StepFormat, finished, start
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.objectives.companions import with_companions
 from rlsearch.objectives.step_targets import StepTargets
-from rlsearch.search.search import num_decisions, search
+from rlsearch.search.search import decide, draw, num_decisions, search
 from rlsearch.tasks.base import Task
 
 # A decision's other finished solutions teach the critic what a right one looks like; they are
@@ -44,6 +45,11 @@ def draw_problems(task: Task, keys: jax.Array, task_fraction: float) -> jax.Arra
         return jnp.where(own, task.draw_task_problem(own_key), prompt)
 
     return jax.vmap(one)(keys)
+
+
+def _where(condition: jax.Array, one: jax.Array, other: jax.Array) -> jax.Array:
+    """`condition [B]` chooses between two `[B, ...]` arrays."""
+    return jnp.where(condition.reshape(-1, *[1] * (one.ndim - 1)), one, other)
 
 
 class Decision(NamedTuple):
@@ -86,12 +92,14 @@ def search_targets(
     prompts = draw_problems(task, problem_keys, config.task_fraction)
     prompt_cache, first = start(model, params, prompts, form)
 
-    def decide(prefix, number):
-        unfinished = ~finished(prefix, form)
-        decision_keys = jax.vmap(jax.random.fold_in, (0, None))(search_keys, number)
-        result, prefix = search(
+    total = num_decisions(form, search_config)
+
+    def search_on(prefix, number):
+        """Grows one tree, and follows it for `decisions_per_search` decisions."""
+        search_key = functools.partial(jax.vmap(jax.random.fold_in, (0, None)), search_keys)
+        grown, _ = search(
             params,
-            decision_keys,
+            search_key(number),
             prompts,
             prompt_cache,
             prefix,
@@ -100,23 +108,56 @@ def search_targets(
             search_config,
             judge=task.check_tokens,
         )
-        taken = jax.nn.one_hot(result.action, result.improved_policy.shape[1])
-        _, kept = jax.lax.top_k(result.improved_policy + 2.0 * taken, config.num_targets)
-        pick = functools.partial(jnp.take_along_axis, indices=kept, axis=1)
-        decision = Decision(
-            candidates=jnp.take_along_axis(result.candidates, kept[:, :, None], axis=1),
-            weights=pick(result.improved_policy),
-            solved=pick(result.solved),
-            finished=pick(result.finished),
-            open=unfinished,
-            any_solved=result.solved.any(axis=1),
-            log_boost=result.value_scale * (1.0 - result.action_value),
-            tokens=result.tokens,
-        )
-        return prefix, decision
 
-    prefix, decisions = jax.lax.scan(decide, first, jnp.arange(num_decisions(form, search_config)))
-    decisions = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), decisions)  # [B, S, ...]
+        def follow(carry, step):
+            prefix, node, inside = carry
+            own_keys = jax.vmap(lambda key: jax.random.split(key, 2))(search_key(total + step))
+            result, after, child = decide(
+                grown.tree, node, grown.tokens, own_keys[:, 0], form, search_config
+            )
+            inside &= result.usable.any(axis=1)
+            # Where the tree ends, the policy goes on alone; its action is candidate 0.
+            drawn, tokens, length = draw(
+                params, own_keys[:, 1], prompt_cache, prefix, model, form, search_config
+            )
+            alone = jnp.zeros_like(result.improved_policy).at[:, 0].set(1.0)
+            policy = jnp.where(inside[:, None], result.improved_policy, alone)
+            action = jnp.where(inside, result.action, 0)
+            candidates = jnp.where(
+                inside[:, None, None],
+                result.candidates,
+                jnp.full_like(result.candidates, form.pad).at[:, 0].set(tokens),
+            )
+            taken = jax.nn.one_hot(action, policy.shape[1])
+            _, kept = jax.lax.top_k(policy + 2.0 * taken, config.num_targets)
+            pick = functools.partial(jnp.take_along_axis, indices=kept, axis=1)
+            known = inside[:, None] & result.solved
+            ends = jnp.where(inside[:, None], result.finished, finished(drawn, form)[:, None])
+            decision = Decision(
+                candidates=jnp.take_along_axis(candidates, kept[:, :, None], axis=1),
+                weights=pick(policy),
+                solved=pick(known),
+                finished=pick(ends),
+                open=~finished(prefix, form),
+                any_solved=known.any(axis=1),
+                log_boost=jnp.where(inside, result.value_scale * (1.0 - result.action_value), 0.0),
+                tokens=jnp.where(step % config.decisions_per_search == 0, grown.tokens, 0)
+                + jnp.where(inside, 0, length),
+            )
+            after = jax.tree.map(functools.partial(_where, inside), after, drawn)
+            return (after, jnp.where(inside, child, 0), inside), decision
+
+        root = prefix, jnp.zeros((batch,), jnp.int32), jnp.ones((batch,), bool)
+        steps = number * config.decisions_per_search + jnp.arange(config.decisions_per_search)
+        (prefix, _, _), decisions = jax.lax.scan(follow, root, steps)
+        return prefix, decisions
+
+    prefix, decisions = jax.lax.scan(
+        search_on, first, jnp.arange(total // config.decisions_per_search)
+    )
+    # [searches, decisions of each, B, ...] to [B, S, ...]
+    decisions = jax.tree.map(lambda x: x.reshape(total, *x.shape[2:]), decisions)
+    decisions = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), decisions)
     right = task.check_tokens(prompts, prefix.tokens)
 
     # Backwards through the decisions: was the problem solved after this one?

@@ -197,10 +197,12 @@ def best_below(tree: Tree, value: jax.Array, depth: int) -> jax.Array:
     return value
 
 
-def children(tree: Tree, values: jax.Array, missing: jax.Array | float) -> jax.Array:
-    """Reads `values [B, N + 1, ...]` at the root's children: `[B, A, ...]`."""
-    index = tree.children_index[:, 0]
-    rows = jnp.arange(index.shape[0])[:, None]
-    found = values[rows, jnp.maximum(index, 0)]
+def children(
+    tree: Tree, values: jax.Array, missing: jax.Array | float, node: jax.Array
+) -> jax.Array:
+    """Reads `values [B, N + 1, ...]` at the children of `node [B]`: `[B, A, ...]`."""
+    rows = jnp.arange(node.shape[0])
+    index = tree.children_index[rows, node]
+    found = values[rows[:, None], jnp.maximum(index, 0)]
     visited = (index >= 0).reshape(*index.shape, *[1] * (found.ndim - 2))
     return jnp.where(visited, found, missing)

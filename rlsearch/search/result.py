@@ -29,6 +29,7 @@ class StepSearchResult(NamedTuple):
     visit_counts: jax.Array
     action_values: jax.Array
     tree: Tree
+    usable: jax.Array  # [B, A] bool, actions that were visited, and each step once
     value_scale: jax.Array  # [B] float32, what a difference of 1 in Q adds to a log-weight
     solved: jax.Array  # [B, A] bool, a finished solution of value 1 was found below the action
     finished: jax.Array  # [B, A] bool, the action ends the solution

@@ -21,8 +21,8 @@ from rlsearch.decoding.steps import Prefix, Siblings, Step, StepFormat, draw_ste
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.networks.transformer import KeyValues
 from rlsearch.search import mcts
-from rlsearch.search.result import StepSearchResult
-from rlsearch.search.summary import Candidates, summarise
+from rlsearch.search.mcts import Tree
+from rlsearch.search.summary import Candidates
 
 
 class Node(NamedTuple):
@@ -52,8 +52,12 @@ def search_steps(
     form: StepFormat,
     config: SearchConfig,
     judge: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
-) -> tuple[StepSearchResult, Prefix]:
-    """Searches for the next step of B partly written solutions; see `rlsearch.search.search`."""
+) -> tuple[Tree, jax.Array]:
+    """Searches from B partly written solutions; see `rlsearch.search.search`.
+
+    Returns:
+        The tree, and how many tokens `[B]` the policy evaluated.
+    """
     batch, actions = prompts.shape[0], config.num_candidates
     noise_keys, draw_keys = jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
     loop_tree = mcts.LoopTree()
@@ -110,12 +114,16 @@ def search_steps(
     )
     shared = Shared(params, prompt_cache, prompts, draw_keys)
     tree = mcts.run(root, recurrent_fn, shared, noise_keys, config, loop_tree.loop)
-    step = jax.tree.map(lambda x: mcts.children(tree, x, 0), tree.embeddings.step)
-    candidates = Candidates(
+    return tree, tree.embeddings.step.length.sum(axis=1)
+
+
+def step_candidates(tree: Tree, node: jax.Array) -> Candidates:
+    """The steps that were drawn at `node [B]`."""
+    step = jax.tree.map(lambda x: mcts.children(tree, x, 0, node), tree.embeddings.step)
+    visits = tree.children_visits[jnp.arange(node.shape[0]), node]
+    return Candidates(
         tokens=step.tokens,
         lengths=step.length,
         prior_log_probs=step.prior_log_prob,
-        usable=(tree.children_visits[:, 0] > 0) & ~step.duplicate,
+        usable=(visits > 0) & ~step.duplicate,
     )
-    evaluated = tree.embeddings.step.length.sum(axis=1)
-    return summarise(tree, candidates, evaluated, noise_keys, form, config)

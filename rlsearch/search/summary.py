@@ -13,7 +13,7 @@ from rlsearch.search.result import StepSearchResult
 
 
 class Candidates(NamedTuple):
-    """The root's actions, as tokens. A candidates, L tokens."""
+    """A node's actions, as tokens. A candidates, L tokens."""
 
     tokens: jax.Array  # [B, A, L] int32
     lengths: jax.Array  # [B, A] int32
@@ -38,13 +38,14 @@ def outcomes(tree: Tree, form: StepFormat) -> jax.Array:
 
 def summarise(
     tree: Tree,
+    node: jax.Array,
     candidates: Candidates,
     tokens: jax.Array,
     keys: jax.Array,
     form: StepFormat,
     config: SearchConfig,
-) -> tuple[StepSearchResult, Prefix]:
-    """Reads the result off a tree whose nodes have a `prefix`.
+) -> tuple[StepSearchResult, Prefix, jax.Array]:
+    """Reads off a tree whose nodes have a `prefix` what to do at `node [B]`.
 
     The improved policy is pi' = softmax(log pi + sigma(Q)) over the usable candidates (Danihelka
     et al. 2022, eq. 11), or the visit counts under PUCT, times pi where the search itself gave all
@@ -52,16 +53,21 @@ def summarise(
     were tried below it, so its Q is then 1 and not the mean.
 
     Args:
+        candidates: those of `node`.
         tokens: `[B]` tokens that the policy evaluated.
-        keys: `[B]` typed keys for drawing the action.
+        keys: `[B]` typed keys, consumed, for drawing the action.
+
+    Returns:
+        The result, the prefixes behind the action, and their nodes `[B]`. Where no candidate is
+        usable they mean nothing.
     """
-    rows = jnp.arange(tree.parents.shape[0])
-    visits, usable = tree.children_visits[:, 0], candidates.usable
+    rows = jnp.arange(node.shape[0])
+    visits, usable = tree.children_visits[rows, node], candidates.usable
     depth = min(form.max_length, config.num_simulations)
     depth = min(form.num_steps, depth) if config.actions == "steps" else depth
-    best = mcts.children(tree, mcts.best_below(tree, outcomes(tree, form), depth), 0.0)
-    solved = usable & (best == 1.0)
-    values = jnp.where(usable, tree.qvalues(jnp.zeros_like(rows)), 0.0)
+    best = mcts.best_below(tree, outcomes(tree, form), depth)
+    solved = usable & (mcts.children(tree, best, 0.0, node) == 1.0)
+    values = jnp.where(usable, tree.qvalues(node), 0.0)
     values = jnp.where(solved, 1.0, values)
     scale = config.value_scale * (config.max_visit_init + visits.max(axis=1))
     if config.policy == "gumbel":
@@ -71,19 +77,18 @@ def summarise(
         if config.actions == "steps":  # they were searched with equal priors: see `steps`
             logits += candidates.prior_log_probs
     logits = jnp.where(usable, logits, mcts.FORBIDDEN)
-    action = jax.vmap(lambda key, x: jax.random.categorical(jax.random.fold_in(key, 1), x))(
-        keys, logits
-    )
-    chosen = tree.children_index[rows, 0, action]
+    action = jax.vmap(jax.random.categorical)(keys, logits)
+    chosen = tree.children_index[rows, node, action]
     after = jax.tree.map(lambda x: x[rows, chosen], tree.embeddings.prefix)
-    ends = mcts.children(tree, finished(tree.embeddings.prefix, form), False)
+    ends = mcts.children(tree, finished(tree.embeddings.prefix, form), False, node)
     result = StepSearchResult(
         action=action,
         improved_policy=jax.nn.softmax(logits),
         action_value=values[rows, action],
-        root_value=tree.node_values[:, 0],
+        root_value=tree.node_values[rows, node],
         visit_counts=visits,
         action_values=values,
+        usable=usable,
         value_scale=scale,
         solved=solved,
         finished=ends,
@@ -92,4 +97,4 @@ def summarise(
         tokens=tokens,
         tree=tree,
     )
-    return result, after
+    return result, after, chosen

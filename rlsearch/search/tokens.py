@@ -23,8 +23,8 @@ from rlsearch.decoding.steps import (
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.networks.transformer import KeyValues
 from rlsearch.search import mcts
-from rlsearch.search.result import StepSearchResult
-from rlsearch.search.summary import Candidates, summarise
+from rlsearch.search.mcts import Tree
+from rlsearch.search.summary import Candidates
 
 
 class Node(NamedTuple):
@@ -52,8 +52,8 @@ def search_tokens(
     form: StepFormat,
     config: SearchConfig,
     judge: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
-) -> tuple[StepSearchResult, Prefix]:
-    """Searches for the next token of B partly written solutions; see `search_steps`."""
+) -> tuple[Tree, jax.Array]:
+    """Searches from B partly written solutions, token by token; see `search_steps`."""
     actions = form.grammar.shape[1]
     if config.actions == "top_tokens":
         actions = min(config.num_candidates, actions)
@@ -87,11 +87,16 @@ def search_tokens(
     shared = Shared(params, prompt_cache, prompts)
     forbidden = priors <= mcts.FORBIDDEN / 2
     tree = mcts.run(root, recurrent_fn, shared, keys, config, invalid_actions=forbidden)
-    candidates = Candidates(
-        tokens=node.action_tokens[:, :, None],
-        lengths=jnp.ones_like(node.action_tokens),
-        prior_log_probs=priors,
-        usable=tree.children_visits[:, 0] > 0,
+    return tree, (tree.parents >= 0).sum(axis=1)
+
+
+def token_candidates(tree: Tree, node: jax.Array) -> Candidates:
+    """The tokens that may be taken at `node [B]`."""
+    rows = jnp.arange(node.shape[0])
+    tokens = tree.embeddings.action_tokens[rows, node]
+    return Candidates(
+        tokens=tokens[:, :, None],
+        lengths=jnp.ones_like(tokens),
+        prior_log_probs=tree.children_prior_logits[rows, node],
+        usable=tree.children_visits[rows, node] > 0,
     )
-    evaluated = (tree.parents >= 0).sum(axis=1)
-    return summarise(tree, candidates, evaluated, keys, form, config)

@@ -37,6 +37,12 @@ def language_stages(
     pretrain, distill, control = config.pretrain, config.distill, config.control
     if config.search.actions == "moves":
         raise ValueError("search.actions is 'moves': in language it must be steps or tokens")
+    total = num_decisions(form, config.search)
+    if total % distill.decisions_per_search:
+        raise ValueError(
+            f"distill.decisions_per_search is {distill.decisions_per_search}: it must be a divisor "
+            f"of the decisions of a solution, {total}"
+        )
     if distill.num_targets > config.search.num_candidates:
         raise ValueError(
             f"distill.num_targets is {distill.num_targets}: it must be at most "
@@ -74,7 +80,8 @@ def language_stages(
         candidates=distill.num_targets,
         problems=distill.num_problems,
         search=config.search,
-        samples=distill.critic_samples,
+        searches=total // distill.decisions_per_search,
+        samples=distill.critic_samples + 1,  # the tree's end is written on by the policy alone
     )
     distilled = from_base(
         name="distilled",
@@ -158,6 +165,7 @@ def stage_flops(
     candidates: int,
     problems: int = 0,
     search: SearchConfig | None = None,
+    searches: int = 0,
     samples: int = 0,
 ) -> StageFlops:
     """FLOPs of a training step, counted as they are computed: padding is paid for too.
@@ -166,7 +174,8 @@ def stage_flops(
         rows: rows learnt from, in all minibatches together.
         candidates: M of each row.
         problems: problems searched or sampled from.
-        search: the search of every decision, or None.
+        search: the search, or None.
+        searches: how many of them write a solution.
         samples: whole solutions sampled of each problem.
     """
     decisions = form.num_steps if search is None else num_decisions(form, search)
@@ -177,6 +186,6 @@ def stage_flops(
     read = task.prompt_length * flops_per_token(model, task.prompt_length, policy=False)
     tokens = samples * form.num_steps * form.max_step_length
     if search is not None:
-        tokens += decisions * per_decision * search.num_simulations
+        tokens += searches * per_decision * search.num_simulations
     written = tokens * flops_per_token(model, context)
     return StageFlops(produce=problems * (read + written), update=update)
