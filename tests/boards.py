@@ -174,7 +174,8 @@ class OneGoodMove(TableGame):
         return super().reset(key)._replace(legal_action_mask=jnp.ones((16,), bool))
 
     def step(self, state: TableState, action: jax.Array, key: jax.Array) -> TableState:
-        after = super().step(state, action % 3, key)
+        table = state._replace(legal_action_mask=jnp.ones((3,), bool))
+        after = super().step(table, action % 3, key)
         outcome = jnp.where(action == self.good, 1.0, -1.0)
         reward = jnp.where(after.reward != 0.0, outcome, 0.0)
         return after._replace(reward=reward, legal_action_mask=state.legal_action_mask)

@@ -116,7 +116,7 @@ def test_evaluate_reads_a_file_of_positions(run, tmp_path):
         ("evaluate RUN --policies base", "--policies is for language"),
         ("evaluate RUN --oracle", "--oracle is for language"),
         ("evaluate RUN --positions no.csv", "positions is 'no.csv': there is no such file"),
-        ("evaluate RUN --positions BAD", "must have the columns moves, score_1"),
+        ("evaluate RUN --positions BAD", "must have positions, in columns moves, score_1"),
         ("evaluate LANGUAGE --positions no.csv", "--positions is for games"),
         ("solve RUN 4,7,8,8", "self"),
         ("train CONFIG --environment.game conect_four", "the nearest is connect_four"),

@@ -75,7 +75,7 @@ def test_the_start_of_the_game_and_a_page_elsewhere(board_run, tmp_path):
 
 
 def test_a_search_over_steps(language_run, tmp_path):
-    asked = ["inspect", language_run, "8 4, 7 8", "--budget", 2, "--out", tmp_path / "a.html"]
+    asked = ["inspect", language_run, "8 4, 7 8", "--budget", 4, "--out", tmp_path / "a.html"]
     result = read_json(*asked)
     assert set(result) == PAGE_KEYS | {"policy", "budget", "num_simulations", "num_candidates"}
     assert (result["policy"], result["checkpoint_step"]) == ("distilled", STAGE_ENDS["distilled"])
@@ -84,7 +84,7 @@ def test_a_search_over_steps(language_run, tmp_path):
     assert 2 <= result["nodes"] == page.count('<span class="picture">')
     assert result["nodes"] <= result["num_simulations"] + 1
     # So little pays for one tree: highlighted is the way to what `solve` answers, or begins with.
-    answer = call("solve", language_run, "8 4, 7 8", "--budget", 2)[1].splitlines()[:3]
+    answer = call("solve", language_run, "8 4, 7 8", "--budget", 4)[1].splitlines()[:3]
     chosen = [
         row.partition('class="label"')[2].partition(">")[2].partition("<")[0].strip()
         for row in page.splitlines()
