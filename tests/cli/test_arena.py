@@ -1,36 +1,20 @@
 """`rlsearch arena` on a tiny run, end to end."""
 
-import contextlib
 import dataclasses
-import io
 import json
 import shutil
 
 import numpy as np
 import pytest
 
-from rlsearch.cli.main import main
 from rlsearch.config import EnvironmentConfig
 from rlsearch.config_file import to_dict
 from rlsearch.evaluation.arena_picture import draw
 from tests.boards import tiny_board_experiment, write_board_config_file
+from tests.commands import call, succeed
 from tests.tiny import tiny_experiment
 
 ASKED = ("--simulations", 0, 2, "--rollouts", 3, "--games", 2)
-
-
-def call(*argv) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main([str(argument) for argument in argv])
-    return code, out.getvalue(), err.getvalue()
-
-
-def succeed(*argv) -> str:
-    code, out, err = call(*argv)
-    assert code == 0, err
-    return out
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,13 @@
 """The commands on a tiny run of self-play, end to end."""
 
-import contextlib
-import io
 import json
 import shutil
 
 import pytest
 
-from rlsearch.cli.main import main
 from rlsearch.config_file import to_dict
 from tests.boards import tiny_board_experiment, write_board_config_file
+from tests.commands import fail, succeed
 from tests.tiny import tiny_experiment
 
 CONFIG = tiny_board_experiment()
@@ -19,28 +17,6 @@ ROW_KEYS = {
 }
 COST_KEYS = {"generations", "policy_tokens", "verifier_tokens", "flops", "seconds"}
 BOARD_KEYS = {"accuracy_where_it_matters", "problems_where_it_matters"}
-
-
-def call(*argv) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main([str(argument) for argument in argv])
-    return code, out.getvalue(), err.getvalue()
-
-
-def succeed(*argv) -> str:
-    code, out, err = call(*argv)
-    assert code == 0, err
-    return out
-
-
-def fail(*argv) -> str:
-    """The one sentence of a command that cannot be done as asked."""
-    code, out, err = call(*argv)
-    assert (code, out) == (2, ""), err
-    assert err.startswith("error: ") and err.count("\n") == 1
-    return err
 
 
 @pytest.fixture(scope="module")

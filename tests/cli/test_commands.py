@@ -1,13 +1,11 @@
 """Every command on one tiny run, end to end."""
 
-import contextlib
-import io
 import json
 import shutil
 
 import pytest
 
-from rlsearch.cli.main import main
+from tests.commands import call, fail, read_json, succeed
 from tests.tiny import STAGE_ENDS, write_config_file
 
 ROW_KEYS = {  # as DESIGN.md lists them
@@ -25,35 +23,6 @@ BENCH_KEYS = {
     },
     "decode": {"tokens_per_second"},
 }
-
-
-def call(*argv) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main([str(argument) for argument in argv])
-    return code, out.getvalue(), err.getvalue()
-
-
-def succeed(*argv) -> str:
-    code, out, err = call(*argv)
-    assert code == 0, err
-    return out
-
-
-def read_json(*argv) -> dict:
-    """What a command with --json prints: one object, one line, nothing else."""
-    out = succeed(*argv, "--json")
-    assert out.count("\n") == 1
-    return json.loads(out)
-
-
-def fail(*argv) -> str:
-    """The one sentence of a command that cannot be done as asked."""
-    code, out, err = call(*argv)
-    assert (code, out) == (2, ""), err
-    assert err.startswith("error: ") and err.count("\n") == 1
-    return err
 
 
 @pytest.fixture(scope="module")

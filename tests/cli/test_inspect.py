@@ -1,31 +1,14 @@
 """`rlsearch inspect` on a tiny run of each kind."""
 
-import contextlib
-import io
-import json
 import shlex
 
 import pytest
 
-from rlsearch.cli.main import main
 from tests.boards import write_board_config_file
+from tests.commands import call, read_json
 from tests.tiny import STAGE_ENDS, write_config_file
 
 PAGE_KEYS = {"page", "nodes", "shown", "run", "checkpoint_step", "problem", "seed"}
-
-
-def call(*argv) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main([str(argument) for argument in argv])
-    return code, out.getvalue(), err.getvalue()
-
-
-def read_json(*argv) -> dict:
-    code, out, err = call(*argv, "--json")
-    assert code == 0 and out.count("\n") == 1, err
-    return json.loads(out)
 
 
 def trained(folder, write) -> str:
@@ -44,7 +27,7 @@ def language_run(tmp_path_factory):
     return trained(tmp_path_factory.mktemp("language"), write_config_file)
 
 
-def test_a_search_over_moves(board_run, monkeypatch):
+def test_a_search_over_moves(board_run):
     result = read_json("inspect", board_run, "5 1", "--simulations", 20)
     assert set(result) == PAGE_KEYS | {"search", "num_simulations", "move"}
     assert (result["problem"], result["checkpoint_step"]) == ("5 1", 4)
@@ -56,8 +39,7 @@ def test_a_search_over_moves(board_run, monkeypatch):
     assert "\n O | 2 | 3\n---+---+---\n 4 | X | 6\n" in page.replace('">', "\n")
     assert "<title>tiny_board: search tree</title>" in page and "<dd>20</dd>" in page
     # It is the search of the same position in a game.
-    monkeypatch.setattr("sys.stdin", io.StringIO("5\nhint\nquit\n"))
-    code, out, _ = call("play", board_run, "--simulations", 20)
+    code, out, _ = call("play", board_run, "--simulations", 20, lines="5\nhint\nquit\n")
     reply = out.splitlines()[-1].split()[-1]
     hint = out.partition("your move> ")[2].partition("your move>")[2].split()[0]
     assert read_json("inspect", board_run, f"5 {reply}", "--simulations", 20)["move"] == hint

@@ -1,7 +1,5 @@
 """`rlsearch play` on a tiny run of tic-tac-toe, from its standard input to its output."""
 
-import contextlib
-import io
 import json
 import os
 import shutil
@@ -10,23 +8,13 @@ import sys
 
 import pytest
 
-from rlsearch.cli.main import main
 from tests.boards import write_board_config_file
+from tests.commands import call
 
 RESULT_KEYS = {
     *("run", "checkpoint_step", "game", "num_simulations", "first", "seed", "moves", "outcome"),
     "score",
 }
-
-
-def call(*argv, lines: str | None = "") -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command that is given `lines`."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "stdin", None if lines is None else io.StringIO(lines))
-            code = main([str(argument) for argument in argv])
-    return code, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture(scope="module")

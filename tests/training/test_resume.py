@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -21,14 +22,11 @@ from rlsearch.training import loop
 from rlsearch.training.language import language_stages
 from rlsearch.training.metrics import read_metrics
 from rlsearch.training.setup import make_setup
+from tests.interruption import InterruptionError, limit_steps
 from tests.tiny import STAGE_ENDS, tiny_experiment, write_config_file
 
 CONFIG = tiny_experiment()
 LAST = STAGE_ENDS["control"]
-
-
-class InterruptionError(Exception):
-    pass
 
 
 @pytest.fixture(scope="module")
@@ -43,25 +41,7 @@ def whole(tmp_path_factory):
 @pytest.fixture
 def interrupt_after(monkeypatch):
     """A function that makes every later `train` fail in front of step `k` of that start."""
-    make_step = loop.make_step
-
-    def set_limit(limit):
-        taken = []
-
-        def limited(*arguments):
-            step = make_step(*arguments)
-
-            def one(state, key):
-                if len(taken) == limit:
-                    raise InterruptionError
-                taken.append(key)
-                return step(state, key)
-
-            return one
-
-        monkeypatch.setattr(loop, "make_step", limited)
-
-    return set_limit
+    return functools.partial(limit_steps, monkeypatch)
 
 
 def states(run) -> dict[str, dict]:

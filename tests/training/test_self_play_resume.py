@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import json
 import pathlib
 
@@ -14,14 +15,11 @@ from rlsearch.training import loop
 from rlsearch.training.metrics import read_metrics
 from rlsearch.training.setup import model_and_stages
 from tests.boards import tiny_board_experiment
+from tests.interruption import InterruptionError, limit_steps
 from tests.tiny import tiny_experiment
 
 CONFIG = tiny_board_experiment()
 LAST = CONFIG.self_play.num_steps
-
-
-class InterruptionError(Exception):
-    pass
 
 
 @pytest.fixture(scope="module")
@@ -36,25 +34,7 @@ def whole(tmp_path_factory):
 @pytest.fixture
 def interrupt_after(monkeypatch):
     """A function that makes every later `train` fail in front of step `k` of that start."""
-    make_step = loop.make_step
-
-    def set_limit(limit):
-        taken = []
-
-        def limited(*arguments):
-            step = make_step(*arguments)
-
-            def one(state, key):
-                if len(taken) == limit:
-                    raise InterruptionError
-                taken.append(key)
-                return step(state, key)
-
-            return one
-
-        monkeypatch.setattr(loop, "make_step", limited)
-
-    return set_limit
+    return functools.partial(limit_steps, monkeypatch)
 
 
 def last_state(run) -> dict:
