@@ -1,4 +1,4 @@
-"""Connect four by self-play, an hour on 2 CPU cores."""
+"""Connect four by self-play. Meant for an hour on 2 CPU cores; not measured yet, so no number."""
 
 from rlsearch.config import (
     EnvironmentConfig,
