@@ -1,4 +1,17 @@
-"""Tic-tac-toe by self-play."""
+"""Tic-tac-toe by self-play: the policy alone never loses.
+
+    rlsearch train tic_tac_toe
+    rlsearch evaluate runs/tic_tac_toe --budgets 16
+
+All 4,520 positions that can be reached, and every line of play of any opponent, from either side;
+training seeds 0, 1 and 2 on 2 CPU cores, 2026-11-22:
+
+    training, start to end                         2:05, 2:33 and 2:10 minutes
+    positions in which the policy keeps the value  99.7, 99.7 and 99.8%
+    lines that it loses                            0, 0 and 0
+
+(The second shared the cores with other work.)
+"""
 
 from rlsearch.config import (
     EnvironmentConfig,
