@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from rlsearch.config import ParallelConfig, SelfPlayExperiment
+from rlsearch.config import SelfPlayExperiment
 from rlsearch.decoding.steps import finished as finished_solution
 from rlsearch.decoding.steps import start
 from rlsearch.environments.base import Environment, finished
@@ -106,8 +106,7 @@ def _board_tree(
     notation = make_notation(environment, config.environment)
     state, beginner = play_moves(environment, notation, problem, seed)
     checkpoint_step = board_steps(directory, config)[-1]
-    alone = dataclasses.replace(config, parallel=ParallelConfig(data=1))  # for any machine
-    params = board_params(directory, alone, model, checkpoint_step)
+    params = board_params(directory, config, model, checkpoint_step)
     settings = config.play
     if simulations:
         settings = dataclasses.replace(settings, num_simulations=simulations)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlsearch.config import ParallelConfig, SearchConfig
+from rlsearch.config import SearchConfig
 from rlsearch.environments.base import Environment, finished
 from rlsearch.environments.pgx_game import ONE_PLAYER, PgxGame
 from rlsearch.evaluation.boards import Notation, make_notation
@@ -80,8 +80,7 @@ def play(
     if first == "run" and isinstance(environment, PgxGame) and game in ONE_PLAYER:
         raise ValueError(f"first is 'run': {game} has one player, who must be 'you'")
     checkpoint_step = board_steps(directory, config)[-1]
-    alone = dataclasses.replace(config, parallel=ParallelConfig(data=1))  # for any machine
-    params = board_params(directory, alone, model, checkpoint_step)
+    params = board_params(directory, config, model, checkpoint_step)
     search = config.play
     if simulations is not None:
         search = dataclasses.replace(search, num_simulations=simulations) if simulations else None

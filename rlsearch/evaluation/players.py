@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlsearch.config import ParallelConfig, SearchConfig, SelfPlayExperiment
+from rlsearch.config import SearchConfig, SelfPlayExperiment
 from rlsearch.environments.base import Environment, finished
 from rlsearch.evaluation.run import board_params, board_steps, open_board
 from rlsearch.networks.board_model import BoardModel, Params
@@ -125,11 +125,9 @@ def players_of_run(
     if checkpoints not in ("last", "all"):
         raise ValueError(f"checkpoints is {checkpoints!r}: it must be 'last' or 'all'")
     steps = board_steps(run.directory, run.config)
-    # Games are played on one device, whatever the mesh of the training was.
-    alone = dataclasses.replace(run.config, parallel=ParallelConfig(data=1))
     players = []
     for step in steps if checkpoints == "all" else steps[-1:]:
-        params = board_params(run.directory, alone, run.model, step)
+        params = board_params(run.directory, run.config, run.model, step)
         for number in dict.fromkeys(simulations or (run.config.play.num_simulations,)):
             settings = {
                 "kind": "run",

@@ -1,7 +1,7 @@
 """Opening a run: its config is data, and nothing that it names is imported from elsewhere."""
 
 from rlsearch.checkpoints.store import CheckpointStore
-from rlsearch.config import Experiment, SelfPlayExperiment
+from rlsearch.config import Experiment, ParallelConfig, SelfPlayExperiment
 from rlsearch.config_file import from_dict, load_code
 from rlsearch.environments.base import Environment
 from rlsearch.networks.board_model import BoardModel, Params
@@ -64,6 +64,6 @@ def board_steps(directory: RunDirectory, config: SelfPlayExperiment) -> list[int
 def board_params(
     directory: RunDirectory, config: SelfPlayExperiment, model: BoardModel, step: int
 ) -> Params:
-    """The parameters at `step`."""
+    """The parameters at `step`, on one device, whatever mesh the run was trained on."""
     with CheckpointStore(directory.checkpoints, config.log.keep_checkpoints, warn) as store:
-        return load_params(store, step, model, make_mesh(config.parallel))
+        return load_params(store, step, model, make_mesh(ParallelConfig(data=1)))
