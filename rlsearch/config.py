@@ -147,6 +147,7 @@ class DistillConfig:
     num_steps: int = 60  # training steps
     num_problems: int = 128  # B, problems searched a step
     task_fraction: float = 0.5  # share of the task's own problems; the rest have hindsight goals
+    other_goal_fraction: float = 0.0  # share of random numbers with a goal reached from others
     num_targets: int = 4  # M, candidates of a decision that are learnt from
     decisions_per_search: int = 1  # made in one tree before the next is grown; divides all
     critic_samples: int = 1  # solutions sampled per problem and step, for the value alone
@@ -161,6 +162,9 @@ class DistillConfig:
         _check(self.num_steps >= 1, self, "num_steps", "at least 1")
         _check(self.num_problems >= 1, self, "num_problems", "at least 1")
         _check(0 <= self.task_fraction <= 1, self, "task_fraction", "in [0, 1]")
+        rest = 1 - self.task_fraction
+        valid = f"in [0, {rest:g}], what task_fraction leaves"
+        _check(0 <= self.other_goal_fraction <= rest, self, "other_goal_fraction", valid)
         _check(self.num_targets >= 1, self, "num_targets", "at least 1")
         _check(self.decisions_per_search >= 1, self, "decisions_per_search", "at least 1")
         _check(0 <= self.unsolved_weight <= 1, self, "unsolved_weight", "in [0, 1]")

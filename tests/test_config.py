@@ -54,6 +54,7 @@ BAD = [
     (DistillConfig, {"num_steps": 0}, "at least 1"),
     (DistillConfig, {"num_problems": 0}, "at least 1"),
     (DistillConfig, {"task_fraction": 1.5}, "in [0, 1]"),
+    (DistillConfig, {"other_goal_fraction": 0.75}, "in [0, 0.5], what task_fraction leaves"),
     (DistillConfig, {"num_targets": 0}, "at least 1"),
     (DistillConfig, {"critic_samples": -1}, "at least 0"),
     (DistillConfig, {"traces": -1}, "at least 0"),

@@ -55,7 +55,7 @@ def _programs(config: Experiment) -> tuple[Callable, Callable, dict[str, Any]]:
         raise ValueError(f"distill.num_problems is {batch}: it must be {valid}")
     params = jax.jit(model.init)(run_key(config.seed, "parameters", 0))
     keys = row_keys(run_key(config.seed, "evaluation", 0), batch)
-    prompts = draw_problems(setup.task, keys, config.distill.task_fraction)
+    prompts = draw_problems(setup.task, keys, config.distill)
 
     def decode(params, prompts, keys):
         return sample_solutions(model, params, prompts, keys, form)[0].length

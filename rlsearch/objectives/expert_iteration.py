@@ -42,7 +42,7 @@ def expert_iteration_targets(
     batch = keys.shape[0]
     split = jax.vmap(lambda key: tuple(jax.random.split(key, 3)))
     problem_keys, sample_keys, trace_keys = split(keys)
-    prompts = draw_problems(task, problem_keys, config.task_fraction)
+    prompts = draw_problems(task, problem_keys, config)
     prompt_cache, first = start(model, params, prompts, form)
     own_keys = jax.vmap(jax.random.fold_in, (0, None))(sample_keys, 0)
 

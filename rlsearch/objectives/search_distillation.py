@@ -35,14 +35,21 @@ from rlsearch.tasks.base import Task
 FINISHED_ALTERNATIVES_WEIGHT = 0.3
 
 
-def draw_problems(task: Task, keys: jax.Array, task_fraction: float) -> jax.Array:
-    """Training problems `[B, P]`: the task's own, and unlimited ones with hindsight goals."""
+def draw_problems(task: Task, keys: jax.Array, config: DistillConfig) -> jax.Array:
+    """Training problems `[B, P]`: the task's own, and unlimited ones.
+
+    Of the unlimited ones, those with a hindsight goal have a solution, and mostly an easy one. For
+    those with another goal nobody knows whether there is one.
+    """
 
     def one(key: jax.Array) -> jax.Array:
         own_key, trace_key, choice_key = jax.random.split(key, 3)
-        prompt, _, _, valid = task.draw_trace(trace_key)
-        own = jax.random.bernoulli(choice_key, task_fraction) | ~valid
-        return jnp.where(own, task.draw_task_problem(own_key), prompt)
+        prompt, other_prompt, _, valid = task.draw_trace(trace_key)
+        choice = jax.random.uniform(choice_key)
+        other = choice < config.task_fraction + config.other_goal_fraction
+        own = (choice < config.task_fraction) | ~valid
+        drawn = jnp.where(other, other_prompt, prompt)
+        return jnp.where(own, task.draw_task_problem(own_key), drawn)
 
     return jax.vmap(one)(keys)
 
@@ -89,7 +96,7 @@ def search_targets(
     batch = keys.shape[0]
     split = jax.vmap(lambda key: tuple(jax.random.split(key, 3)))
     problem_keys, search_keys, trace_keys = split(keys)
-    prompts = draw_problems(task, problem_keys, config.task_fraction)
+    prompts = draw_problems(task, problem_keys, config)
     prompt_cache, first = start(model, params, prompts, form)
 
     total = num_decisions(form, search_config)

@@ -15,6 +15,7 @@ from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
 from tests.toy import (
     NEWLINE,
     PAD,
+    B,
     C,
     ImpossibleToyTask,
     ToyTask,
@@ -222,17 +223,29 @@ def test_traces_go_on_beside_the_search(small_with_company):
     assert (rows.prompts[:, 0] != rows.prompts[:, 2]).any(axis=1).mean() > 0.5
 
 
-def test_problems_come_from_the_task_and_from_traces():
-    class TwoSources(ToyTask):
-        def draw_task_problem(self, key):
-            return jnp.array([C, C, NEWLINE])  # the held-out problem, which no valid trace has
+def test_problems_come_from_the_task_from_traces_and_from_other_goals():
+    held_out, other = [C, C, NEWLINE], [B, C, NEWLINE]
 
-    prompts = jax.jit(lambda keys: draw_problems(TwoSources(), keys, 0.4))(
-        row_keys(jax.random.key(1), 512)
-    )
-    own = (np.asarray(prompts) == [C, C, NEWLINE]).all(axis=1).mean()
-    # One trace in nine is not valid, and the task's own problem stands in for it.
-    np.testing.assert_allclose(own, 0.4 + 0.6 / 9, atol=0.08)
+    class ThreeSources(ToyTask):
+        def draw_task_problem(self, key):
+            return jnp.array(held_out)  # which no valid trace has
+
+        def draw_trace(self, key):
+            prompt, _, steps, valid = super().draw_trace(key)
+            return prompt, jnp.array(other), steps, valid
+
+    def shares(**fields):
+        config = distill(**fields)
+        draw = jax.jit(lambda keys: draw_problems(ThreeSources(), keys, config))
+        prompts = np.asarray(draw(row_keys(jax.random.key(1), 512)))
+        return [(prompts == problem).all(axis=1).mean() for problem in (held_out, other)]
+
+    # One trace in nine is not valid, and the task's own problem stands in for it; one prompt in
+    # nine is by chance the other.
+    own, others = shares(task_fraction=0.4)
+    np.testing.assert_allclose([own, others], [0.4 + 0.6 / 9, 0.6 / 9], atol=0.08)
+    own, others = shares(task_fraction=0.1, other_goal_fraction=0.5)
+    np.testing.assert_allclose([own, others], [0.1 + 0.9 / 9, 0.5 * 8 / 9 + 0.4 / 9], atol=0.08)
 
 
 def sampled(num_samples, keys, **fields):
