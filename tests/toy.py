@@ -8,6 +8,7 @@ import numpy as np
 
 from rlsearch.config import TaskConfig, TransformerConfig
 from rlsearch.decoding.steps import StepFormat
+from rlsearch.inference.base import Policy
 from rlsearch.networks.language_model import LanguageModel, Params
 
 PAD, NEWLINE, A, B, C = range(5)
@@ -27,6 +28,10 @@ def toy_form() -> StepFormat:
         pad=PAD,
         grammar=np.array([letter, newline] * NUM_STEPS),
     )
+
+
+def toy_policy() -> Policy:
+    return Policy(toy_model()[0], toy_form(), ToyTask().answers)
 
 
 def toy_model() -> tuple[LanguageModel, dict]:
@@ -87,6 +92,10 @@ class ToyTask:
         wanted = jnp.array(self.grammar)[jnp.arange(6), solutions].all(axis=1)
         ends = (solutions[:, 0] == prompts[:, 0]) & (solutions[:, 4] == prompts[:, 1])
         return wanted & ends
+
+    def answers(self, prompts: jax.Array, solutions: jax.Array) -> jax.Array:
+        del prompts
+        return jnp.where(solutions[:, 5] == NEWLINE, solutions[:, 4] - A, -1)
 
     def draw_task_problem(self, key: jax.Array) -> jax.Array:
         training = jnp.array(self.PROBLEMS[:-1], jnp.int32)

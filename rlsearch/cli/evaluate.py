@@ -37,6 +37,11 @@ def add_parser(subparsers) -> None:
         help=f"which of {', '.join(POLICIES)}; else all that the run has",
     )
     parser.add_argument(
+        "--verifier",
+        metavar="NAME",
+        help="value_head (default), constant (none), checker (an oracle) or module:Class",
+    )
+    parser.add_argument(
         "--oracle", action="store_true", help="also with the checker inside the search"
     )
     parser.add_argument(
@@ -69,6 +74,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         seeds=arguments.seeds or (),
         names=arguments.policies or (),
         num_problems=arguments.problems,
+        verifier=arguments.verifier or "value_head",
         oracle=arguments.oracle,
         data_dir=arguments.data_dir or "",
         code=arguments.code or "",
@@ -82,7 +88,7 @@ def run_board(arguments: argparse.Namespace) -> int:
     """Evaluates a run of self-play on solved positions, and prints the table."""
     from rlsearch.evaluation.board import evaluate_board
 
-    for name in ("strategies", "problems", "policies", "oracle", "data_dir"):
+    for name in ("strategies", "problems", "policies", "verifier", "oracle", "data_dir"):
         if getattr(arguments, name):
             option = f"--{name.replace('_', '-')}"
             arguments.parser.error(f"{option} is for language, and this is a run of self-play")

@@ -19,6 +19,7 @@ from rlsearch.networks.flops import flops_per_token
 from rlsearch.networks.language_model import Params
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.tasks.base import Task
+from rlsearch.verifiers.base import Verifier
 
 Row = dict[str, Any]
 
@@ -49,6 +50,7 @@ def mean_solution_tokens(policy: Policy, params: Params, prompts: jax.Array) -> 
 def evaluate_strategy(
     name: str,
     strategy: Strategy,
+    verifier: Verifier,
     policy: Policy,
     params_of: Mapping[str, Params],
     units: Mapping[str, float],
@@ -77,10 +79,14 @@ def evaluate_strategy(
         if settings is None:
             continue
         if budget not in compiled:
-            solve = jax.jit(lambda params, b=budget: strategy.solve(policy, params, batch, keys, b))
-            compiled[budget] = solve.lower(params).compile()
+            solve = jax.jit(
+                lambda params, verifier, b=budget: strategy.solve(
+                    policy, params, verifier, batch, keys, b
+                )
+            )
+            compiled[budget] = solve.lower(params, verifier).compile()
         began = time.monotonic()
-        answers = jax.block_until_ready(compiled[budget](params))
+        answers = jax.block_until_ready(compiled[budget](params, verifier))
         seconds = (time.monotonic() - began) / len(seeds)
         right = np.asarray(task.check_tokens(batch, answers.tokens)).reshape(len(seeds), -1)
         facts = {
@@ -99,8 +105,8 @@ def evaluate_strategy(
                     "policy": policy_name,
                     "strategy": name,
                     "settings": settings,
-                    "verifier": "value head",
-                    "oracle": getattr(strategy, "judge", None) is not None,
+                    "verifier": verifier.label,
+                    "oracle": verifier.oracle,
                     "budget": solutions,
                     "seed": seed,
                     "accuracy": solved / num_problems,
@@ -122,13 +128,13 @@ def answer_flops(policy: Policy, task: Task, policy_tokens: float) -> float:
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:
-    """Means over seeds: one row for each policy, strategy, oracle and budget."""
+    """Means over seeds: one row for each policy, strategy, verifier and budget."""
     groups: dict[tuple, list[Row]] = {}
     for row in rows:
-        key = (row["policy"], row["strategy"], row["oracle"], row["budget"])
+        key = (row["policy"], row["strategy"], row["verifier"], row["oracle"], row["budget"])
         groups.setdefault(key, []).append(row)
     result = []
-    for (policy, strategy, oracle, budget), group in groups.items():
+    for (policy, strategy, verifier, oracle, budget), group in groups.items():
         accuracies = [row["accuracy"] for row in group]
         problems = group[0]["problems"]
         mean = float(np.mean(accuracies))
@@ -136,13 +142,17 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
             {
                 "policy": policy,
                 "strategy": strategy,
+                "verifier": verifier,
                 "oracle": oracle,
                 "budget": budget,
                 "seeds": len(group),
                 "accuracy": mean,
                 "ci95": list(wilson_interval(mean * problems, problems)),
                 "problems": problems,
-                "policy_tokens": float(np.mean([row["policy_tokens"] for row in group])),
+                **{
+                    cost: float(np.mean([row[cost] for row in group]))
+                    for cost in ("policy_tokens", "verifier_tokens")
+                },
                 "flops": float(np.mean([row["flops"] for row in group])),
             }
         )

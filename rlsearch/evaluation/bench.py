@@ -20,6 +20,7 @@ from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
 from rlsearch.search.search import search
 from rlsearch.training.setup import make_setup
 from rlsearch.training.state import run_key
+from rlsearch.verifiers.checker import Checker
 
 REPEATS = 5  # timings of each program; they alternate, and medians are compared
 
@@ -71,7 +72,7 @@ def _programs(config: Experiment) -> tuple[Callable, Callable, dict[str, Any]]:
             model,
             form,
             config.search,
-            judge=setup.task.check_tokens,
+            score=Checker(setup.task.check_tokens).score,
         )
         # The tree is returned only where its size is asked for.
         return result.tokens, result.tree

@@ -11,14 +11,15 @@ from rlsearch.config import Experiment
 from rlsearch.evaluation.accuracy import evaluate_strategy, mean_solution_tokens, summarise
 from rlsearch.evaluation.picture import draw
 from rlsearch.evaluation.run import read_run
-from rlsearch.inference.base import Policy, Strategy, load_strategy
-from rlsearch.inference.tree_search import TreeSearch
+from rlsearch.inference.base import Policy, load_strategy
 from rlsearch.networks.language_model import Params
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.training.language import language_stages
 from rlsearch.training.loop import ends, load_params, warn
 from rlsearch.training.run_directory import RunDirectory, write_json
 from rlsearch.training.setup import Setup, make_setup
+from rlsearch.verifiers.base import Verifier, load_verifier
+from rlsearch.verifiers.checker import Checker
 
 
 def open_run(
@@ -33,6 +34,11 @@ def open_run(
             config, task=dataclasses.replace(config.task, data_dir=data_dir)
         )
     return directory, config, make_setup(config)
+
+
+def make_policy(setup: Setup) -> Policy:
+    """What the strategies are given of a run."""
+    return Policy(setup.model, setup.form, setup.task.answers)
 
 
 def policies(directory: RunDirectory, config: Experiment, setup: Setup) -> dict[str, int]:
@@ -73,6 +79,7 @@ def evaluate(
     seeds: Sequence[int] = (),
     names: Sequence[str] = (),
     num_problems: int | None = None,
+    verifier: str = "value_head",
     oracle: bool = False,
     data_dir: str = "",
     code: str = "",
@@ -85,13 +92,14 @@ def evaluate(
         strategies, budgets, seeds: empty for those of the run's config.
         names: of the policies; empty for all whose training is complete.
         num_problems: the first so many held-out problems; None for all.
+        verifier: judges for all strategies; see `rlsearch.verifiers`.
         oracle: adds tree search with the checker inside it, an upper bound, labelled so.
         report: is told one line after each result.
     """
     directory, config, setup = open_run(run_dir, data_dir, code)
     defaults = config.evaluation
     strategies, budgets = strategies or defaults.strategies, budgets or defaults.budgets
-    seeds, policy = seeds or defaults.seeds, Policy(setup.model, setup.form)
+    seeds, policy = seeds or defaults.seeds, make_policy(setup)
     found = policies(directory, config, setup)
     if not found:
         raise ValueError(f"run is {run_dir!r}: no stage of it is complete yet")
@@ -104,17 +112,18 @@ def evaluate(
             f"evaluation.strategies has {foreign[0]!r}: name it with --strategies to run its code"
         )
     prompts = jnp.asarray(setup.task.held_out_prompts()[:num_problems])
-    chosen: dict[str, Strategy] = {name: load_strategy(name) for name in strategies}
+    judge = load_verifier(verifier, setup.task)
+    chosen: list[tuple[str, Verifier]] = [(name, judge) for name in strategies]
     if oracle:
-        chosen["tree_search (oracle)"] = TreeSearch(judge=setup.task.check_tokens)
+        chosen.append(("tree_search", Checker.of(setup.task)))
     params_of = {name: policy_params(directory, config, setup, name)[0] for name in names or found}
     units = {name: mean_solution_tokens(policy, p, prompts) for name, p in params_of.items()}
     rows: list[dict[str, Any]] = []
-    for label, strategy in chosen.items():
+    for name, judge in chosen:
+        strategy, label = load_strategy(name), f"{name} (oracle)" if judge.oracle else name
         for size in budgets:
-            name = label.split(" ")[0]
             results = evaluate_strategy(
-                name, strategy, policy, params_of, units, setup.task, prompts, size, seeds
+                name, strategy, judge, policy, params_of, units, setup.task, prompts, size, seeds
             )
             rows += [{"checkpoint_step": found[row["policy"]], **row} for row in results]
             for row in summarise(results):

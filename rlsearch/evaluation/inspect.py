@@ -19,11 +19,11 @@ from rlsearch.decoding.steps import start
 from rlsearch.environments.base import Environment, finished
 from rlsearch.evaluation.accuracy import mean_solution_tokens
 from rlsearch.evaluation.boards import Notation, make_notation
-from rlsearch.evaluation.evaluate import open_run, policies, policy_params
+from rlsearch.evaluation.evaluate import make_policy, open_run, policies, policy_params
 from rlsearch.evaluation.play import game_keys
 from rlsearch.evaluation.run import board_params, board_steps, open_board, read_run
 from rlsearch.evaluation.tree_page import MAX_DEPTH, MAX_NODES, TreeNode, tree_page
-from rlsearch.inference.base import Budget, Policy
+from rlsearch.inference.base import Budget
 from rlsearch.inference.tree_search import TreeSearch
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.search.mcts import Tree
@@ -199,7 +199,7 @@ def _language_tree(
     prompt = task.parse_problem(problem)
     params, name = policy_params(directory, config, setup, policy_name)
     prompts = jnp.array([task.tokenizer.encode(prompt)], jnp.int32)
-    policy, keys = Policy(setup.model, form), row_keys(jax.random.key(seed), 1)
+    policy, keys = make_policy(setup), row_keys(jax.random.key(seed), 1)
     first_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 0)  # as `TreeSearch` draws them
     allowed = Budget(budget, round(budget * mean_solution_tokens(policy, params, prompts)))
     settings = TreeSearch().search_config(policy, allowed)

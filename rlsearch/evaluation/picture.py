@@ -6,9 +6,18 @@ from typing import Any
 
 from etils import epath
 
-STYLES = {"greedy": ("*", ""), "best_of_n": ("o", "--"), "tree_search": ("s", "-")}
+STYLES = {
+    "greedy": ("*", ""),
+    "self_consistency": ("v", ":"),
+    "best_of_n": ("o", "--"),
+    "weighted_best_of_n": ("D", "--"),
+    "beam_search": ("^", "-."),
+    "lookahead_search": (">", "-."),
+    "diverse_search": ("<", "-."),
+    "tree_search": ("s", "-"),
+}
 COLOURS = {"base": "#7f7f7f", "distilled": "#1f77b4", "control": "#d6802b"}
-LABELS = {"greedy": "greedy", "best_of_n": "best-of-N", "tree_search": "tree search"}
+LABELS = {"best_of_n": "best-of-N", "weighted_best_of_n": "weighted best-of-N"}
 
 
 def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:
@@ -21,15 +30,17 @@ def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:
     figure, axes = pyplot.subplots(figsize=(7.5, 5.0), dpi=150)
     lines: dict[tuple, list[dict[str, Any]]] = {}
     for row in rows:
-        lines.setdefault((row["policy"], row["strategy"], row["oracle"]), []).append(row)
-    for (policy, strategy, oracle), points in lines.items():
+        kind = (row["policy"], row["strategy"], row["verifier"], row["oracle"])
+        lines.setdefault(kind, []).append(row)
+    for (policy, strategy, verifier, oracle), points in lines.items():
         points = sorted(points, key=lambda row: row["policy_tokens"])
-        marker, line = STYLES.get(strategy, ("^", "-."))
+        marker, line = STYLES.get(strategy, ("P", "-."))
         tokens = [row["policy_tokens"] for row in points]
         share = [100 * row["accuracy"] for row in points]
         low = [100 * (row["accuracy"] - row["ci95"][0]) for row in points]
         high = [100 * (row["ci95"][1] - row["accuracy"]) for row in points]
-        label = f"{policy}, {LABELS.get(strategy, strategy)}" + (" (oracle)" if oracle else "")
+        label = f"{policy}, {LABELS.get(strategy, strategy.replace('_', ' '))}"
+        label += " (oracle)" if oracle else f" ({verifier})" if verifier != "value head" else ""
         axes.errorbar(
             tokens,
             share,
@@ -43,9 +54,9 @@ def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:
             elinewidth=0.8,
         )
     axes.set_xscale("log", base=4)
-    ticks = sorted(
-        {round(row["policy_tokens"]) for row in rows if row["strategy"] != "tree_search"}
-    )
+    # Samples cost what a budget says; a search's cost comes out somewhere near.
+    sampled = [row for row in rows if row["strategy"] in ("greedy", "best_of_n")] or rows
+    ticks = sorted({round(row["policy_tokens"]) for row in sampled})
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.set_ylim(-2, 102)

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlsearch.evaluation.accuracy import mean_solution_tokens
-from rlsearch.evaluation.evaluate import open_run, policy_params
-from rlsearch.inference.base import Budget, Policy, load_strategy
+from rlsearch.evaluation.evaluate import make_policy, open_run, policy_params
+from rlsearch.inference.base import Budget, load_strategy
 from rlsearch.parallel.mesh import row_keys
+from rlsearch.verifiers.value_head import ValueHead
 
 
 def solve(
@@ -31,10 +32,11 @@ def solve(
     prompt = setup.task.parse_problem(problem)
     params, name = policy_params(directory, config, setup, policy_name)
     tokens = jnp.array([setup.task.tokenizer.encode(prompt)], jnp.int32)
-    policy, keys = Policy(setup.model, setup.form), row_keys(jax.random.key(seed), 1)
+    policy, keys = make_policy(setup), row_keys(jax.random.key(seed), 1)
     allowed = Budget(budget, round(budget * mean_solution_tokens(policy, params, tokens)))
     chosen = load_strategy(strategy)
-    answer = jax.jit(lambda params: chosen.solve(policy, params, tokens, keys, allowed))(params)
+    solve_it = jax.jit(lambda *x: chosen.solve(policy, *x, tokens, keys, allowed))
+    answer = solve_it(params, ValueHead())
     solution = setup.task.tokenizer.decode(np.asarray(answer.tokens[0]).tolist())
     return {
         "problem": prompt.strip(),

@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from rlsearch.decoding.steps import sample_solutions
 from rlsearch.inference.base import Budget, Policy, Solutions
+from rlsearch.inference.candidates import answer_with, sample
+from rlsearch.networks.language_model import Params
+from rlsearch.verifiers.base import Verifier
 
 
 class Greedy:
@@ -14,17 +16,13 @@ class Greedy:
         return {"temperature": 0.0} if budget.solutions == 1 else None
 
     def solve(
-        self, policy: Policy, params, prompts: jax.Array, keys: jax.Array, budget: Budget
+        self,
+        policy: Policy,
+        params: Params,
+        verifier: Verifier,
+        prompts: jax.Array,
+        keys: jax.Array,
+        budget: Budget,
     ) -> Solutions:
-        prefix, _ = sample_solutions(policy.model, params, prompts, keys, policy.form, 0.0)
-        score = policy.model.value(params, prefix.hidden)
-        ones = jnp.ones_like(prefix.length)
-        return Solutions(
-            tokens=prefix.tokens,
-            score=score,
-            all_tokens=prefix.tokens[:, None],
-            all_scores=score[:, None],
-            generations=ones,
-            policy_tokens=prefix.length,
-            verifier_tokens=0 * ones,
-        )
+        found = sample(policy, params, verifier, prompts, keys, 1, 0.0)
+        return answer_with(found, jnp.zeros(prompts.shape[:1], jnp.int32))

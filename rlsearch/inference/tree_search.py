@@ -1,14 +1,13 @@
-"""Tree search while answering, with the critic alone: no ground truth.
+"""Tree search while answering, with a verifier that values every node by its newest step.
 
 Trees are grown from the problem itself, one after another, until the budget is spent: a larger
 budget buys more trees, not a larger one, which would come back to the few solutions that it
-believes in. Of all the solutions that were finished in them the answer is the one that the critic
-values most. Where none was, the node that the critic values most is finished greedily; the tokens
-that this may take are kept aside from the start.
+believes in. Of all the solutions that were finished in them the answer is the one that the verifier
+values most. Where none was, the node that it values most is finished greedily; the tokens that this
+may take are kept aside from the start.
 """
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +15,10 @@ import jax.numpy as jnp
 from rlsearch.config import SearchConfig
 from rlsearch.decoding.steps import draw_step, start
 from rlsearch.inference.base import Budget, Policy, Solutions
+from rlsearch.networks.language_model import Params
 from rlsearch.search.search import search
-from rlsearch.search.summary import first_finished, outcomes
+from rlsearch.search.summary import first_finished
+from rlsearch.verifiers.base import Verifier
 
 MAX_SIMULATIONS = 40  # of one tree
 SIMULATIONS_PER_CANDIDATE = 5  # a wider root would spend them on first steps alone
@@ -31,10 +32,6 @@ class TreeSearch:
 
     # Chosen by accuracy on problems with hindsight goals, none of them held out.
     config = SearchConfig(actions="steps", min_p=0.05, value_scale=0.3)
-
-    def __init__(self, judge: Callable[[jax.Array, jax.Array], jax.Array] | None = None):
-        """With the checker as `judge` it is an oracle, an upper bound and not a strategy."""
-        self.judge = judge
 
     def search_config(self, policy: Policy, budget: Budget) -> SearchConfig | None:
         """One tree, which the budget surely pays for; None where it pays for none."""
@@ -61,9 +58,19 @@ class TreeSearch:
         return {"max_trees": trees, **(dataclasses.asdict(config) if config else {})}
 
     def solve(
-        self, policy: Policy, params, prompts: jax.Array, keys: jax.Array, budget: Budget
+        self,
+        policy: Policy,
+        params: Params,
+        verifier: Verifier,
+        prompts: jax.Array,
+        keys: jax.Array,
+        budget: Budget,
     ) -> Solutions:
         model, form, config = policy.model, policy.form, self.search_config(policy, budget)
+
+        def score(*what) -> jax.Array:  # a score that is no number counts as 0
+            return jnp.clip(jnp.nan_to_num(verifier.score(*what), nan=0.0), 0.0, 1.0)
+
         prompt_cache, first = start(model, params, prompts, form)
         rows = jnp.arange(prompts.shape[0])
         nodes_of_a_tree = 1 if config is None else config.num_simulations + 1
@@ -74,16 +81,17 @@ class TreeSearch:
             assert config is not None
             tree_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
             result, _ = search(
-                params, tree_keys, prompts, prompt_cache, first, model, form, config, self.judge
+                params, tree_keys, prompts, prompt_cache, first, model, form, config, score
             )
             tree = result.tree
-            nodes, done = tree.embeddings.prefix, first_finished(tree, form)
-            scores = outcomes(tree, form) if self.judge is not None else tree.raw_values
-            scores = jnp.where(done, scores, tree.raw_values)
-            done &= affordable[:, None]
-            best = better(best, nodes, scores, done, affordable)
-            all_scores = jnp.where(done, scores, -1.0)
-            return best, nodes.tokens, all_scores, jnp.where(affordable, result.tokens, 0)
+            nodes = tree.embeddings.prefix
+            done = first_finished(tree, form) & affordable[:, None]
+            best = better(best, nodes, tree.raw_values, done, affordable)
+            all_scores = jnp.where(done, tree.raw_values, -1.0)
+            read = jax.vmap(verifier.tokens, (None, 1), 1)(prompts, nodes)
+            read = jnp.where(tree.embeddings.step.length > 0, read, 0).sum(axis=1)
+            cost = jnp.stack([result.tokens, read], axis=1)
+            return best, nodes.tokens, all_scores, jnp.where(affordable[:, None], cost, 0)
 
         def better(best, nodes, scores, done, affordable):
             # Finished solutions first, and among them by value; scores lie in [0, 1].
@@ -101,7 +109,7 @@ class TreeSearch:
 
         def turn(carry, number):
             best, spent = carry
-            affordable = spent + dearest + form.max_length <= budget.tokens
+            affordable = spent[:, 0] + dearest + form.max_length <= budget.tokens
 
             def rest(number, best, affordable):
                 blank = jnp.broadcast_to(
@@ -114,7 +122,8 @@ class TreeSearch:
             )
             return (best, spent + cost), (tokens, scores)
 
-        best, spent = (first, jnp.full(rows.shape, -1.0)), jnp.zeros_like(rows)
+        # Tokens of the policy and of the verifier.
+        best, spent = (first, jnp.full(rows.shape, -1.0)), jnp.zeros((rows.size, 2), jnp.int32)
         tokens, scores = first.tokens[:, None], jnp.full((rows.size, 1), -1.0)
         if config is not None:
             trees = jnp.arange(self.max_trees(policy, budget))
@@ -129,10 +138,10 @@ class TreeSearch:
         answer, lengths = jax.lax.scan(finish, best[0], length=form.num_steps)
         return Solutions(
             tokens=answer.tokens,
-            score=model.value(params, answer.hidden),
+            score=score(model, params, prompts, answer, form),
             all_tokens=tokens,
             all_scores=scores,
             generations=jnp.maximum((scores >= 0).sum(axis=1), 1),
-            policy_tokens=spent + lengths.sum(axis=0),
-            verifier_tokens=jnp.zeros_like(rows),
+            policy_tokens=spent[:, 0] + lengths.sum(axis=0),
+            verifier_tokens=spent[:, 1],
         )

@@ -29,6 +29,7 @@ from rlsearch.objectives.companions import with_companions
 from rlsearch.objectives.step_targets import StepTargets
 from rlsearch.search.search import decide, draw, num_decisions, search
 from rlsearch.tasks.base import Task
+from rlsearch.verifiers.checker import Checker
 
 # A decision's other finished solutions teach the critic what a right one looks like; they are
 # many and mostly wrong, so that each weighs less than the solution that was taken.
@@ -113,7 +114,7 @@ def search_targets(
             model,
             form,
             search_config,
-            judge=task.check_tokens,
+            score=Checker(task.check_tokens).score,
         )
 
         def follow(carry, step):

@@ -1,7 +1,5 @@
 """One search for every kind of action in language."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
@@ -11,6 +9,7 @@ from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.networks.transformer import KeyValues
 from rlsearch.search.mcts import Tree
 from rlsearch.search.result import StepSearchResult
+from rlsearch.search.score import Score, by_value_head
 from rlsearch.search.steps import search_steps, step_candidates
 from rlsearch.search.summary import summarise
 from rlsearch.search.tokens import search_tokens, token_candidates
@@ -25,25 +24,24 @@ def search(
     model: LanguageModel,
     form: StepFormat,
     config: SearchConfig,
-    judge: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+    score: Score = by_value_head,
 ) -> tuple[StepSearchResult, Prefix]:
     """Searches for the next action of B partly written solutions at once.
 
     Args:
         keys: `[B]` typed keys, one a root, consumed. A root's search depends on its own key alone.
-        prompts: `[B, P]` int32, for the judge alone.
+        prompts: `[B, P]` int32, for `score` alone.
         prompt_cache: what the model made of the prompts; all nodes of a tree share it.
         prefix: the solutions so far.
-        judge: `(prompts, tokens [B, T]) -> [B]` values in [0, 1] of finished solutions. In
-            training this is the checker. Without one the critic values a finished solution like
-            any other: no ground truth is used.
+        score: values solutions so far, and finished ones. In training it knows which of those
+            are right; by default it is the critic, and no ground truth is used.
 
     Returns:
         The result, and the prefixes with the chosen action appended.
     """
     grow_keys, action_keys = jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
     run = search_steps if config.actions == "steps" else search_tokens
-    tree, tokens = run(params, grow_keys, prompts, prompt_cache, prefix, model, form, config, judge)
+    tree, tokens = run(params, grow_keys, prompts, prompt_cache, prefix, model, form, config, score)
     root = jnp.zeros(prompts.shape[:1], jnp.int32)
     result, after, _ = decide(tree, root, tokens, action_keys, form, config)
     return result, after

@@ -10,7 +10,6 @@ policy then weighs them by the policy's own probability again, as the target of 
 Letters: B roots, K candidates of a node, N simulations, L tokens of a step, T of a solution.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +21,7 @@ from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.networks.transformer import KeyValues
 from rlsearch.search import mcts
 from rlsearch.search.mcts import Tree
+from rlsearch.search.score import Score, by_value_head
 from rlsearch.search.summary import Candidates
 
 
@@ -51,7 +51,7 @@ def search_steps(
     model: LanguageModel,
     form: StepFormat,
     config: SearchConfig,
-    judge: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+    score: Score = by_value_head,
 ) -> tuple[Tree, jax.Array]:
     """Searches from B partly written solutions; see `rlsearch.search.search`.
 
@@ -85,14 +85,13 @@ def search_steps(
             config.min_p,
         )
         was_finished, is_finished = finished(node.prefix, form), finished(after, form)
-        value = model.value(shared.params, after.hidden)
-        outcome = value if judge is None else judge(shared.prompts, after.tokens)
-        # A finished solution is worth its outcome once, as a reward, and nothing lies behind it.
+        value = score(model, shared.params, shared.prompts, after, form)
+        # A finished solution is worth its score once, as a reward, and nothing lies behind it.
         # A step that a sibling already has is worth nothing: the search turns elsewhere.
         newly = is_finished & ~was_finished & ~step.duplicate
         alive = ~is_finished & ~step.duplicate
         output = mcts.recurrent_output(
-            reward=jnp.where(newly, outcome.astype(jnp.float32), 0.0),
+            reward=jnp.where(newly, value, 0.0),
             discount=jnp.where(alive, 1.0, 0.0),
             prior_logits=jnp.zeros((batch, actions), jnp.float32),
             value=value,
@@ -109,7 +108,7 @@ def search_steps(
     )
     root = mcts.root_output(
         prior_logits=jnp.zeros((batch, actions), jnp.float32),
-        value=model.value(params, prefix.hidden),
+        value=score(model, params, prompts, prefix, form),
         embedding=Node(prefix, no_step, jnp.zeros((batch,), jnp.int32)),
     )
     shared = Shared(params, prompt_cache, prompts, draw_keys)

@@ -6,7 +6,6 @@ decisions, and a simulation that starts far from the end never sees an outcome.
 Letters: B roots, A actions of a node, T tokens of a solution, V vocabulary.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -24,6 +23,7 @@ from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.networks.transformer import KeyValues
 from rlsearch.search import mcts
 from rlsearch.search.mcts import Tree
+from rlsearch.search.score import Score, by_value_head
 from rlsearch.search.summary import Candidates
 
 
@@ -51,7 +51,7 @@ def search_tokens(
     model: LanguageModel,
     form: StepFormat,
     config: SearchConfig,
-    judge: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+    score: Score = by_value_head,
 ) -> tuple[Tree, jax.Array]:
     """Searches from B partly written solutions, token by token; see `search_steps`."""
     actions = form.grammar.shape[1]
@@ -68,12 +68,11 @@ def search_tokens(
         token = jnp.take_along_axis(node.action_tokens, action[:, None], axis=1)[:, 0]
         after = append_token(model, shared.params, shared.prompt_cache, node.prefix, token, form)
         was_finished, is_finished = finished(node.prefix, form), finished(after, form)
-        value = model.value(shared.params, after.hidden)
-        outcome = value if judge is None else judge(shared.prompts, after.tokens)
+        value = score(model, shared.params, shared.prompts, after, form)
         newly = is_finished & ~was_finished
         priors, child = expand(shared.params, after)
         output = mcts.recurrent_output(
-            reward=jnp.where(newly, outcome.astype(jnp.float32), 0.0),
+            reward=jnp.where(newly, value, 0.0),
             discount=jnp.where(is_finished, 0.0, 1.0),
             prior_logits=priors,
             value=value,
@@ -81,9 +80,8 @@ def search_tokens(
         return output, child
 
     priors, node = expand(params, prefix)
-    root = mcts.root_output(
-        prior_logits=priors, value=model.value(params, prefix.hidden), embedding=node
-    )
+    value = score(model, params, prompts, prefix, form)
+    root = mcts.root_output(prior_logits=priors, value=value, embedding=node)
     shared = Shared(params, prompt_cache, prompts)
     forbidden = priors <= mcts.FORBIDDEN / 2
     tree = mcts.run(root, recurrent_fn, shared, keys, config, invalid_actions=forbidden)

@@ -88,6 +88,14 @@ class Task(Protocol):
         """On the device: as `check`, for `prompts [B, P]` and `solutions [B, T]`; `[B]` bool."""
         ...
 
+    def answers(self, prompts: jax.Array, solutions: jax.Array) -> jax.Array:
+        """On the device: what solutions `[B, T]` say in the end, `[B]` int32, right or wrong.
+
+        Solutions of a problem with the same number give the same answer; -1 is none. Voting
+        counts them.
+        """
+        ...
+
     def draw_task_problem(self, key: jax.Array) -> jax.Array:
         """On the device: one training problem of the task, a prompt `[P]` int32.
 

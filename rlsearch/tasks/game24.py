@@ -190,6 +190,10 @@ class Game24:
         """As `check`, on the device: `prompts [B, P]`, `solutions [B, >= T]`; `[B]` bool."""
         return self.language.check_tokens(prompts, solutions)
 
+    def answers(self, prompts: jax.Array, solutions: jax.Array) -> jax.Array:
+        """See `Task`: the number that is left in the end."""
+        return self.language.answers(prompts, solutions)
+
     def draw_task_problem(self, key: jax.Array) -> jax.Array:
         """A prompt `[P]` int32, uniform over the training puzzles. `key` is consumed."""
         row = jax.random.randint(key, (), 0, len(self.training))

@@ -195,6 +195,13 @@ class NumberSteps:
         padded = (solutions[:, start:] == self.tokenizer.pad).all(axis=1)
         return right & (left[:, 0] == goal) & padded
 
+    def answers(self, prompts: jax.Array, solutions: jax.Array) -> jax.Array:
+        """`[B]` int32, the number that the last line leaves; -1 where there is none."""
+        del prompts
+        last = solutions[:, self.solution_length - 2] - self.first_number
+        complete = solutions[:, self.solution_length - 1] == self.newline
+        return jnp.where(complete & (last >= 0), last, -1)
+
     def check_step(self, left: jax.Array, line: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Judges one line.
 

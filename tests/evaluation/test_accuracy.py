@@ -10,11 +10,12 @@ from rlsearch.evaluation.accuracy import (
     wilson_interval,
 )
 from rlsearch.evaluation.picture import draw
-from rlsearch.inference.base import Policy
 from rlsearch.inference.best_of_n import BestOfN
 from rlsearch.inference.greedy import Greedy
 from rlsearch.inference.tree_search import TreeSearch
-from tests.toy import ToyTask, perturbed, toy_form, toy_model
+from rlsearch.verifiers.checker import Checker
+from rlsearch.verifiers.value_head import ValueHead
+from tests.toy import ToyTask, perturbed, toy_model, toy_policy
 
 PROMPTS = jnp.array(ToyTask.PROBLEMS, jnp.int32)
 # As DESIGN.md lists them for RUN/evaluations/NAME.json, but for the step, which the caller adds.
@@ -63,8 +64,7 @@ def test_the_interval_always_holds_the_share():
 
 @pytest.fixture(scope="module")
 def policy():
-    model, _ = toy_model()
-    return Policy(model, toy_form())
+    return toy_policy()
 
 
 @pytest.fixture(scope="module")
@@ -80,16 +80,16 @@ def rows(policy, params_of):
     }
     assert units == {"base": 6.0, "distilled": 6.0}
     task, found = ToyTask(), []
-    oracle = TreeSearch(judge=task.check_tokens)
-    for name, strategy, budgets in (
-        ("greedy", Greedy(), (1, 2)),
-        ("best_of_n", BestOfN(), (1, 2)),
-        ("tree_search", TreeSearch(), (2,)),
-        ("tree_search", oracle, (2,)),
+    critic, oracle = ValueHead(), Checker.of(task)
+    for name, strategy, verifier, budgets in (
+        ("greedy", Greedy(), critic, (1, 2)),
+        ("best_of_n", BestOfN(), critic, (1, 2)),
+        ("tree_search", TreeSearch(), critic, (2,)),
+        ("tree_search", TreeSearch(), oracle, (2,)),
     ):
         for budget in budgets:
             found += evaluate_strategy(
-                name, strategy, policy, params_of, units, task, PROMPTS, budget, seeds=(0, 5)
+                name, strategy, verifier, policy, params_of, units, task, PROMPTS, budget, (0, 5)
             )
     return found
 
@@ -106,7 +106,7 @@ def test_rows_are_those_of_the_run_directory(rows):
         assert row["ci95"] == list(wilson_interval(round(solved), 9))
         assert 6 <= row["policy_tokens"] <= 6 * row["budget"]
         assert row["generations"] >= 1 and row["verifier_tokens"] == 0
-        assert row["verifier"] == "value head"
+        assert row["verifier"] == ("checker" if row["oracle"] else "value head")
         assert row["flops"] > 0 and row["seconds"] > 0
 
 
@@ -114,6 +114,7 @@ def test_seeds_in_one_batch_are_what_each_is_alone(rows, policy, params_of):
     alone = evaluate_strategy(
         "best_of_n",
         BestOfN(),
+        ValueHead(),
         policy,
         {"base": params_of["base"]},
         {"base": 6.0},
@@ -140,8 +141,9 @@ def test_flops_grow_with_tokens(policy):
 
 
 def row(policy="base", strategy="greedy", oracle=False, budget=1, **facts):
-    facts = {"accuracy": 0.5, "problems": 10, "policy_tokens": 6.0, "flops": 100.0, **facts}
-    return {"policy": policy, "strategy": strategy, "oracle": oracle, "budget": budget, **facts}
+    kind = {"policy": policy, "strategy": strategy, "oracle": oracle, "budget": budget}
+    costs = {"policy_tokens": 6.0, "verifier_tokens": 0.0, "flops": 100.0}
+    return {**kind, "verifier": "value head", "accuracy": 0.5, "problems": 10, **costs, **facts}
 
 
 def test_the_summary_has_means_over_seeds():
@@ -150,6 +152,7 @@ def test_the_summary_has_means_over_seeds():
         row(accuracy=0.4, policy_tokens=8.0, flops=300.0),
         row(accuracy=1.0, budget=4),
         row(accuracy=0.1, oracle=True),
+        row(accuracy=0.7, verifier="mine", verifier_tokens=3.0),
     ]
     first, *others = summarise(rows)
     np.testing.assert_allclose(first["accuracy"], 0.3)
@@ -159,7 +162,9 @@ def test_the_summary_has_means_over_seeds():
     assert [(r["budget"], r["oracle"], r["accuracy"]) for r in others] == [
         (4, False, 1.0),
         (1, True, 0.1),
+        (1, False, 0.7),
     ]
+    assert [r["verifier_tokens"] for r in others] == [0.0, 0.0, 3.0]
     assert summarise([]) == []
 
 
@@ -172,6 +177,7 @@ def test_a_picture_can_be_drawn_of_any_result(tmp_path):
             (1.0, "base", "best_of_n", 4),
             (0.5, "distilled", "tree_search", 16),
             (0.5, "mine", "my.module:Strategy", 16),
+            (0.5, "base", "lookahead_search", 16),
         ]
     ]
     path = tmp_path / "held_out.png"

@@ -6,19 +6,81 @@ import numpy as np
 import pytest
 
 from rlsearch.decoding.steps import sample_solutions
-from rlsearch.inference.base import Budget, Policy, load_strategy
+from rlsearch.evaluation.accuracy import wilson_interval
+from rlsearch.inference.base import NAMES, Budget, load_strategy
+from rlsearch.inference.beam_search import BeamSearch
 from rlsearch.inference.best_of_n import BestOfN
+from rlsearch.inference.diverse_search import DiverseSearch
 from rlsearch.inference.greedy import Greedy
+from rlsearch.inference.lookahead_search import LookaheadSearch
+from rlsearch.inference.self_consistency import SelfConsistency
 from rlsearch.inference.tree_search import TreeSearch
+from rlsearch.inference.weighted_best_of_n import WeightedBestOfN
 from rlsearch.parallel.mesh import row_keys
-from tests.toy import ToyTask, perturbed, toy_form, toy_model
+from rlsearch.verifiers.base import Free
+from rlsearch.verifiers.checker import Checker
+from rlsearch.verifiers.constant import Constant
+from rlsearch.verifiers.value_head import ValueHead
+from tests.toy import A, ToyTask, perturbed, toy_model, toy_policy
 
 PROMPTS = jnp.tile(jnp.array(ToyTask.PROBLEMS, jnp.int32), (7, 1))
 KEYS = row_keys(jax.random.key(0), len(PROMPTS))
+
+
+@jax.tree_util.register_static
+class Random(Free):
+    """Scores that mean nothing: a hash of the solution."""
+
+    label, oracle, aggregation = "random", False, "last"
+
+    def score(self, model, params, prompts, prefix, form):
+        places = jnp.arange(1, prefix.tokens.shape[1] + 1)
+        return (jnp.sin((prefix.tokens * places**3).sum(axis=1) * 12.9898) + 1) / 2
+
+
+@jax.tree_util.register_static
+class Broken(Free):
+    """The critic, but for one kind of problem, of which it makes no number."""
+
+    label, oracle, aggregation = "broken", False, "last"
+
+    def score(self, model, params, prompts, prefix, form):
+        return jnp.where(prompts[:, 0] == A, jnp.nan, model.value(params, prefix.hidden))
+
+
+@jax.tree_util.register_static
+class Reader:
+    """The critic, charged as if it read ten tokens each time."""
+
+    label, oracle, aggregation = "reader", False, "mean"
+
+    def score(self, model, params, prompts, prefix, form):
+        return model.value(params, prefix.hidden)
+
+    def tokens(self, prompts, prefix):
+        return jnp.full(prompts.shape[:1], 10)
+
+
 MODEL, FRESH = toy_model()
-POLICY, PARAMS = Policy(MODEL, toy_form()), perturbed(FRESH, 0.15)
-ORACLE = TreeSearch(judge=ToyTask().check_tokens)
-STRATEGIES = {"greedy": Greedy(), "best": BestOfN(), "tree": TreeSearch(), "oracle": ORACLE}
+POLICY, PARAMS = toy_policy(), perturbed(FRESH, 0.15)
+CRITIC, ORACLE = ValueHead(), Checker.of(ToyTask())
+STRATEGIES = {
+    "greedy": (Greedy(), CRITIC),
+    "best": (BestOfN(), CRITIC),
+    "tree": (TreeSearch(), CRITIC),
+    "oracle": (TreeSearch(), ORACLE),
+    "majority": (SelfConsistency(), CRITIC),
+    "weighted": (WeightedBestOfN(), CRITIC),
+    "beam": (BeamSearch(), CRITIC),
+    "lookahead": (LookaheadSearch(), CRITIC),
+    "diverse": (DiverseSearch(), CRITIC),
+    "best (oracle)": (BestOfN(), ORACLE),
+    "best (none)": (BestOfN(), Constant()),
+    "best (random)": (BestOfN(), Random()),
+    "best (broken)": (BestOfN(), Broken()),
+    "beam (broken)": (BeamSearch(), Broken()),
+    "tree (broken)": (TreeSearch(), Broken()),
+}
 
 
 def budget_of(solutions: int) -> Budget:
@@ -27,9 +89,9 @@ def budget_of(solutions: int) -> Budget:
 
 @functools.cache
 def solve(name, solutions, first=None, last=None):
-    strategy, budget, rows = STRATEGIES[name], budget_of(solutions), slice(first, last)
-    answers = jax.jit(lambda p, x, k: strategy.solve(POLICY, p, x, k, budget))(
-        PARAMS, PROMPTS[rows], KEYS[rows]
+    (strategy, verifier), budget, rows = STRATEGIES[name], budget_of(solutions), slice(first, last)
+    answers = jax.jit(lambda *x: strategy.solve(POLICY, *x, budget))(
+        PARAMS, verifier, PROMPTS[rows], KEYS[rows]
     )
     return jax.tree.map(np.asarray, answers)
 
@@ -65,11 +127,14 @@ def test_greedy_takes_the_likeliest_tokens_and_spends_one_solution():
     answers = solve("greedy", 1)
     again = solve("greedy", 1, 9, 18)  # the same prompts with other keys
     np.testing.assert_array_equal(answers.tokens[:9], again.tokens)
-    assert STRATEGIES["greedy"].settings(POLICY, budget_of(2)) is None
+    assert Greedy().settings(POLICY, budget_of(2)) is None
 
 
-SPENT = [("greedy", 1), ("best", 1), ("best", 4)]
+SAMPLING = ("best", "majority", "weighted", "beam", "diverse")  # spend a budget to the end
+SPENT = [("greedy", 1), ("best", 1), *((name, 4) for name in (*SAMPLING, "lookahead"))]
 SPENT += [("tree", 1), ("tree", 4), ("tree", 16), ("oracle", 4), ("oracle", 16)]
+SPENT += [("beam", 16), ("lookahead", 16), ("diverse", 16), ("best (broken)", 4)]
+SPENT += [("beam (broken)", 16), ("tree (broken)", 16)]
 
 
 @pytest.mark.parametrize(("name", "solutions"), SPENT)
@@ -78,7 +143,7 @@ def test_no_more_is_spent_than_the_budget(name, solutions):
     assert (answers.policy_tokens <= budget_of(solutions).tokens).all()
     assert (answers.policy_tokens >= POLICY.form.max_length).all()
     assert (answers.generations >= 1).all() and (answers.verifier_tokens == 0).all()
-    if name == "best":
+    if name in SAMPLING:
         assert (answers.policy_tokens == budget_of(solutions).tokens).all()
 
 
@@ -88,10 +153,13 @@ def test_what_is_unfinished_never_wins(name, solutions):
     assert is_finished(answers.tokens).all()
     listed = answers.all_scores >= 0
     assert is_finished(answers.all_tokens[listed]).all()
-    # Where the candidates have a finished solution, the answer is the best of them.
+    # Where the candidates have a finished solution, the answer is one of them.
     rows = np.flatnonzero(listed.any(axis=1))
-    best = answers.all_scores[rows].argmax(axis=1)
-    np.testing.assert_array_equal(answers.tokens[rows], answers.all_tokens[rows, best])
+    among = (answers.all_tokens == answers.tokens[:, None]).all(axis=-1) & listed
+    assert among[rows].any(axis=1).all()
+    if name in ("best", "tree", "oracle"):
+        best = answers.all_scores[rows].argmax(axis=1)
+        np.testing.assert_array_equal(answers.tokens[rows], answers.all_tokens[rows, best])
     if name in ("tree", "oracle") and solutions == 16:
         assert len(rows) > 0
         assert not is_finished(answers.all_tokens).all()
@@ -103,6 +171,56 @@ def test_a_tree_lists_only_nodes_in_which_a_solution_was_finished():
     listed = (answers.all_scores >= 0).sum(axis=1)
     np.testing.assert_array_equal(answers.generations, np.maximum(listed, 1))
     assert (listed * POLICY.form.max_step_length < answers.policy_tokens).all()
+
+
+def test_a_perfect_verifier_gives_what_any_sample_solves():
+    samples = solve("best", 4)
+    tokens = samples.all_tokens.reshape(-1, POLICY.form.max_length)
+    prompts = jnp.repeat(PROMPTS, 4, axis=0)
+    solved = np.asarray(ToyTask().check_tokens(prompts, jnp.array(tokens))).reshape(-1, 4)
+    np.testing.assert_array_equal(right(solve("best (oracle)", 4)), solved.any(axis=1))
+    assert right(solve("best (oracle)", 4)).mean() > right(samples).mean()
+
+
+def test_a_constant_verifier_changes_nothing():
+    np.testing.assert_array_equal(solve("best (none)", 4).tokens, solve("best", 1).tokens)
+
+
+def test_a_random_verifier_is_no_better_than_one_sample():
+    samples = solve("best", 16).all_tokens.reshape(-1, POLICY.form.max_length)
+    prompts = jnp.repeat(PROMPTS, 16, axis=0)
+    one = np.asarray(ToyTask().check_tokens(prompts, jnp.array(samples))).mean()
+    low, high = wilson_interval(right(solve("best (random)", 16)).sum(), len(PROMPTS))
+    assert low <= one <= high
+
+
+def test_scores_that_are_no_numbers_spoil_no_other_problem():
+    whole, broken = solve("best", 4), solve("best (broken)", 4)
+    assert not np.isnan(broken.score).any() and not np.isnan(broken.all_scores).any()
+    hit = np.asarray(PROMPTS[:, 0] == A)
+    np.testing.assert_array_equal(broken.tokens[~hit], whole.tokens[~hit])
+    assert (broken.all_scores[hit] == 0).all() and (broken.all_scores[~hit] > 0).all()
+    for name in ("beam (broken)", "tree (broken)"):
+        found, sound = solve(name, 16), solve(name.split(" ")[0], 16)
+        assert np.isfinite(found.all_scores).all()
+        np.testing.assert_array_equal(found.tokens[~hit], sound.tokens[~hit])
+
+
+def test_a_verifier_with_a_network_of_its_own_is_paid_for():
+    budget = budget_of(4)
+    for strategy, most in ((BestOfN(), 4), (BeamSearch(), 4), (LookaheadSearch(), 4)):
+        answers = jax.jit(lambda *x, s=strategy: s.solve(POLICY, *x, budget))(
+            PARAMS, Reader(), PROMPTS, KEYS
+        )
+        # It reads 10 tokens for each of three steps of each draft, and of each look ahead.
+        expected = {BestOfN: 4 * 30, BeamSearch: 4 * 30, LookaheadSearch: 2 * 30 + 2 * 20}
+        assert (answers.verifier_tokens == expected[type(strategy)]).all()
+        assert (answers.generations <= most).all()
+    answers = jax.jit(lambda *x: TreeSearch().solve(POLICY, *x, budget))(
+        PARAMS, Reader(), PROMPTS, KEYS
+    )
+    steps = (answers.policy_tokens - answers.policy_tokens % 2) // 2
+    assert (answers.verifier_tokens >= 10).all() and (answers.verifier_tokens <= 10 * steps).all()
 
 
 def right(answers) -> np.ndarray:
@@ -121,7 +239,7 @@ def test_more_budget_solves_more_with_an_oracle():
     assert right(solve("oracle", 4)).mean() < right(solve("oracle", 16)).mean()
 
 
-@pytest.mark.parametrize("name", ["greedy", "best", "tree"])
+@pytest.mark.parametrize("name", ["greedy", "best", "tree", "weighted", "beam", "lookahead"])
 def test_a_problem_does_not_depend_on_its_batch(name):
     solutions = 1 if name == "greedy" else 4
     whole, part = solve(name, solutions), solve(name, solutions, 5, 8)
@@ -139,10 +257,97 @@ def test_a_budget_too_small_for_a_search_is_spent_greedily():
     np.testing.assert_array_equal(solve("tree", 1).tokens, solve("greedy", 1).tokens)
 
 
+def drafts(strategy, solutions):
+    budget = budget_of(solutions)
+    solution = jax.jit(lambda *x: strategy.solve(POLICY, *x, budget))(PARAMS, CRITIC, PROMPTS, KEYS)
+    return jax.tree.map(np.asarray, solution)
+
+
+class OneBeam(BeamSearch):
+    expansions = 1
+
+
+class Wide(BeamSearch):
+    expansions = 8
+
+
+class WideDiverse(DiverseSearch):
+    expansions = 8
+
+
+class NotAhead(LookaheadSearch):
+    lookahead = 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (OneBeam(), WeightedBestOfN()),  # M = 1 is best-of-N
+        (WideDiverse(), Wide()),  # M = N leaves one subtree
+        (NotAhead(), BeamSearch()),
+    ],
+)
+def test_identities_of_search_against_a_verifier(one, other):
+    for x, y in zip(drafts(one, 8), drafts(other, 8), strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-5)
+
+
+def test_the_kept_beams_are_those_with_the_highest_scores():
+    found = drafts(Wide(), 8)  # keeps one: all that is finished begins with the same two steps
+    assert (found.all_tokens[:, :, :4] == found.all_tokens[:, :1, :4]).all()
+    assert not (found.all_tokens[:, :, 4] == found.all_tokens[:, :1, 4]).all()
+    first_steps = drafts(OneBeam(), 8)  # the same first steps, none thrown away
+    assert not (first_steps.all_tokens[:, :, 0] == first_steps.all_tokens[:, :1, 0]).all()
+
+
+def test_a_beam_keeps_what_leads_to_the_better_solutions():
+    """With the checker at the end of the look ahead, what is kept is what leads there."""
+    budget, oracle = budget_of(24), Checker.of(ToyTask())
+
+    class Far(BeamSearch):
+        lookahead = 2
+
+    def solved(strategy):
+        answers = jax.jit(lambda *x: strategy.solve(POLICY, *x, budget))(
+            PARAMS, oracle, PROMPTS, KEYS
+        )
+        tokens = jnp.array(answers.all_tokens).reshape(-1, POLICY.form.max_length)
+        prompts = jnp.repeat(PROMPTS, answers.all_tokens.shape[1], axis=0)
+        return np.asarray(ToyTask().check_tokens(prompts, tokens)).mean()
+
+    assert solved(Far()) > solved(BeamSearch()) + 0.1
+
+
+def test_groups_of_a_diverse_search_never_meet():
+    class Two(DiverseSearch):
+        expansions = 2
+
+    found = drafts(Two(), 8)
+    groups = found.all_tokens.reshape(len(PROMPTS), 4, 2, -1)
+    assert (groups[:, :, :, :4] == groups[:, :, :1, :4]).all()
+    kept = groups[:, :, 0, :2]
+    assert not (kept == kept[:, :1]).all()
+
+
+@pytest.mark.parametrize(
+    ("strategy", "solutions", "spent"),
+    [
+        (BeamSearch(), 6, (4, 4)),
+        (BeamSearch(), 3, (3, 3)),
+        (LookaheadSearch(), 6, (3, 3)),
+        (LookaheadSearch(), 64, (32, 4)),
+        (DiverseSearch(), 64, (64, 4)),
+    ],
+)
+def test_what_a_budget_buys_is_said(strategy, solutions, spent):
+    settings = strategy.settings(POLICY, budget_of(solutions))
+    assert (settings["n"], settings["m"]) == spent
+    assert LookaheadSearch().settings(POLICY, budget_of(1)) is None
+
+
 def test_strategies_are_found_by_name():
-    assert isinstance(load_strategy("greedy"), Greedy)
-    assert isinstance(load_strategy("best_of_n"), BestOfN)
-    assert isinstance(load_strategy("tree_search"), TreeSearch)
+    for name in NAMES:
+        assert type(load_strategy(name)).__module__ == f"rlsearch.inference.{name}"
     assert isinstance(load_strategy("rlsearch.inference.greedy:Greedy"), Greedy)
 
 
@@ -150,5 +355,7 @@ def test_strategies_are_found_by_name():
     "name", ["greed", "rlsearch.inference.greedy:Greed", "", "base", "a:b", ":"]
 )
 def test_an_unknown_strategy_is_named(name):
-    with pytest.raises(ValueError, match=f"strategy is '{name}': it must be greedy, best_of_n"):
+    with pytest.raises(
+        ValueError, match=f"strategy is '{name}': it must be greedy, self_consistency"
+    ):
         load_strategy(name)

@@ -10,7 +10,9 @@ from rlsearch.config import ParallelConfig, SearchConfig
 from rlsearch.decoding.steps import start
 from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
 from rlsearch.search import mcts
+from rlsearch.search.score import by_value_head
 from rlsearch.search.search import search
+from rlsearch.verifiers.checker import Checker
 from tests.toy import A, B, C, judge_for, toy_form, toy_model
 
 ROWS = 8
@@ -24,7 +26,8 @@ def run(config, judge, rows=PROMPTS, devices=1):
 
     def one(params, prompts, keys):
         cache, prefix = start(model, params, prompts, form)
-        result, after = search(params, keys, prompts, cache, prefix, model, form, config, judge)
+        score = by_value_head if judge is None else Checker(judge).score
+        result, after = search(params, keys, prompts, cache, prefix, model, form, config, score)
         return result, after.tokens
 
     mesh = make_mesh(ParallelConfig(data=devices))
@@ -83,7 +86,7 @@ def test_a_finished_node_is_worth_its_outcome_and_nothing_lies_behind_it():
     assert seen
 
 
-def test_without_a_judge_the_critic_values_what_is_finished():
+def test_without_a_checker_the_critic_values_what_is_finished():
     result, _ = run(WIDE, None)
     tree = result.tree
     ended = np.asarray(tree.embeddings.prefix.num_steps) == 3

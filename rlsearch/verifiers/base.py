@@ -1,0 +1,86 @@
+"""What a verifier is: partly written solutions in, how likely each is to come out right.
+
+A verifier is a pytree, so that parameters of its own pass through `jit` as arguments. One of your
+own is a class with the same members, in a file of your own, named `module:Class` on the command
+line.
+"""
+
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+
+from rlsearch.config import find_class
+from rlsearch.decoding.steps import Prefix, StepFormat
+from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.tasks.base import Task
+
+
+class Verifier(Protocol):
+    """Scores the newest step of solutions. Knows nothing of strategies."""
+
+    @property
+    def label(self) -> str:
+        """What it is called beside a result."""
+        ...
+
+    @property
+    def oracle(self) -> bool:
+        """Whether it knows the ground truth."""
+        ...
+
+    @property
+    def aggregation(self) -> str:
+        """How one score is made of those of the steps; see `aggregate`."""
+        ...
+
+    def score(
+        self,
+        model: LanguageModel,
+        params: Params,
+        prompts: jax.Array,
+        prefix: Prefix,
+        form: StepFormat,
+    ) -> jax.Array:
+        """`[B]` float32 in [0, 1], of the step that each of B solutions was last given.
+
+        Args:
+            model, params: the policy's, for a verifier that is a head on its trunk.
+            prompts: `[B, P]` int32.
+            prefix: the solutions, with what the policy's trunk made of them.
+        """
+        ...
+
+    def tokens(self, prompts: jax.Array, prefix: Prefix) -> jax.Array:
+        """`[B]` int32, what `score` reads with a network that is not the policy's."""
+        ...
+
+
+class Free:
+    """For verifiers that read nothing with a network of their own."""
+
+    def tokens(self, prompts: jax.Array, prefix: Prefix) -> jax.Array:
+        """`[B]` int32 zeros."""
+        del prefix
+        return jnp.zeros(prompts.shape[:1], jnp.int32)
+
+
+NAMES = ("value_head", "constant", "checker")
+
+
+def load_verifier(name: str, task: Task) -> Verifier:
+    """The verifier `name`: a file of `rlsearch.verifiers`, or a user's `module:Class`.
+
+    Its class has a class method `of(task)`, which makes it.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    module_name, _, class_name = name.partition(":")
+    if not class_name and name in NAMES:
+        module_name = f"rlsearch.verifiers.{name}"
+        class_name = "".join(part.capitalize() for part in name.split("_"))
+    found = find_class(f"{module_name}:{class_name}")
+    if found is None:
+        raise ValueError(f"verifier is {name!r}: it must be {', '.join(NAMES)}, or module:Class")
+    return found.of(task)

@@ -1,0 +1,41 @@
+"""The ground truth for finished solutions. What it helps to solve is an upper bound, no result."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from rlsearch.decoding.steps import Prefix, StepFormat, finished
+from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.tasks.base import Task
+from rlsearch.verifiers.base import Free
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=[], meta_fields=["check", "aggregation"]
+)
+@dataclasses.dataclass(frozen=True)
+class Checker(Free):
+    """Knows whether a finished solution is right; on the way there the policy's critic speaks."""
+
+    check: Callable[[jax.Array, jax.Array], jax.Array]  # prompts, tokens [B, T] to [B] bool
+    aggregation: str = "last"
+    label = "checker"
+    oracle = True
+
+    @classmethod
+    def of(cls, task: Task) -> "Checker":
+        return cls(task.check_tokens)
+
+    def score(
+        self,
+        model: LanguageModel,
+        params: Params,
+        prompts: jax.Array,
+        prefix: Prefix,
+        form: StepFormat,
+    ) -> jax.Array:
+        right = self.check(prompts, prefix.tokens).astype(jnp.float32)
+        return jnp.where(finished(prefix, form), right, model.value(params, prefix.hidden))

@@ -1,0 +1,37 @@
+"""The policy's own value head: a critic that costs nothing, as its trunk has read all already."""
+
+import dataclasses
+import functools
+
+import jax
+
+from rlsearch.decoding.steps import Prefix, StepFormat
+from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.search.score import by_value_head
+from rlsearch.tasks.base import Task
+from rlsearch.verifiers.base import Free
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["aggregation"])
+@dataclasses.dataclass(frozen=True)
+class ValueHead(Free):
+    """Its value is the chance that the solution comes out right, so that the last one counts."""
+
+    aggregation: str = "last"
+    label = "value head"
+    oracle = False
+
+    @classmethod
+    def of(cls, task: Task) -> "ValueHead":
+        del task
+        return cls()
+
+    def score(
+        self,
+        model: LanguageModel,
+        params: Params,
+        prompts: jax.Array,
+        prefix: Prefix,
+        form: StepFormat,
+    ) -> jax.Array:
+        return by_value_head(model, params, prompts, prefix, form)
