@@ -35,8 +35,8 @@ def solve(
     policy, keys = make_policy(setup), row_keys(jax.random.key(seed), 1)
     allowed = Budget(budget, round(budget * mean_solution_tokens(policy, params, tokens)))
     chosen = load_strategy(strategy)
-    solve_it = jax.jit(lambda *x: chosen.solve(policy, *x, tokens, keys, allowed))
-    answer = solve_it(params, ValueHead())
+    run = jax.jit(lambda params, judge: chosen.solve(policy, params, judge, tokens, keys, allowed))
+    answer = run(params, ValueHead())
     solution = setup.task.tokenizer.decode(np.asarray(answer.tokens[0]).tolist())
     return {
         "problem": prompt.strip(),

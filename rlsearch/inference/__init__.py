@@ -1,7 +1,8 @@
 """The test-time strategies: ways to spend compute while answering, without training.
 
-`base.py` says what a strategy is (problems, a policy and a budget in; answers and their cost out)
-and finds one by its name. Each other file is one strategy and is named after it: `greedy.py`,
-`best_of_n.py`, `tree_search.py`. None of them sees the checker, unless tree search is explicitly
-given it as an oracle.
+`base.py` says what a strategy is (problems, a policy, a verifier and a budget in; answers and their
+cost out) and finds one by its name. Each strategy is a file that is named after it. They share
+`writing.py` (solutions being written while the verifier reads along), `candidates.py` (what there
+is to choose from), `vote.py` (choosing) and `beams.py` (search step by step against a verifier).
+None of them sees the checker, unless it is explicitly given as the verifier: an oracle.
 """

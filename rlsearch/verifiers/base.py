@@ -2,7 +2,8 @@
 
 A verifier is a pytree, so that parameters of its own pass through `jit` as arguments. One of your
 own is a class with the same members, in a file of your own, named `module:Class` on the command
-line.
+line, and registered with `jax.tree_util.register_dataclass` or, where it has no parameters,
+`register_static`.
 """
 
 from typing import Protocol
@@ -74,7 +75,7 @@ def load_verifier(name: str, task: Task) -> Verifier:
     Its class has a class method `of(task)`, which makes it.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is none, or it is no pytree.
     """
     module_name, _, class_name = name.partition(":")
     if not class_name and name in NAMES:
@@ -83,4 +84,10 @@ def load_verifier(name: str, task: Task) -> Verifier:
     found = find_class(f"{module_name}:{class_name}")
     if found is None:
         raise ValueError(f"verifier is {name!r}: it must be {', '.join(NAMES)}, or module:Class")
-    return found.of(task)
+    verifier = found.of(task)
+    if jax.tree_util.all_leaves([verifier]):
+        raise ValueError(
+            f"verifier is {name!r}: its class is no pytree: register it, without parameters by "
+            "jax.tree_util.register_static"
+        )
+    return verifier

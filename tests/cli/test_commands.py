@@ -216,14 +216,23 @@ def test_a_damaged_checkpoint_fails_with_one_sentence(run, tmp_path):
 
 
 MY_CODE = """
+import jax
 from rlsearch.inference.greedy import Greedy
 from rlsearch.tasks.game24 import Game24
+from rlsearch.verifiers.value_head import ValueHead
 
 class MyTask(Game24):
     pass
 
 class MyStrategy(Greedy):
     pass
+
+class Plain(ValueHead):
+    pass
+
+@jax.tree_util.register_static
+class MyVerifier(ValueHead):
+    label = "mine"
 """
 
 
@@ -236,8 +245,12 @@ def test_code_of_the_users_own_is_named_and_given(run, tmp_path):
     (copy / "config.json").write_text(json.dumps(config))
     assert "what --code FILE defines" in fail("solve", copy, "4 7 8 8")
     argv = ["evaluate", copy, "--strategies", "my_own:MyStrategy", "--budgets", 1]
-    code, _, err = call(*argv, "--problems", 2, "--code", file, "--json")
+    argv += ["--verifier", "my_own:MyVerifier", "--problems", 2]
+    code, out, err = call(*argv, "--code", file, "--json")
     assert code == 0, err
+    assert {row["verifier"] for row in json.loads(out)["rows"]} == {"mine"}
+    for verifier, said in (("my_own:Plain", "its class is no pytree"), ("judge", "'judge'")):
+        assert said in fail("evaluate", copy, "--verifier", verifier, "--code", file)
     for name, said in (("my.txt", "must be a Python file"), ("json.py", "another module's name")):
         (tmp_path / name).write_text("1 / 0")
         assert said in fail("solve", copy, "4 7 8 8", "--code", tmp_path / name)

@@ -13,8 +13,9 @@ import pytest
 
 from rlsearch.config import TaskConfig
 from rlsearch.tasks.base import Task
-from rlsearch.tasks.game24 import Game24, all_puzzles, solvable
+from rlsearch.tasks.game24 import Game24, all_puzzles
 from rlsearch.tasks.rational import OPERATORS, RationalWords, apply_operator
+from rlsearch.tasks.solver import solvable
 
 ROOT = pathlib.Path(__file__).parents[2]
 DATA = pathlib.Path(os.environ.get("RLSEARCH_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -206,3 +207,16 @@ def test_parse_problem_says_what_is_wrong(text, message):
     with pytest.raises(ValueError) as error:
         _task().parse_problem(text)
     assert message in str(error.value) and len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize(("field", "value", "valid"), [("num_numbers", 5, 4), ("largest", 25, 13)])
+def test_other_numbers_than_the_games_are_refused(field, value, valid):
+    sentence = f"task.{field} is {value}: in Game of 24 it must be {valid}"
+    with pytest.raises(ValueError, match=sentence):
+        Game24(TaskConfig(**{field: value}))
+
+
+def test_an_answer_is_what_the_last_line_leaves():
+    prompts, _, solutions, valid = _draws()
+    answers = np.asarray(_task().answers(jnp.array(prompts), jnp.array(solutions)))
+    np.testing.assert_array_equal(answers[valid], _goals(prompts)[valid])
