@@ -75,6 +75,7 @@ class ToyTask:
     vocab_size = 5
     pad = PAD
     end_of_step = NEWLINE
+    end_of_solution = -1
     prompt_length = 3
     num_steps = NUM_STEPS
     max_step_length = 2

@@ -33,6 +33,11 @@ class StepFormat:
     end_of_step: int  # the token that ends a step
     pad: int  # the token that stands for no token
     grammar: np.ndarray  # [T, V] bool, tokens allowed at each place of a solution
+    end_of_solution: int = -1  # the token that ends a step and the solution with it; -1: none
+
+    def ends_step(self, tokens: jax.Array) -> jax.Array:
+        """`[...]` bool, which of `tokens [...]` end a step."""
+        return (tokens == self.end_of_step) | (tokens == self.end_of_solution)
 
 
 class Prefix(NamedTuple):
@@ -80,8 +85,9 @@ def _empty_like(cache: KeyValues, length: int) -> KeyValues:
 
 
 def finished(prefix: Prefix, form: StepFormat) -> jax.Array:
-    """`[B]` bool, whether the solutions are complete. Their own tokens alone decide."""
-    return prefix.num_steps >= form.num_steps
+    """`[...]` bool, whether the solutions are complete. Their own tokens alone decide."""
+    ended = (prefix.tokens == form.end_of_solution).any(axis=-1)
+    return ended | (prefix.num_steps >= form.num_steps)
 
 
 def next_token_log_probs(
@@ -120,7 +126,7 @@ def append_token(
     one = active.astype(jnp.int32)
     return Prefix(
         tokens=_write(prefix.tokens, token[:, None], prefix.length, one),
-        num_steps=prefix.num_steps + (active & (token == form.end_of_step)),
+        num_steps=prefix.num_steps + (active & form.ends_step(token)),
         length=prefix.length + one,
         hidden=jnp.where(active[:, None], hidden[:, 0], prefix.hidden),
         cache=jax.tree.map(
@@ -227,7 +233,7 @@ def draw_step(
             lambda old, x: jax.lax.dynamic_update_slice_in_dim(old, x, place, axis=2), local, new
         )
         hidden = jnp.where(done[:, None], hidden, new_hidden[:, 0])
-        done = done | (token == form.end_of_step)
+        done = done | form.ends_step(token)
         outputs = token, draw_log_prob, prior_log_prob
         return (hidden, local, done, agree), outputs
 
@@ -323,7 +329,7 @@ def split_steps(tokens: jax.Array, form: StepFormat) -> jax.Array:
 
     Tokens beyond `max_step_length` of a step and steps beyond `num_steps` are dropped.
     """
-    ends = tokens == form.end_of_step
+    ends = form.ends_step(tokens)
     step = jnp.cumsum(ends, axis=1) - ends  # [B, T], which step a token is in
     first = jax.vmap(jnp.searchsorted, (0, None))(step, jnp.arange(form.num_steps))
     place = first[:, :, None] + jnp.arange(form.max_step_length)

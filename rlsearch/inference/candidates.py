@@ -56,10 +56,11 @@ def sample(
 ) -> Candidates:
     """`number` independent solutions of each of `prompts [B, P]`; the keys `[B]` are consumed."""
 
+    cache, first = start(policy.model, params, prompts, policy.form)
+
     def one(sample: jax.Array) -> Candidates:
         sample_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, sample)
         step_keys = jax.vmap(lambda key: jax.random.split(key, policy.form.num_steps))(sample_keys)
-        cache, first = start(policy.model, params, prompts, policy.form)
 
         def step(draft, keys):
             draft = append(policy, params, verifier, prompts, cache, draft, keys, temperature)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from rlsearch.decoding.steps import Prefix, StepFormat, split_steps, write
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.networks.transformer import KeyValues
-from rlsearch.objectives.step_targets import StepTargets
+from rlsearch.objectives.step_targets import StepTargets, written
 from rlsearch.tasks.base import Task
 
 # A sample that went wrong says less of its first steps: a search might have gone on better.
@@ -41,15 +41,15 @@ def critic_targets(
     steps = tokens[:, :, None] if by_token else split_steps(tokens, form)
     blank = jnp.full_like(like.steps, form.pad)
     steps = blank.at[:, :, 0].set(steps)
-    written = (steps[..., 0] != form.pad).astype(jnp.float32)  # [B, S, M]
-    number = jnp.arange(written.shape[1])[:, None]
-    last = number == written.sum(axis=1, keepdims=True) - 1
+    present = written(steps, form.pad)
+    number = jnp.arange(present.shape[1])[:, None]
+    last = number == present.sum(axis=1, keepdims=True) - 1
     return StepTargets(
         prompts=prompts,
         steps=steps,
         weights=jnp.zeros_like(like.weights),
-        values=right[:, None, None] * written,
-        value_weights=written * jnp.where(last, 1.0, UNFINISHED_WEIGHT),
+        values=right[:, None, None] * present,
+        value_weights=present * jnp.where(last, 1.0, UNFINISHED_WEIGHT),
         prompt_values=right,
         prompt_value_weights=jnp.zeros_like(right),
         counted=like.counted,

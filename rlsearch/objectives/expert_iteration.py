@@ -13,7 +13,7 @@ from rlsearch.decoding.steps import StepFormat, split_steps, start, write
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.objectives.companions import with_companions
 from rlsearch.objectives.search_distillation import draw_problems
-from rlsearch.objectives.step_targets import StepTargets
+from rlsearch.objectives.step_targets import StepTargets, written
 from rlsearch.tasks.base import Task
 
 
@@ -58,13 +58,15 @@ def expert_iteration_targets(
     (tokens, solved), (right, lengths) = jax.lax.scan(sample, nothing, jnp.arange(num_samples))
 
     solved = solved.astype(jnp.float32)
-    per_step = jnp.broadcast_to(solved[:, None, None], (batch, form.num_steps, 1))
+    steps = split_steps(tokens, form)[:, :, None]
+    present = written(steps, form.pad)
+    per_step = solved[:, None, None] * present
     targets = StepTargets(
         prompts=prompts,
-        steps=split_steps(tokens, form)[:, :, None],
+        steps=steps,
         weights=per_step,
         values=per_step,
-        value_weights=jnp.ones_like(per_step),
+        value_weights=present,
         prompt_values=solved,
         prompt_value_weights=jnp.ones_like(solved),
         counted=jnp.ones((*per_step.shape, form.max_step_length), bool),

@@ -14,7 +14,7 @@ result whatever the arithmetic says, and then no critic can see what is wrong.
 import jax
 import jax.numpy as jnp
 
-from rlsearch.objectives.step_targets import StepTargets
+from rlsearch.objectives.step_targets import StepTargets, written
 from rlsearch.tasks.base import Task
 
 
@@ -32,7 +32,7 @@ def hindsight_targets(task: Task, keys: jax.Array, contrast: float) -> StepTarge
         swapped = jax.random.bernoulli(swap_key, contrast)
         shown = jnp.where(swapped, other_prompt, prompt)
         reached = (shown == prompt).all()  # the other goal may be the same number
-        per_step = jnp.ones((task.num_steps, 1), jnp.float32)
+        per_step = written(steps[None, :, None], task.pad)[0]
         # Reached and missed goals weigh the same, whatever the share of either.
         balance = jnp.where(swapped, 1.0, contrast / (1.0 - contrast))
         return StepTargets(

@@ -37,6 +37,11 @@ class StepTargets(NamedTuple):
     counted: jax.Array | None = None  # [B, S, M, L] bool, tokens the policy learns; None: all
 
 
+def written(steps: jax.Array, pad: int) -> jax.Array:
+    """`[B, S, M]` float32, 1 for the candidates of `steps [B, S, M, L]` that have a token."""
+    return (steps[..., 0] != pad).astype(jnp.float32)
+
+
 def row_mask(prompt_length: int, steps: jax.Array, pad: int) -> jax.Array:
     """`[B, T, T]` bool, what each token of a row attends to; T = P + S * M * L."""
     _, num_steps, num_candidates, length = steps.shape

@@ -46,7 +46,7 @@ def one_token_a_step(rows: StepTargets, form: StepFormat) -> StepTargets:
     def spread(values: jax.Array) -> jax.Array:
         return jnp.repeat(values[:, :, 0], length, axis=1)
 
-    ends = tokens == form.end_of_step
+    ends = form.ends_step(tokens)
     return rows._replace(
         steps=pick(tokens)[..., None],
         weights=pick(spread(rows.weights)),

@@ -43,13 +43,18 @@ class Task(Protocol):
         ...
 
     @property
+    def end_of_solution(self) -> int:
+        """The token that ends a step and the solution with it; -1 where all have S steps."""
+        ...
+
+    @property
     def prompt_length(self) -> int:
         """P, tokens of every prompt."""
         ...
 
     @property
     def num_steps(self) -> int:
-        """S, steps of a complete solution."""
+        """S, steps of the longest solution."""
         ...
 
     @property

@@ -53,6 +53,10 @@ class NumberTask:
         return self.language.newline
 
     @property
+    def end_of_solution(self) -> int:
+        return -1
+
+    @property
     def prompt_length(self) -> int:
         return self.language.prompt_length
 

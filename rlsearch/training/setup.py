@@ -50,6 +50,7 @@ def make_setup(config: Experiment) -> Setup:
         end_of_step=task.end_of_step,
         pad=task.pad,
         grammar=task.grammar,
+        end_of_solution=task.end_of_solution,
     )
     return Setup(task, LanguageModel(config.model, task.vocab_size), form)
 
