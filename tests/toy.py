@@ -1,5 +1,6 @@
 """A language small enough to be enumerated: three steps, each one letter and a newline."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -27,6 +28,17 @@ def toy_form() -> StepFormat:
         end_of_step=NEWLINE,
         pad=PAD,
         grammar=np.array([letter, newline] * NUM_STEPS),
+    )
+
+
+def ending_form() -> StepFormat:
+    """A solution of one to three steps: a letter A or B, and a newline, or C, which ends it."""
+    letter, last = np.isin(np.arange(5), (A, B)), np.arange(5) == C
+    newline = np.arange(5) == NEWLINE
+    return dataclasses.replace(
+        toy_form(),
+        end_of_solution=C,
+        grammar=np.array([letter, newline | last, letter, newline | last, letter, last]),
     )
 
 

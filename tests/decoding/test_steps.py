@@ -15,7 +15,17 @@ from rlsearch.decoding.steps import (
     start,
 )
 from rlsearch.parallel.mesh import row_keys
-from tests.toy import LETTERS, NEWLINE, NUM_STEPS, PAD, solution, toy_form, toy_model
+from tests.toy import (
+    LETTERS,
+    NEWLINE,
+    NUM_STEPS,
+    PAD,
+    C,
+    ending_form,
+    solution,
+    toy_form,
+    toy_model,
+)
 
 PROMPTS = jnp.array([[2, 3, 1], [4, 4, 1]], jnp.int32)
 
@@ -122,3 +132,25 @@ def test_solutions_are_cut_behind_each_end_of_a_step():
     cut = split_steps(tokens, form)
     np.testing.assert_array_equal(cut[0], [[2, 1], [3, 1], [4, 1]])
     np.testing.assert_array_equal(cut[1], [[2, 1], [3, 0], [0, 0]])
+
+
+def test_a_solution_may_end_early_by_its_own_tokens():
+    model, params = toy_model()
+    form, prompts = ending_form(), jnp.tile(PROMPTS, (64, 1))
+    keys = row_keys(jax.random.key(0), 128)
+    prefix, _ = jax.jit(lambda params: sample_solutions(model, params, prompts, keys, form))(params)
+    tokens, length = np.asarray(prefix.tokens), np.asarray(prefix.length)
+    assert finished(prefix, form).all() and set(length.tolist()) == {2, 4, 6}
+    np.testing.assert_array_equal(prefix.num_steps, length // 2)
+    for row in range(128):
+        assert tokens[row, length[row] - 1] == C and (tokens[row, length[row] :] == PAD).all()
+        assert (tokens[row, 1 : length[row] - 1 : 2] == NEWLINE).all()
+    steps = np.asarray(split_steps(prefix.tokens, form))
+    np.testing.assert_array_equal(steps.reshape(128, -1), tokens)
+    # Token by token it ends in the same place, and stays there.
+    cache, by_token = start(model, params, prompts, form)
+    for place in range(form.max_length):
+        by_token = append_token(model, params, cache, by_token, prefix.tokens[:, place], form)
+    np.testing.assert_array_equal(by_token.tokens, tokens)
+    np.testing.assert_array_equal(by_token.num_steps, prefix.num_steps)
+    assert finished(by_token, form).all()

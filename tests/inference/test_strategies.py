@@ -7,7 +7,7 @@ import pytest
 
 from rlsearch.decoding.steps import sample_solutions
 from rlsearch.evaluation.accuracy import wilson_interval
-from rlsearch.inference.base import NAMES, Budget, load_strategy
+from rlsearch.inference.base import NAMES, Budget, Policy, load_strategy
 from rlsearch.inference.beam_search import BeamSearch
 from rlsearch.inference.best_of_n import BestOfN
 from rlsearch.inference.diverse_search import DiverseSearch
@@ -21,7 +21,7 @@ from rlsearch.verifiers.base import Free
 from rlsearch.verifiers.checker import Checker
 from rlsearch.verifiers.constant import Constant
 from rlsearch.verifiers.value_head import ValueHead
-from tests.toy import A, ToyTask, perturbed, toy_model, toy_policy
+from tests.toy import PAD, A, C, ToyTask, ending_form, perturbed, toy_model, toy_policy
 
 PROMPTS = jnp.tile(jnp.array(ToyTask.PROBLEMS, jnp.int32), (7, 1))
 KEYS = row_keys(jax.random.key(0), len(PROMPTS))
@@ -343,6 +343,29 @@ def test_what_a_budget_buys_is_said(strategy, solutions, spent):
     settings = strategy.settings(POLICY, budget_of(solutions))
     assert (settings["n"], settings["m"]) == spent
     assert LookaheadSearch().settings(POLICY, budget_of(1)) is None
+
+
+ENDING = Policy(MODEL, ending_form(), lambda prompts, tokens: tokens[:, 0] - A)
+
+
+@pytest.mark.parametrize("strategy", [WeightedBestOfN(), Wide(), LookaheadSearch(), TreeSearch()])
+def test_solutions_that_end_early_stay_as_they_are(strategy):
+    budget = budget_of(8)
+    found = jax.jit(lambda *x: strategy.solve(ENDING, *x, budget))(PARAMS, CRITIC, PROMPTS, KEYS)
+    found = jax.tree.map(np.asarray, found)
+    assert (found.policy_tokens <= budget.tokens).all()
+    listed = found.all_scores >= 0
+    lengths = (found.all_tokens != PAD).sum(axis=-1)
+    assert len(np.unique(lengths[listed])) > 1
+    ends = np.take_along_axis(found.all_tokens, np.maximum(lengths - 1, 0)[:, :, None], axis=2)
+    assert (ends[:, :, 0][listed] == C).all()
+    np.testing.assert_array_equal(found.generations, np.maximum(listed.sum(axis=1), 1))
+    if not isinstance(strategy, TreeSearch):  # nothing is spent behind the end of a solution
+        assert (found.policy_tokens < budget.tokens).any()
+    if isinstance(strategy, Wide):
+        # A draft that has ended does not go on: none of its copies votes again.
+        ended = ~listed.all(axis=1)
+        assert ended.any() and (listed[ended].sum(axis=1) == 1).all()
 
 
 def test_strategies_are_found_by_name():
