@@ -10,11 +10,11 @@ import sys
 import traceback
 import types
 
-from rlsearch.cli import arena, bench, data, evaluate, inspect, play, solve, train
+from rlsearch.cli import arena, bench, data, evaluate, inspect, play, report, solve, sweep, train
 from rlsearch.cli.parser import Parser, unknown
 from rlsearch.config_file import ConfigError, all_field_types, is_several
 
-COMMANDS = (train, evaluate, solve, arena, play, inspect, bench, data)
+COMMANDS = (train, evaluate, solve, sweep, report, arena, play, inspect, bench, data)
 
 
 def main(argv: list[str] | None = None) -> int:

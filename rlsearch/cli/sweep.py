@@ -1,0 +1,99 @@
+"""`rlsearch sweep`: one experiment with some of its fields varied, and several seeds."""
+
+import argparse
+import itertools
+import re
+import subprocess
+import sys
+
+from rlsearch.cli.output import emit
+from rlsearch.cli.parser import FIELDS_HELP, add_code, add_data_dir, add_json, whole
+
+TAKES_FIELDS = True
+
+
+def add_parser(subparsers) -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser(
+        "sweep",
+        help="train an experiment with fields varied; the same command again goes on",
+        usage="rlsearch sweep CONFIG --vary FIELD=VALUE,VALUE ... [--seeds S ...] "
+        "[--evaluate] [--sweep-dir DIR] [--json] [--field.path value ...]",
+        epilog=FIELDS_HELP,
+    )
+    parser.add_argument("config", metavar="CONFIG", help="a Python file, or a name in configs/")
+    parser.add_argument(
+        "--vary",
+        nargs="+",
+        default=[],
+        metavar="FIELD=A,B",
+        help="a field and its values; of several fields every combination is trained",
+    )
+    parser.add_argument(
+        "--seeds", nargs="+", type=whole, default=[0], metavar="S", help="of the training"
+    )
+    parser.add_argument("--evaluate", action="store_true", help="evaluate each run when trained")
+    parser.add_argument(
+        "--sweep-dir", metavar="DIR", help="the runs' parent, by default runs/NAME_sweep"
+    )
+    add_code(parser)
+    add_data_dir(parser)
+    add_json(parser)
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    """Trains run after run, each in a process of its own, and prints where they are."""
+    from rlsearch import config_file
+
+    if arguments.code:
+        config_file.load_code(arguments.code)
+    base = config_file.load(arguments.config)
+    varied = [_values(text, arguments.parser) for text in arguments.vary]
+    fields = [field for field, _ in varied]
+    if len({*fields, "seed"}) <= len(fields):
+        arguments.parser.error("--vary names a field twice, or the seed, which --seeds gives")
+    sweep_dir = arguments.sweep_dir or f"runs/{base.name}_sweep"
+    runs, argvs = [], []
+    shared = [] if arguments.data_dir is None else [f"--data-dir={arguments.data_dir}"]
+    shared += [f"--code={arguments.code}"] if arguments.code else []
+    for values in itertools.product(*(values for _, values in varied)):
+        chosen = dict(zip(fields, values, strict=True))
+        for seed in arguments.seeds:
+            given = [f"--{field}={value}" for field, value in chosen.items()]
+            own = [*overrides, *given, f"--seed={seed}"]
+            config_file.override(base, own)  # what is wrong is said before anything is trained
+            name = "_".join(f"{field}={value}" for field, value in {**chosen, "seed": seed}.items())
+            run_dir = f"{sweep_dir}/{re.sub(r'[^A-Za-z0-9.=_+-]', '-', name)}"
+            runs.append({"run_dir": run_dir, "values": chosen, "seed": seed})
+            argvs.append(["train", arguments.config, f"--run-dir={run_dir}", *shared, *own])
+    for number, (made, argv) in enumerate(zip(runs, argvs, strict=True), start=1):
+        print(f"run {number} of {len(runs)}: {made['run_dir']}", flush=True)
+        _call(argv, made["run_dir"], arguments.json)
+        if arguments.evaluate:
+            _call(["evaluate", made["run_dir"], *shared], made["run_dir"], arguments.json)
+    emit(arguments, {"runs": runs}, f"trained: {sweep_dir}\ncompare: rlsearch report {sweep_dir}")
+    return 0
+
+
+def _values(text: str, parser) -> tuple[str, list[str]]:
+    """The field and its values of `field=a,b`."""
+    field, equals, values = text.lstrip("-").partition("=")
+    if not field or not equals or not all(values.split(",")):
+        parser.error(f"--vary is {text!r}: give a field and its values, such as seed=0,1")
+    return field, values.split(",")
+
+
+def _call(argv: list[str], run_dir: str, json: bool) -> None:
+    """Runs one command.
+
+    Raises:
+        RuntimeError: if it does not end well.
+    """
+    command = [sys.executable, "-m", "rlsearch", *argv]
+    code = subprocess.run(command, stdout=sys.stderr if json else None).returncode
+    if code != 0:
+        raise RuntimeError(
+            f"{argv[0]} of {run_dir} ended with exit code {code}: what is trained is kept, and the "
+            "same command goes on from there"
+        )

@@ -1,0 +1,82 @@
+"""`rlsearch sweep`: which runs it makes, and that what is wrong is said before any."""
+
+import subprocess
+import sys
+import types
+
+import pytest
+
+from rlsearch.cli import sweep
+from tests.commands import call, fail, read_json
+from tests.tiny import write_config_file
+
+
+@pytest.fixture
+def config(tmp_path):
+    return write_config_file(tmp_path / "tiny.py")
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """The command lines that would have been run, and the exit code that the next one has."""
+    seen = types.SimpleNamespace(commands=[], code=0)
+
+    def run(command, stdout):
+        assert command[:3] == [sys.executable, "-m", "rlsearch"]
+        seen.commands.append(command[3:])
+        return subprocess.CompletedProcess(command, seen.code)
+
+    monkeypatch.setattr(sweep.subprocess, "run", run)
+    return seen
+
+
+VARY = ("--vary", "search.num_simulations=3,4", "search.policy=gumbel,puct", "--seeds", 0, 7)
+
+
+def test_every_combination_and_seed_is_trained_and_evaluated(config, called, tmp_path):
+    argv = ("sweep", config, *VARY, "--sweep-dir", tmp_path / "s", "--evaluate", "--data-dir", "d")
+    result = read_json(*argv, "--pretrain.num_steps", 2)
+    assert len(result["runs"]) == 8 and len(called.commands) == 16
+    assert len({made["run_dir"] for made in result["runs"]}) == 8
+    first = result["runs"][0]
+    assert first["values"] == {"search.num_simulations": "3", "search.policy": "gumbel"}
+    assert first["run_dir"] == f"{tmp_path}/s/search.num_simulations=3_search.policy=gumbel_seed=0"
+    train, evaluate = called.commands[:2]
+    assert train[:3] == ["train", config, f"--run-dir={first['run_dir']}"]
+    assert train[3:] == [
+        *("--data-dir=d", "--pretrain.num_steps", "2"),
+        *("--search.num_simulations=3", "--search.policy=gumbel", "--seed=0"),
+    ]
+    assert evaluate == ["evaluate", first["run_dir"], "--data-dir=d"]
+    assert [made["seed"] for made in result["runs"]] == [0, 7] * 4
+
+
+def test_without_anything_varied_there_are_seeds(config, called):
+    result = read_json("sweep", config, "--seeds", 1, 2)
+    assert [made["run_dir"] for made in result["runs"]] == [
+        "runs/tiny_sweep/seed=1",
+        "runs/tiny_sweep/seed=2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("vary", "said"),
+    [
+        ("search.num_simulations", "give a field and its values, such as seed=0,1"),
+        ("search.num_simulations=3,", "give a field and its values"),
+        ("search.num_simulation=3", "the nearest is"),
+        ("search.num_simulations=3,x", "'x'"),
+        ("search.num_simulations=3,0", "at least 1"),
+        ("seed=1,2", "--seeds"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_trained(config, called, vary, said):
+    assert said in fail("sweep", config, "--vary", vary)
+    assert called.commands == []
+
+
+def test_a_run_that_fails_is_named_and_ends_the_sweep(config, called, tmp_path):
+    called.code = 1
+    code, _, err = call("sweep", config, *VARY, "--sweep-dir", tmp_path / "s")
+    assert code == 1 and len(called.commands) == 1
+    assert "seed=0 ended with exit code 1: what is trained is kept" in err.splitlines()[-1]
