@@ -6,6 +6,7 @@ from rlsearch.cli.output import emit
 from rlsearch.cli.parser import add_code, add_data_dir, add_json, positive, whole
 
 TAKES_FIELDS = False
+SUITES = ("test-time-compute",)
 POLICIES = ("base", "distilled", "control")
 
 
@@ -37,6 +38,12 @@ def add_parser(subparsers) -> None:
         help=f"which of {', '.join(POLICIES)}; else all that the run has",
     )
     parser.add_argument(
+        "--suite",
+        choices=SUITES,
+        metavar="SUITE",
+        help=f"{SUITES[0]}: all strategies, and the best of them by difficulty",
+    )
+    parser.add_argument(
         "--verifier",
         metavar="NAME",
         help="value_head (default), constant (none), checker (an oracle) or module:Class",
@@ -65,21 +72,29 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     if arguments.positions:
         arguments.parser.error(f"--positions is for games, and this is a run of {config.kind}")
 
-    from rlsearch.evaluation.evaluate import evaluate
+    given = {
+        "strategies": arguments.strategies or (),
+        "budgets": arguments.budgets or (),
+        "seeds": arguments.seeds or (),
+        "names": arguments.policies or (),
+        "num_problems": arguments.problems,
+        "verifier": arguments.verifier or "value_head",
+        "data_dir": arguments.data_dir or "",
+        "code": arguments.code or "",
+        "report": print,
+    }
+    if arguments.suite:
+        if arguments.oracle:
+            arguments.parser.error(
+                "--oracle is not for a suite: --verifier checker makes one of it"
+            )
+        from rlsearch.evaluation.suite import run_suite
 
-    result = evaluate(
-        arguments.run_dir,
-        strategies=arguments.strategies or (),
-        budgets=arguments.budgets or (),
-        seeds=arguments.seeds or (),
-        names=arguments.policies or (),
-        num_problems=arguments.problems,
-        verifier=arguments.verifier or "value_head",
-        oracle=arguments.oracle,
-        data_dir=arguments.data_dir or "",
-        code=arguments.code or "",
-        report=print,
-    )
+        result = run_suite(arguments.run_dir, **given)
+    else:
+        from rlsearch.evaluation.evaluate import evaluate
+
+        result = evaluate(arguments.run_dir, oracle=arguments.oracle, **given)
     emit(arguments, result, f"table: {result['table']}\npicture: {result['picture']}")
     return 0
 
@@ -88,7 +103,7 @@ def run_board(arguments: argparse.Namespace) -> int:
     """Evaluates a run of self-play on solved positions, and prints the table."""
     from rlsearch.evaluation.board import evaluate_board
 
-    for name in ("strategies", "problems", "policies", "verifier", "oracle", "data_dir"):
+    for name in ("strategies", "problems", "policies", "suite", "verifier", "oracle", "data_dir"):
         if getattr(arguments, name):
             option = f"--{name.replace('_', '-')}"
             arguments.parser.error(f"{option} is for language, and this is a run of self-play")

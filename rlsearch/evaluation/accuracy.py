@@ -7,7 +7,7 @@ answer of each problem, after the search is over.
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -47,8 +47,18 @@ def mean_solution_tokens(policy: Policy, params: Params, prompts: jax.Array) -> 
     return float(sample(params, row_keys(jax.random.key(0), prompts.shape[0])))
 
 
-def evaluate_strategy(
-    name: str,
+class Measured(NamedTuple):
+    """What a strategy made of every problem, under every seed."""
+
+    settings: dict[str, Any]
+    right: np.ndarray  # [seeds, problems] bool
+    generations: np.ndarray  # [seeds, problems]
+    policy_tokens: np.ndarray  # [seeds, problems]
+    verifier_tokens: np.ndarray  # [seeds, problems]
+    seconds: float  # of each seed on average, compilation left out
+
+
+def measure(
     strategy: Strategy,
     verifier: Verifier,
     policy: Policy,
@@ -58,23 +68,19 @@ def evaluate_strategy(
     prompts: jax.Array,
     solutions: int,
     seeds: Sequence[int],
-) -> list[Row]:
-    """One row for each policy and seed, as the run directory's `evaluations/NAME.json` holds them.
-
-    All seeds are solved as one batch. `seconds` is their mean share of it, compilation left out;
-    `ci95` is the Wilson interval over the problems: seeds share the problems, so that the interval
-    of a mean over seeds is no narrower.
+) -> dict[str, Measured]:
+    """Solves all problems with each policy that the budget suffices for; all seeds are one batch.
 
     Args:
         params_of: parameters by the policy's name.
         units: mean tokens of one sampled solution, by the policy's name.
         solutions: the budget, in sampled solutions.
     """
-    num_problems, compiled, rows = len(prompts), {}, []
+    num_problems, compiled, found = len(prompts), {}, {}
     batch = jnp.tile(prompts, (len(seeds), 1))
     keys = jnp.concatenate([row_keys(jax.random.key(seed), num_problems) for seed in seeds])
-    for policy_name, params in params_of.items():
-        budget = Budget(solutions, round(solutions * units[policy_name]))
+    for name, params in params_of.items():
+        budget = Budget(solutions, round(solutions * units[name]))
         settings = strategy.settings(policy, budget)
         if settings is None:
             continue
@@ -88,35 +94,77 @@ def evaluate_strategy(
         began = time.monotonic()
         answers = jax.block_until_ready(compiled[budget](params, verifier))
         seconds = (time.monotonic() - began) / len(seeds)
-        right = np.asarray(task.check_tokens(batch, answers.tokens)).reshape(len(seeds), -1)
-        facts = {
-            "generations": answers.generations,
-            "policy_tokens": answers.policy_tokens,
-            "verifier_tokens": answers.verifier_tokens,
+        found[name] = Measured(
+            settings=settings,
+            right=np.asarray(task.check_tokens(batch, answers.tokens)).reshape(len(seeds), -1),
+            generations=np.asarray(answers.generations).reshape(len(seeds), -1),
+            policy_tokens=np.asarray(answers.policy_tokens).reshape(len(seeds), -1),
+            verifier_tokens=np.asarray(answers.verifier_tokens).reshape(len(seeds), -1),
+            seconds=seconds,
+        )
+    return found
+
+
+def evaluate_strategy(
+    name: str,
+    strategy: Strategy,
+    verifier: Verifier,
+    policy: Policy,
+    params_of: Mapping[str, Params],
+    units: Mapping[str, float],
+    task: Task,
+    prompts: jax.Array,
+    solutions: int,
+    seeds: Sequence[int],
+) -> list[Row]:
+    """What `measure` finds, as the rows of the run directory's `evaluations/NAME.json`."""
+    found = measure(strategy, verifier, policy, params_of, units, task, prompts, solutions, seeds)
+    return [
+        row
+        for policy_name, measured in found.items()
+        for row in rows_of(name, policy_name, measured, verifier, policy, task, solutions, seeds)
+    ]
+
+
+def rows_of(
+    name: str,
+    policy_name: str,
+    measured: Measured,
+    verifier: Verifier,
+    policy: Policy,
+    task: Task,
+    solutions: int,
+    seeds: Sequence[int],
+) -> list[Row]:
+    """One row for each seed.
+
+    `ci95` is the Wilson interval over the problems: seeds share the problems, so that the interval
+    of a mean over seeds is no narrower.
+    """
+    rows = []
+    for number, seed in enumerate(seeds):
+        solved, problems = int(measured.right[number].sum()), measured.right.shape[1]
+        costs = {
+            cost: float(getattr(measured, cost)[number].mean())
+            for cost in ("generations", "policy_tokens", "verifier_tokens")
         }
-        means = {
-            key: np.asarray(x).reshape(len(seeds), -1).mean(axis=1) for key, x in facts.items()
-        }
-        for number, seed in enumerate(seeds):
-            solved = int(right[number].sum())
-            costs = {key: float(value[number]) for key, value in means.items()}
-            rows.append(
-                {
-                    "policy": policy_name,
-                    "strategy": name,
-                    "settings": settings,
-                    "verifier": verifier.label,
-                    "oracle": verifier.oracle,
-                    "budget": solutions,
-                    "seed": seed,
-                    "accuracy": solved / num_problems,
-                    "ci95": list(wilson_interval(solved, num_problems)),
-                    "problems": num_problems,
-                    **costs,
-                    "flops": answer_flops(policy, task, costs["policy_tokens"]),
-                    "seconds": seconds,
-                }
-            )
+        rows.append(
+            {
+                "policy": policy_name,
+                "strategy": name,
+                "settings": measured.settings,
+                "verifier": verifier.label,
+                "oracle": verifier.oracle,
+                "budget": solutions,
+                "seed": seed,
+                "accuracy": solved / problems,
+                "ci95": list(wilson_interval(solved, problems)),
+                "problems": problems,
+                **costs,
+                "flops": answer_flops(policy, task, costs["policy_tokens"]),
+                "seconds": measured.seconds,
+            }
+        )
     return rows
 
 

@@ -2,8 +2,9 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from rlsearch.checkpoints.store import CheckpointStore
@@ -14,11 +15,12 @@ from rlsearch.evaluation.run import read_run
 from rlsearch.inference.base import Policy, load_strategy
 from rlsearch.networks.language_model import Params
 from rlsearch.parallel.mesh import make_mesh
+from rlsearch.tasks.base import Task
 from rlsearch.training.language import language_stages
 from rlsearch.training.loop import ends, load_params, warn
 from rlsearch.training.run_directory import RunDirectory, write_json
 from rlsearch.training.setup import Setup, make_setup
-from rlsearch.verifiers.base import Verifier, load_verifier
+from rlsearch.verifiers.base import load_verifier
 from rlsearch.verifiers.checker import Checker
 
 
@@ -72,6 +74,48 @@ def policy_params(
         store.close()
 
 
+class Subjects(NamedTuple):
+    """All that an evaluation of a run is about."""
+
+    directory: RunDirectory
+    config: Experiment
+    task: Task
+    policy: Policy
+    prompts: jax.Array  # [B, P] int32, of held-out problems
+    checkpoint_steps: dict[str, int]  # by the policy's name
+    params_of: dict[str, Params]
+    units: dict[str, float]  # mean tokens of one sampled solution
+
+
+def subjects(
+    run_dir: str,
+    names: Sequence[str] = (),
+    num_problems: int | None = None,
+    data_dir: str = "",
+    code: str = "",
+) -> Subjects:
+    """The policies and held-out problems of a run.
+
+    Args:
+        names: of the policies; empty for all whose training is complete.
+        num_problems: the first so many held-out problems; None for all.
+
+    Raises:
+        ValueError: if there is no policy, or none of a name.
+    """
+    directory, config, setup = open_run(run_dir, data_dir, code)
+    found, policy = policies(directory, config, setup), make_policy(setup)
+    if not found:
+        raise ValueError(f"run is {run_dir!r}: no stage of it is complete yet")
+    unknown = sorted(set(names) - set(found))
+    if unknown:
+        raise ValueError(f"policy is {unknown[0]!r}: this run has {', '.join(found)}")
+    prompts = jnp.asarray(setup.task.held_out_prompts()[:num_problems])
+    params_of = {name: policy_params(directory, config, setup, name)[0] for name in names or found}
+    units = {name: mean_solution_tokens(policy, p, prompts) for name, p in params_of.items()}
+    return Subjects(directory, config, setup.task, policy, prompts, found, params_of, units)
+
+
 def evaluate(
     run_dir: str,
     strategies: Sequence[str] = (),
@@ -90,48 +134,45 @@ def evaluate(
 
     Args:
         strategies, budgets, seeds: empty for those of the run's config.
-        names: of the policies; empty for all whose training is complete.
-        num_problems: the first so many held-out problems; None for all.
+        names, num_problems: see `subjects`.
         verifier: judges for all strategies; see `rlsearch.verifiers`.
         oracle: adds tree search with the checker inside it, an upper bound, labelled so.
         report: is told one line after each result.
     """
-    directory, config, setup = open_run(run_dir, data_dir, code)
-    defaults = config.evaluation
-    strategies, budgets = strategies or defaults.strategies, budgets or defaults.budgets
-    seeds, policy = seeds or defaults.seeds, make_policy(setup)
-    found = policies(directory, config, setup)
-    if not found:
-        raise ValueError(f"run is {run_dir!r}: no stage of it is complete yet")
-    unknown = sorted(set(names) - set(found))
-    if unknown:
-        raise ValueError(f"policy is {unknown[0]!r}: this run has {', '.join(found)}")
+    of = subjects(run_dir, names, num_problems, data_dir, code)
+    defaults = of.config.evaluation
     foreign = [name for name in defaults.strategies if ":" in name]
-    if strategies is defaults.strategies and foreign:
+    if not strategies and foreign:
         raise ValueError(
             f"evaluation.strategies has {foreign[0]!r}: name it with --strategies to run its code"
         )
-    prompts = jnp.asarray(setup.task.held_out_prompts()[:num_problems])
-    judge = load_verifier(verifier, setup.task)
-    chosen: list[tuple[str, Verifier]] = [(name, judge) for name in strategies]
+    judge = load_verifier(verifier, of.task)
+    chosen = [(name, judge) for name in strategies or defaults.strategies]
     if oracle:
-        chosen.append(("tree_search", Checker.of(setup.task)))
-    params_of = {name: policy_params(directory, config, setup, name)[0] for name in names or found}
-    units = {name: mean_solution_tokens(policy, p, prompts) for name, p in params_of.items()}
+        chosen.append(("tree_search", Checker.of(of.task)))
     rows: list[dict[str, Any]] = []
     for name, judge in chosen:
         strategy, label = load_strategy(name), f"{name} (oracle)" if judge.oracle else name
-        for size in budgets:
+        for size in budgets or defaults.budgets:
             results = evaluate_strategy(
-                name, strategy, judge, policy, params_of, units, setup.task, prompts, size, seeds
+                name,
+                strategy,
+                judge,
+                of.policy,
+                of.params_of,
+                of.units,
+                of.task,
+                of.prompts,
+                size,
+                seeds or defaults.seeds,
             )
-            rows += [{"checkpoint_step": found[row["policy"]], **row} for row in results]
+            rows += [{"checkpoint_step": of.checkpoint_steps[r["policy"]], **r} for r in results]
             for row in summarise(results):
                 share = f"{100 * row['accuracy']:5.1f}%"
                 report(f"{row['policy']:10} {label:22} budget {size:4}  {share}")
-    result = {"benchmark": benchmark, "split": config.task.split, "rows": rows}
-    table, picture = (directory.evaluations / f"{benchmark}{end}" for end in (".json", ".png"))
+    result = {"benchmark": benchmark, "split": of.config.task.split, "rows": rows}
+    table, picture = (of.directory.evaluations / f"{benchmark}{end}" for end in (".json", ".png"))
     write_json(table, result)
     summary = summarise(rows)
-    draw(summary, picture, f"{config.name}: {len(prompts)} held-out problems")
+    draw(summary, picture, f"{of.config.name}: {len(of.prompts)} held-out problems")
     return {**result, "summary": summary, "table": str(table), "picture": str(picture)}

@@ -1,5 +1,7 @@
 """Beam search against a verifier (Snell et al. 2024): many steps drawn, the best prefixes kept."""
 
+import dataclasses
+
 import jax
 
 from rlsearch.inference.base import Budget, Policy, Solutions
@@ -10,6 +12,7 @@ from rlsearch.networks.language_model import Params
 from rlsearch.verifiers.base import Verifier
 
 
+@dataclasses.dataclass(frozen=True)
 class BeamSearch:
     """N drafts, of which N / M are kept after each step. Costs what N samples cost.
 

@@ -79,6 +79,24 @@ def test_evaluate_writes_the_table_and_the_picture(run):
     assert len(result["summary"]) == len(table["rows"])
 
 
+def test_the_suite_of_test_time_compute_writes_its_table_and_picture(run):
+    asked = ["--suite", "test-time-compute", "--problems", 6, "--budgets", 1, 4, "--seeds", 0]
+    asked += ["--policies", "base", "--strategies", "best_of_n", "beam_search"]
+    result = read_json("evaluate", run, *asked)
+    assert json.loads((run / "evaluations" / "test_time_compute.json").read_text()) == {
+        key: value for key, value in result.items() if key not in ("table", "picture")
+    }
+    picture = run / "evaluations" / "test_time_compute.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert all(set(row) == ROW_KEYS for row in result["rows"]) and len(result["rows"]) == 4
+    kinds = [(row["difficulty"], row["budget"]) for row in result["optimal"]]
+    assert kinds == [("oracle", 1), ("oracle", 4), ("predicted", 1), ("predicted", 4)]
+    assert result["optimal"][0]["difficulty_tokens"] == 64 * 21
+    assert result["budget_for_baseline"][0]["best_of_n"] == 4
+    assert "--oracle is not for a suite" in fail("evaluate", run, *asked, "--oracle")
+    assert "there is no SUITE 'speed'" in fail("evaluate", run, "--suite", "speed")
+
+
 def test_evaluate_prints_a_line_a_result(run):
     asked = ["--problems", 4, "--budgets", 1, "--seeds", 0, "--strategies", "greedy", "--oracle"]
     lines = succeed("evaluate", run, *asked, "--policies", "base", "distilled").splitlines()
@@ -162,7 +180,7 @@ def test_a_bad_problem_is_named(run, problem, said):
         ("train nowhere", "there is no config 'nowhere'"),
         ("bench search CONFIG --parallel.data 3", "distill.num_problems is 4: it must be a multi"),
         ("bench decode nowhere.py", "there is no config 'nowhere.py'"),
-        ("evaluate RUN --strategies bestofn", "strategy is 'bestofn': it must be greedy, best_of"),
+        ("evaluate RUN --strategies bestofn", "strategy is 'bestofn': it must be greedy, self"),
         ("evaluate RUN --policies control best", "there is no POLICY 'best'"),
         ("evaluate NOWHERE", "there is no config.json in it"),
         ("solve NOWHERE 4", "there is no config.json in it"),

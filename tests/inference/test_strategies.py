@@ -263,28 +263,12 @@ def drafts(strategy, solutions):
     return jax.tree.map(np.asarray, solution)
 
 
-class OneBeam(BeamSearch):
-    expansions = 1
-
-
-class Wide(BeamSearch):
-    expansions = 8
-
-
-class WideDiverse(DiverseSearch):
-    expansions = 8
-
-
-class NotAhead(LookaheadSearch):
-    lookahead = 0
-
-
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        (OneBeam(), WeightedBestOfN()),  # M = 1 is best-of-N
-        (WideDiverse(), Wide()),  # M = N leaves one subtree
-        (NotAhead(), BeamSearch()),
+        (BeamSearch(expansions=1), WeightedBestOfN()),
+        (DiverseSearch(expansions=8), BeamSearch(expansions=8)),  # M = N leaves one subtree
+        (LookaheadSearch(lookahead=0), BeamSearch()),
     ],
 )
 def test_identities_of_search_against_a_verifier(one, other):
@@ -293,19 +277,18 @@ def test_identities_of_search_against_a_verifier(one, other):
 
 
 def test_the_kept_beams_are_those_with_the_highest_scores():
-    found = drafts(Wide(), 8)  # keeps one: all that is finished begins with the same two steps
+    found = drafts(
+        BeamSearch(expansions=8), 8
+    )  # keeps one: all that is finished begins with the same two steps
     assert (found.all_tokens[:, :, :4] == found.all_tokens[:, :1, :4]).all()
     assert not (found.all_tokens[:, :, 4] == found.all_tokens[:, :1, 4]).all()
-    first_steps = drafts(OneBeam(), 8)  # the same first steps, none thrown away
+    first_steps = drafts(BeamSearch(expansions=1), 8)  # the same first steps, none thrown away
     assert not (first_steps.all_tokens[:, :, 0] == first_steps.all_tokens[:, :1, 0]).all()
 
 
 def test_a_beam_keeps_what_leads_to_the_better_solutions():
     """With the checker at the end of the look ahead, what is kept is what leads there."""
     budget, oracle = budget_of(24), Checker.of(ToyTask())
-
-    class Far(BeamSearch):
-        lookahead = 2
 
     def solved(strategy):
         answers = jax.jit(lambda *x: strategy.solve(POLICY, *x, budget))(
@@ -315,14 +298,11 @@ def test_a_beam_keeps_what_leads_to_the_better_solutions():
         prompts = jnp.repeat(PROMPTS, answers.all_tokens.shape[1], axis=0)
         return np.asarray(ToyTask().check_tokens(prompts, tokens)).mean()
 
-    assert solved(Far()) > solved(BeamSearch()) + 0.1
+    assert solved(BeamSearch(lookahead=2)) > solved(BeamSearch()) + 0.1
 
 
 def test_groups_of_a_diverse_search_never_meet():
-    class Two(DiverseSearch):
-        expansions = 2
-
-    found = drafts(Two(), 8)
+    found = drafts(DiverseSearch(expansions=2), 8)
     groups = found.all_tokens.reshape(len(PROMPTS), 4, 2, -1)
     assert (groups[:, :, :, :4] == groups[:, :, :1, :4]).all()
     kept = groups[:, :, 0, :2]
@@ -348,7 +328,10 @@ def test_what_a_budget_buys_is_said(strategy, solutions, spent):
 ENDING = Policy(MODEL, ending_form(), lambda prompts, tokens: tokens[:, 0] - A)
 
 
-@pytest.mark.parametrize("strategy", [WeightedBestOfN(), Wide(), LookaheadSearch(), TreeSearch()])
+WIDE = BeamSearch(expansions=8)
+
+
+@pytest.mark.parametrize("strategy", [WeightedBestOfN(), WIDE, LookaheadSearch(), TreeSearch()])
 def test_solutions_that_end_early_stay_as_they_are(strategy):
     budget = budget_of(8)
     found = jax.jit(lambda *x: strategy.solve(ENDING, *x, budget))(PARAMS, CRITIC, PROMPTS, KEYS)
@@ -362,7 +345,7 @@ def test_solutions_that_end_early_stay_as_they_are(strategy):
     np.testing.assert_array_equal(found.generations, np.maximum(listed.sum(axis=1), 1))
     if not isinstance(strategy, TreeSearch):  # nothing is spent behind the end of a solution
         assert (found.policy_tokens < budget.tokens).any()
-    if isinstance(strategy, Wide):
+    if strategy is WIDE:
         # A draft that has ended does not go on: none of its copies votes again.
         ended = ~listed.all(axis=1)
         assert ended.any() and (listed[ended].sum(axis=1) == 1).all()

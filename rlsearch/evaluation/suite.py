@@ -1,0 +1,192 @@
+"""The suite of test-time compute: every strategy, every budget, and the best of them by difficulty.
+
+How accuracy grows with what is spent while answering, in the terms of Snell et al. 2024: problems
+are binned by difficulty, the best strategy of each bin is chosen on one half of its problems and
+measured on the other, and what that reaches is held against best-of-N. Difficulty is the share of
+samples that are right (oracle) or what the verifier thinks of them (predicted); what estimating it
+costs is not in the budgets and stands in a column of its own.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rlsearch.evaluation.accuracy import measure, rows_of, summarise, wilson_interval
+from rlsearch.evaluation.compute_optimal import (
+    budget_needed,
+    compute_optimal,
+    difficulty_bins,
+    mean_by_bin,
+)
+from rlsearch.evaluation.evaluate import Subjects, subjects
+from rlsearch.evaluation.pass_at_k import pass_at_k
+from rlsearch.evaluation.suite_picture import draw
+from rlsearch.inference.base import Budget, load_strategy
+from rlsearch.inference.best_of_n import BestOfN
+from rlsearch.parallel.mesh import row_keys
+from rlsearch.training.run_directory import write_json
+from rlsearch.verifiers.base import Verifier, load_verifier
+
+STRATEGIES = (
+    "self_consistency",
+    "best_of_n",
+    "weighted_best_of_n",
+    "beam_search",
+    "lookahead_search",
+    "diverse_search",
+    "tree_search",
+)
+BASELINE = "best_of_n"
+DIFFICULTY_SAMPLES = 64  # of each problem, none of them any strategy's
+DIFFICULTY_SEED = 1_000_003
+
+Row = dict[str, Any]
+
+
+def run_suite(
+    run_dir: str,
+    strategies: Sequence[str] = (),
+    budgets: Sequence[int] = (),
+    seeds: Sequence[int] = (),
+    names: Sequence[str] = (),
+    num_problems: int | None = None,
+    verifier: str = "value_head",
+    data_dir: str = "",
+    code: str = "",
+    report: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Writes `evaluations/test_time_compute.json` and `.png`, and returns their content and paths.
+
+    Args:
+        strategies: which compete; empty for all that are there.
+        budgets, seeds: empty for those of the run's config.
+        names, num_problems, data_dir, code: see `subjects`.
+        verifier: judges for all strategies; see `rlsearch.verifiers`.
+        report: is told one line after each result.
+    """
+    of = subjects(run_dir, names, num_problems, data_dir, code)
+    judge = load_verifier(verifier, of.task)
+    budgets = sorted(budgets or of.config.evaluation.budgets)
+    seeds = seeds or of.config.evaluation.seeds
+    rows, right = [], {}
+    for name in strategies or STRATEGIES:
+        for budget in budgets:
+            common = (of.policy, of.params_of, of.units, of.task, of.prompts, budget, seeds)
+            found = measure(load_strategy(name), judge, *common)
+            for policy_name, measured in found.items():
+                made = rows_of(
+                    name, policy_name, measured, judge, of.policy, of.task, budget, seeds
+                )
+                step = of.checkpoint_steps[policy_name]
+                rows += [{"checkpoint_step": step, **row} for row in made]
+                right[policy_name, name, budget] = measured.right.mean(axis=0)
+                accuracy = 100 * measured.right.mean()
+                report(f"{policy_name:10} {name:22} budget {budget:4}  {accuracy:5.1f}%")
+    optimal = []
+    for policy_name in of.params_of:
+        difficulty = estimate_difficulty(of, policy_name, judge)
+        for kind in ("oracle", "predicted"):
+            optimal += best_by_difficulty(policy_name, kind, difficulty, right, budgets)
+        largest = optimal[-1]
+        report(
+            f"{policy_name:10} {'compute-optimal':22} budget {largest['budget']:4}  "
+            f"{100 * largest['accuracy']:5.1f}%"
+        )
+    result = {
+        "benchmark": "test_time_compute",
+        "split": of.config.task.split,
+        "rows": rows,
+        "optimal": optimal,
+        "budget_for_baseline": needed(summarise(rows), optimal),
+    }
+    folder = of.directory.evaluations
+    table, picture = (folder / f"test_time_compute{end}" for end in (".json", ".png"))
+    write_json(table, result)
+    title = f"{of.config.name}: {len(of.prompts)} held-out problems"
+    draw(summarise(rows), optimal, picture, title)
+    return {**result, "table": str(table), "picture": str(picture)}
+
+
+def estimate_difficulty(of: Subjects, name: str, verifier: Verifier) -> dict[str, Any]:
+    """How easy each problem is to a policy, `[Q]`: "oracle" and "predicted"; and "tokens"."""
+    budget = Budget(DIFFICULTY_SAMPLES, round(DIFFICULTY_SAMPLES * of.units[name]))
+    keys = row_keys(jax.random.key(DIFFICULTY_SEED), len(of.prompts))
+
+    @jax.jit
+    def sample(params, verifier):
+        found = BestOfN().solve(of.policy, params, verifier, of.prompts, keys, budget)
+        each = jnp.swapaxes(found.all_tokens, 0, 1)
+        right = jax.lax.map(lambda tokens: of.task.check_tokens(of.prompts, tokens), each)
+        tokens = (found.policy_tokens + found.verifier_tokens).mean()
+        return right.sum(axis=0), jnp.maximum(found.all_scores, 0.0).mean(axis=1), tokens
+
+    num_right, predicted, tokens = sample(of.params_of[name], verifier)
+    oracle = pass_at_k(DIFFICULTY_SAMPLES, np.asarray(num_right), 1)
+    return {"oracle": oracle, "predicted": np.asarray(predicted), "tokens": float(tokens)}
+
+
+def best_by_difficulty(
+    policy_name: str,
+    kind: str,
+    difficulty: dict[str, Any],
+    right: dict[tuple[str, str, int], np.ndarray],
+    budgets: Sequence[int],
+) -> list[Row]:
+    """One row a budget: what the best strategy of each bin reaches on problems held out of the
+    choice, and beside it the baseline in each bin."""
+    bins, rows = difficulty_bins(difficulty[kind]), []
+    for budget in budgets:
+        names = [key[1] for key in right if (key[0], key[2]) == (policy_name, budget)]
+        if not names:
+            continue
+        found = compute_optimal(
+            np.array([right[policy_name, name, budget] for name in names]), bins
+        )
+        accuracy, problems = float(found.accuracy.mean()), len(bins)
+        baseline = right.get((policy_name, BASELINE, budget))
+        rows.append(
+            {
+                "policy": policy_name,
+                "difficulty": kind,
+                "budget": budget,
+                "accuracy": accuracy,
+                "ci95": list(wilson_interval(accuracy * problems, problems)),
+                "problems": problems,
+                "difficulty_tokens": difficulty["tokens"],
+                "chosen": [[names[one], names[other]] for one, other in found.chosen],
+                "by_bin": mean_by_bin(found.accuracy, bins),
+                "baseline_by_bin": None if baseline is None else mean_by_bin(baseline, bins),
+            }
+        )
+    return rows
+
+
+def needed(summary: Sequence[Row], optimal: Sequence[Row]) -> list[Row]:
+    """For each policy: with what budget the others reach what best-of-N does with the largest."""
+    result = []
+    baseline = [row for row in summary if row["strategy"] == BASELINE]
+    for policy_name in dict.fromkeys(row["policy"] for row in baseline):
+        most = max((r for r in baseline if r["policy"] == policy_name), key=lambda r: r["budget"])
+        curves = {
+            f"compute-optimal, {kind} difficulty": {
+                row["budget"]: row["accuracy"]
+                for row in optimal
+                if (row["policy"], row["difficulty"]) == (policy_name, kind)
+            }
+            for kind in ("oracle", "predicted")
+        }
+        for row in summary:
+            if row["policy"] == policy_name and row["strategy"] != BASELINE:
+                curves.setdefault(row["strategy"], {})[row["budget"]] = row["accuracy"]
+        result.append(
+            {
+                "policy": policy_name,
+                "accuracy": most["accuracy"],
+                "best_of_n": most["budget"],
+                **{name: budget_needed(curve, most["accuracy"]) for name, curve in curves.items()},
+            }
+        )
+    return result
