@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlsearch.decoding.steps import sample_solutions
-from rlsearch.inference.base import Budget, Policy, Strategy
+from rlsearch.inference.base import Budget, Policy, Solutions, Strategy
 from rlsearch.networks.flops import flops_per_token
 from rlsearch.networks.language_model import Params
 from rlsearch.parallel.mesh import row_keys
@@ -22,6 +22,8 @@ from rlsearch.tasks.base import Task
 from rlsearch.verifiers.base import Verifier
 
 Row = dict[str, Any]
+
+MAX_DRAFTS = 8192  # solutions in the making at once: each keeps its own keys and values
 
 
 def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
@@ -69,16 +71,20 @@ def measure(
     solutions: int,
     seeds: Sequence[int],
 ) -> dict[str, Measured]:
-    """Solves all problems with each policy that the budget suffices for; all seeds are one batch.
+    """Solves all problems, under all seeds, with each policy that the budget suffices for.
+
+    They are one batch, or where that would hold more than `MAX_DRAFTS` solutions in the making at
+    once, batches of equal size: what a problem's answer is does not depend on its batch.
 
     Args:
         params_of: parameters by the policy's name.
         units: mean tokens of one sampled solution, by the policy's name.
         solutions: the budget, in sampled solutions.
     """
-    num_problems, compiled, found = len(prompts), {}, {}
+    compiled, found = {}, {}
     batch = jnp.tile(prompts, (len(seeds), 1))
-    keys = jnp.concatenate([row_keys(jax.random.key(seed), num_problems) for seed in seeds])
+    keys = jnp.concatenate([row_keys(jax.random.key(seed), len(prompts)) for seed in seeds])
+    parts = in_parts(len(batch), MAX_DRAFTS // solutions)
     for name, params in params_of.items():
         budget = Budget(solutions, round(solutions * units[name]))
         settings = strategy.settings(policy, budget)
@@ -86,23 +92,42 @@ def measure(
             continue
         if budget not in compiled:
             solve = jax.jit(
-                lambda params, verifier, b=budget: strategy.solve(
-                    policy, params, verifier, batch, keys, b
+                lambda params, verifier, prompts, keys, b=budget: _answers(
+                    strategy.solve(policy, params, verifier, prompts, keys, b)
                 )
             )
-            compiled[budget] = solve.lower(params, verifier).compile()
+            first = batch[parts[0]], keys[parts[0]]
+            compiled[budget] = solve.lower(params, verifier, *first).compile()
         began = time.monotonic()
-        answers = jax.block_until_ready(compiled[budget](params, verifier))
+        each = [compiled[budget](params, verifier, batch[part], keys[part]) for part in parts]
+        tokens, *costs = (np.concatenate(x)[: len(batch)] for x in zip(*each, strict=True))
         seconds = (time.monotonic() - began) / len(seeds)
+        costs = [cost.reshape(len(seeds), -1) for cost in costs]
+        right = np.asarray(task.check_tokens(batch, jnp.asarray(tokens)))
         found[name] = Measured(
             settings=settings,
-            right=np.asarray(task.check_tokens(batch, answers.tokens)).reshape(len(seeds), -1),
-            generations=np.asarray(answers.generations).reshape(len(seeds), -1),
-            policy_tokens=np.asarray(answers.policy_tokens).reshape(len(seeds), -1),
-            verifier_tokens=np.asarray(answers.verifier_tokens).reshape(len(seeds), -1),
+            right=right.reshape(len(seeds), -1),
+            generations=costs[0],
+            policy_tokens=costs[1],
+            verifier_tokens=costs[2],
             seconds=seconds,
         )
     return found
+
+
+def _answers(solved: Solutions) -> tuple[jax.Array, ...]:
+    """What is kept of each problem: the answer, and what it cost."""
+    return solved.tokens, solved.generations, solved.policy_tokens, solved.verifier_tokens
+
+
+def in_parts(number: int, largest: int) -> np.ndarray:
+    """`[parts, size]` int, the places 0 to `number` in parts of equal size; the last is repeated.
+
+    No part is larger than `largest`, or than 1 where that is smaller.
+    """
+    parts = -(-number // max(1, largest))
+    size = -(-number // parts)
+    return np.minimum(np.arange(parts * size), number - 1).reshape(parts, size)
 
 
 def evaluate_strategy(

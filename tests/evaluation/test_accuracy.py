@@ -2,9 +2,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlsearch.evaluation import accuracy
 from rlsearch.evaluation.accuracy import (
     answer_flops,
     evaluate_strategy,
+    in_parts,
     mean_solution_tokens,
     summarise,
     wilson_interval,
@@ -108,6 +110,25 @@ def test_rows_are_those_of_the_run_directory(rows):
         assert row["generations"] >= 1 and row["verifier_tokens"] == 0
         assert row["verifier"] == ("checker" if row["oracle"] else "value head")
         assert row["flops"] > 0 and row["seconds"] > 0
+
+
+def test_parts_are_of_equal_size_and_hold_all():
+    for number, largest in ((1, 1), (7, 3), (300, 128), (5, 0), (100, 8192)):
+        parts = in_parts(number, largest)
+        assert parts.shape[1] <= max(1, largest) and set(parts.reshape(-1)) == set(range(number))
+        assert parts.size - number < parts.shape[0]
+
+
+def test_batches_that_would_be_too_large_are_solved_in_parts(rows, policy, params_of, monkeypatch):
+    monkeypatch.setattr(accuracy, "MAX_DRAFTS", 10)
+    base = {"base": params_of["base"]}
+    task, budget, seeds = ToyTask(), 2, (0, 5)
+    parted = evaluate_strategy(
+        "best_of_n", BestOfN(), ValueHead(), policy, base, {"base": 6.0}, task, PROMPTS, 2, seeds
+    )
+    whole = [r for r in rows if r["policy"] == "base" and r["strategy"] == "best_of_n"]
+    whole = [{**row, "seconds": 0} for row in whole if row["budget"] == budget]
+    assert [{**row, "seconds": 0} for row in parted] == whole
 
 
 def test_seeds_in_one_batch_are_what_each_is_alone(rows, policy, params_of):
