@@ -14,7 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rlsearch.decoding.steps import split_steps
 from rlsearch.evaluation.accuracy import measure, rows_of, summarise, wilson_interval
+from rlsearch.evaluation.calibration import quality
 from rlsearch.evaluation.compute_optimal import (
     budget_needed,
     compute_optimal,
@@ -24,8 +26,8 @@ from rlsearch.evaluation.compute_optimal import (
 from rlsearch.evaluation.evaluate import Subjects, subjects
 from rlsearch.evaluation.pass_at_k import pass_at_k
 from rlsearch.evaluation.suite_picture import draw
-from rlsearch.inference.base import Budget, load_strategy
-from rlsearch.inference.best_of_n import BestOfN
+from rlsearch.inference.base import load_strategy
+from rlsearch.inference.candidates import Candidates, sample
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.training.run_directory import write_json
 from rlsearch.verifiers.base import Verifier, load_verifier
@@ -85,9 +87,10 @@ def run_suite(
                 right[policy_name, name, budget] = measured.right.mean(axis=0)
                 accuracy = 100 * measured.right.mean()
                 report(f"{policy_name:10} {name:22} budget {budget:4}  {accuracy:5.1f}%")
-    optimal = []
+    optimal, qualities = [], {}
     for policy_name in of.params_of:
         difficulty = estimate_difficulty(of, policy_name, judge)
+        qualities[policy_name] = difficulty["verifier"]
         for kind in ("oracle", "predicted"):
             optimal += best_by_difficulty(policy_name, kind, difficulty, right, budgets)
         largest = optimal[-1]
@@ -100,6 +103,7 @@ def run_suite(
         "split": of.config.task.split,
         "rows": rows,
         "optimal": optimal,
+        "verifier": {"label": judge.label, "policies": qualities},
         "budget_for_baseline": needed(summarise(rows), optimal),
     }
     folder = of.directory.evaluations
@@ -111,21 +115,45 @@ def run_suite(
 
 
 def estimate_difficulty(of: Subjects, name: str, verifier: Verifier) -> dict[str, Any]:
-    """How easy each problem is to a policy, `[Q]`: "oracle" and "predicted"; and "tokens"."""
-    budget = Budget(DIFFICULTY_SAMPLES, round(DIFFICULTY_SAMPLES * of.units[name]))
+    """How easy each problem is to a policy, `[Q]`: "oracle" and "predicted". Beside it the "tokens"
+    that the samples took, and what they say of the "verifier"."""
     keys = row_keys(jax.random.key(DIFFICULTY_SEED), len(of.prompts))
 
     @jax.jit
-    def sample(params, verifier):
-        found = BestOfN().solve(of.policy, params, verifier, of.prompts, keys, budget)
-        each = jnp.swapaxes(found.all_tokens, 0, 1)
+    def draw_samples(params, verifier):
+        found = sample(of.policy, params, verifier, of.prompts, keys, DIFFICULTY_SAMPLES, 1.0)
+        each = jnp.swapaxes(found.tokens, 0, 1)
         right = jax.lax.map(lambda tokens: of.task.check_tokens(of.prompts, tokens), each)
-        tokens = (found.policy_tokens + found.verifier_tokens).mean()
-        return right.sum(axis=0), jnp.maximum(found.all_scores, 0.0).mean(axis=1), tokens
+        return found, right.T
 
-    num_right, predicted, tokens = sample(of.params_of[name], verifier)
-    oracle = pass_at_k(DIFFICULTY_SAMPLES, np.asarray(num_right), 1)
-    return {"oracle": oracle, "predicted": np.asarray(predicted), "tokens": float(tokens)}
+    found, right = jax.tree.map(np.asarray, draw_samples(of.params_of[name], verifier))
+    return {
+        "oracle": pass_at_k(DIFFICULTY_SAMPLES, right.sum(axis=1), 1),
+        "predicted": np.maximum(found.scores, 0.0).mean(axis=1),
+        "tokens": float((found.policy_tokens + found.verifier_tokens).mean()),
+        "verifier": verifier_quality(of, found, right),
+    }
+
+
+def verifier_quality(of: Subjects, found: Candidates, right: np.ndarray) -> Row:
+    """How well a verifier judges samples, against the checker, and against exact labels of their
+    steps where the task has them.
+
+    Args:
+        found: n samples of each problem.
+        right: `[Q, n]` bool.
+    """
+    scores = np.asarray(found.scores)
+    result: Row = {"solutions": quality(scores[scores >= 0], right[scores >= 0])}
+    if hasattr(of.task, "step_labels"):
+        solutions = np.asarray(found.tokens).reshape(-1, found.tokens.shape[-1])
+        prompts = np.repeat(np.asarray(of.prompts), found.tokens.shape[1], axis=0)
+        labels = of.task.step_labels(prompts, solutions)
+        steps = split_steps(jnp.asarray(solutions), of.policy.form)
+        written = np.asarray(steps[:, :, 0] != of.policy.form.pad)
+        scores = np.asarray(found.step_scores).reshape(written.shape)
+        result["steps"] = quality(scores[written], labels[written])
+    return result
 
 
 def best_by_difficulty(

@@ -21,6 +21,7 @@ class Candidates(NamedTuple):
     tokens: jax.Array  # [B, n, T] int32
     scores: jax.Array  # [B, n] float32, the verifier's; -1 where the solution is not finished
     answers: jax.Array  # [B, n] int32, what each says in the end; -1 where nothing
+    step_scores: jax.Array  # [B, n, S] float32, the verifier's of each step; 1 where there is none
     policy_tokens: jax.Array  # [B] int32
     verifier_tokens: jax.Array  # [B] int32
 
@@ -40,6 +41,7 @@ def candidates(
         tokens=draft.prefix.tokens.reshape(*usable.shape, -1),
         scores=jnp.where(usable, total(draft, verifier).reshape(usable.shape), -1.0),
         answers=jnp.where(usable, answers, -1),
+        step_scores=draft.scores.reshape(*usable.shape, -1),
         policy_tokens=draft.policy_tokens.reshape(usable.shape).sum(axis=1),
         verifier_tokens=draft.verifier_tokens.reshape(usable.shape).sum(axis=1),
     )
@@ -72,8 +74,8 @@ def sample(
         return candidates(policy, verifier, prompts, draft, usable)
 
     each = jax.lax.map(one, jnp.arange(number))
-    side_by_side = (jnp.swapaxes(x[:, :, 0], 0, 1) for x in each[:3])
-    return Candidates(*side_by_side, *(x.sum(axis=0) for x in each[3:]))
+    side_by_side = (jnp.swapaxes(x[:, :, 0], 0, 1) for x in each[:4])
+    return Candidates(*side_by_side, *(x.sum(axis=0) for x in each[4:]))
 
 
 def answer_with(found: Candidates, chosen: jax.Array) -> Solutions:

@@ -122,6 +122,15 @@ class Task(Protocol):
         """
         ...
 
+    def step_labels(self, prompts: np.ndarray, solutions: np.ndarray) -> np.ndarray:
+        """`[B, S]` bool, which steps of solutions `[B, T]` are written, are right with all before
+        them, and leave a state from which a right solution can be written. On the host, exact, and
+        for measuring only.
+
+        A task that cannot say has no such method.
+        """
+        ...
+
     def parse_problem(self, text: str) -> str:
         """The prompt of what a user typed.
 

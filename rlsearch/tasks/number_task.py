@@ -13,7 +13,7 @@ import numpy as np
 from rlsearch.config import TaskConfig
 from rlsearch.data.words import WordTokenizer
 from rlsearch.tasks.number_steps import NumberSteps
-from rlsearch.tasks.solver import Numbers
+from rlsearch.tasks.solver import Numbers, solvable
 
 
 class NumberTask:
@@ -102,6 +102,27 @@ class NumberTask:
     def answers(self, prompts: jax.Array, solutions: jax.Array) -> jax.Array:
         """See `Task`: the number that is left in the end."""
         return self.language.answers(prompts, solutions)
+
+    def step_labels(self, prompts: np.ndarray, solutions: np.ndarray) -> np.ndarray:
+        """`[B, S]` bool, whether the lines up to each are right and the goal can still be reached.
+
+        See `Task`. The exact solver says so: it is for measuring.
+        """
+        left = jnp.asarray(prompts[:, 2:-1] - self.language.first_number)
+        goals = np.asarray(prompts[:, 0]) - self.language.first_number
+        right, start, labels = np.ones(len(prompts), bool), 0, []
+        for step in range(self.num_steps):
+            end = start + self.language.step_length(step)
+            right_step, left = self.language.check_step(left, jnp.asarray(solutions[:, start:end]))
+            right, start = right & np.asarray(right_step), end
+            values = self.language.words.values
+            labels.append(
+                [
+                    bool(ok) and solvable(tuple(values[n] for n in numbers), int(goal))
+                    for ok, numbers, goal in zip(right, np.asarray(left), goals, strict=True)
+                ]
+            )
+        return np.array(labels).T
 
     def draw_trace(self, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         """Random exact steps from random numbers, and as the goal what they ended on.

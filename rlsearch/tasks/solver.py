@@ -10,15 +10,17 @@ from fractions import Fraction
 
 from rlsearch.tasks.rational import RationalWords
 
-Numbers = tuple[int, ...]
-Reachable = Callable[[Numbers], frozenset[Fraction]]
+Numbers = tuple[int, ...]  # of a problem
+Given = tuple[int | Fraction, ...]
+Reachable = Callable[[Given], frozenset[Fraction]]
 
 
-def solvable(numbers: Numbers, goal: int, words: RationalWords | None = None) -> bool:
+@functools.lru_cache(maxsize=65536)
+def solvable(numbers: Given, goal: int, words: RationalWords | None = None) -> bool:
     """Whether + - * / make `goal` from `numbers`, each used once, in exact rationals.
 
     Args:
-        numbers: up to about six positive whole numbers, in any order.
+        numbers: up to about six numbers, none negative, in any order.
         goal: a whole number, not negative.
         words: if given, only results that have a word count on the way.
     """
@@ -33,7 +35,7 @@ def reachable_from(words: RationalWords | None) -> Reachable:
     """
 
     @functools.lru_cache(maxsize=4096)
-    def reachable(numbers: Numbers) -> frozenset[Fraction]:
+    def reachable(numbers: Given) -> frozenset[Fraction]:
         if len(numbers) == 1:
             return frozenset({Fraction(numbers[0])})
         results = set()
@@ -48,7 +50,7 @@ def reachable_from(words: RationalWords | None) -> Reachable:
 
 
 def makes(
-    numbers: Numbers, goal: Fraction, reachable: Reachable, words: RationalWords | None
+    numbers: Given, goal: Fraction, reachable: Reachable, words: RationalWords | None
 ) -> bool:
     """Whether a last operation gives `goal`: of its two operands the smaller part is listed."""
     if words is not None and goal not in words.index:
@@ -69,7 +71,7 @@ def makes(
     return False
 
 
-def _parts(numbers: Numbers) -> set[tuple[Numbers, Numbers]]:
+def _parts(numbers: Given) -> set[tuple[Given, Given]]:
     """All ways to deal `numbers` into two parts, the first not larger than the second."""
     places = range(len(numbers))
     parts = set()

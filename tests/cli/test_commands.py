@@ -92,6 +92,9 @@ def test_the_suite_of_test_time_compute_writes_its_table_and_picture(run):
     kinds = [(row["difficulty"], row["budget"]) for row in result["optimal"]]
     assert kinds == [("oracle", 1), ("oracle", 4), ("predicted", 1), ("predicted", 4)]
     assert result["optimal"][0]["difficulty_tokens"] == 64 * 21
+    judged = result["verifier"]["policies"]["base"]
+    assert judged["solutions"]["count"] == 6 * 64 and judged["steps"]["count"] == 6 * 64 * 3
+    assert 0 <= judged["steps"]["calibration_error"] <= 1
     assert result["budget_for_baseline"][0]["best_of_n"] == 4
     assert "--oracle is not for a suite" in fail("evaluate", run, *asked, "--oracle")
     assert "there is no SUITE 'speed'" in fail("evaluate", run, "--suite", "speed")

@@ -151,7 +151,7 @@ def test_the_answer_counts_and_not_the_way_there():
 
 def test_labels_are_right_up_to_the_first_wrong_line():
     prompts, _, lines, solutions, _ = draws()
-    label = jax.jit(task().step_labels)
+    label = task().step_labels
     present = lines[:, :, 0] != task().pad
     np.testing.assert_array_equal(label(prompts, solutions), present)
     broken = lines.copy()

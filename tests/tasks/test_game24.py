@@ -216,6 +216,26 @@ def test_other_numbers_than_the_games_are_refused(field, value, valid):
         Game24(TaskConfig(**{field: value}))
 
 
+def test_steps_are_labelled_by_whether_the_goal_can_still_be_reached():
+    task = _task()
+    problem, right = "24 from 4 9 10 13\n", "13 - 9 -> 4 4 10\n10 - 4 -> 6 4\n6 * 4 -> 24\n"
+
+    def labels(solution: str) -> list[bool]:
+        tokens = [np.array([task.tokenizer.encode(text)]) for text in (problem, solution)]
+        return task.step_labels(*tokens)[0].tolist()
+
+    assert labels(right) == [True, True, True]
+    # 4 * 4 + 10 is one away, and the last line is arithmetic that is wrong.
+    assert labels("13 - 9 -> 4 4 10\n4 * 4 -> 16 10\n16 + 10 -> 24\n") == [True, False, False]
+    # A wrong line spoils all behind it, even where the goal is reached.
+    assert labels("13 - 9 -> 4 4 9\n10 - 4 -> 6 4\n6 * 4 -> 24\n") == [False] * 3
+    prompts, _, solutions, valid = _draws()
+    rows = np.flatnonzero(valid)[:200]
+    assert task.step_labels(prompts[rows], solutions[rows]).all()
+    shifted = task.step_labels(np.roll(prompts[rows], 1, axis=0), solutions[rows])
+    assert shifted.mean() < 0.1
+
+
 def test_an_answer_is_what_the_last_line_leaves():
     prompts, _, solutions, valid = _draws()
     answers = np.asarray(_task().answers(jnp.array(prompts), jnp.array(solutions)))
