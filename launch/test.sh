@@ -13,4 +13,5 @@ fi
 "$VENV/bin/ruff" check .
 "$VENV/bin/ruff" format --check .
 "$VENV/bin/pyright" --pythonpath "$VENV/bin/python"
-exec "$VENV/bin/pytest" -q -n 2 -m "not slow"
+# A file stays on one worker: its tests share runs that they train and programs that they compile.
+exec "$VENV/bin/pytest" -q -n 2 --dist loadfile -m "not slow"
