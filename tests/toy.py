@@ -32,13 +32,13 @@ def toy_form() -> StepFormat:
 
 
 def ending_form() -> StepFormat:
-    """A solution of one to three steps: a letter A or B, and a newline, or C, which ends it."""
-    letter, last = np.isin(np.arange(5), (A, B)), np.arange(5) == C
+    """Up to two steps of a letter A or B and a newline, and a last one, which is C alone."""
+    letter, last = np.isin(np.arange(5), LETTERS), np.arange(5) == C
     newline = np.arange(5) == NEWLINE
     return dataclasses.replace(
         toy_form(),
         end_of_solution=C,
-        grammar=np.array([letter, newline | last, letter, newline | last, letter, last]),
+        grammar=np.array([letter, newline, letter, newline, last, last]),
     )
 
 

@@ -140,13 +140,13 @@ def test_a_solution_may_end_early_by_its_own_tokens():
     keys = row_keys(jax.random.key(0), 128)
     prefix, _ = jax.jit(lambda params: sample_solutions(model, params, prompts, keys, form))(params)
     tokens, length = np.asarray(prefix.tokens), np.asarray(prefix.length)
-    assert finished(prefix, form).all() and set(length.tolist()) == {2, 4, 6}
-    np.testing.assert_array_equal(prefix.num_steps, length // 2)
+    assert finished(prefix, form).all() and set(length.tolist()) == {1, 3, 5}
+    np.testing.assert_array_equal(prefix.num_steps, (length + 1) // 2)
     for row in range(128):
         assert tokens[row, length[row] - 1] == C and (tokens[row, length[row] :] == PAD).all()
         assert (tokens[row, 1 : length[row] - 1 : 2] == NEWLINE).all()
     steps = np.asarray(split_steps(prefix.tokens, form))
-    np.testing.assert_array_equal(steps.reshape(128, -1), tokens)
+    np.testing.assert_array_equal(steps.reshape(128, -1), tokens)  # padding is at the end alone
     # Token by token it ends in the same place, and stays there.
     cache, by_token = start(model, params, prompts, form)
     for place in range(form.max_length):
