@@ -3,6 +3,7 @@
 Letters: P tokens of a prompt, S steps, L tokens of a step, B batch, T tokens of a solution.
 """
 
+import abc
 import re
 from collections.abc import Sequence
 
@@ -16,7 +17,7 @@ from rlsearch.tasks.number_steps import NumberSteps
 from rlsearch.tasks.solver import Numbers, solvable
 
 
-class NumberTask:
+class NumberTask(abc.ABC):
     """The part of `rlsearch.tasks.base.Task` that is the same for all of them.
 
     A task says which problems are held out (`held_out_problems` in their order, `is_held_out` of
@@ -28,13 +29,13 @@ class NumberTask:
         self.language = NumberSteps(config.num_numbers)
 
     @property
+    @abc.abstractmethod
     def held_out_problems(self) -> Sequence[tuple[Numbers, int]]:
         """The numbers and the goal of each."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def is_held_out(self, numbers: jax.Array) -> jax.Array:
         """`[]` bool, on the device: nothing may be learnt from `numbers [n]`, ascending."""
-        raise NotImplementedError
 
     @property
     def tokenizer(self) -> WordTokenizer:
