@@ -189,7 +189,7 @@ class Transformer(nnx.Module):
         positions: jax.Array,
         mask: jax.Array,
         past: Sequence[KeyValues] = (),
-        dtype: jnp.dtype = jnp.float32,
+        dtype: jax.typing.DTypeLike = jnp.float32,
     ) -> tuple[jax.Array, KeyValues]:
         """Reads new tokens after `past`.
 
