@@ -5,7 +5,7 @@
 
 DIR holds 24.csv; without it the file is downloaded. The method is that of game24, for longer and
 without the control. Its pre-training sees eight times as many traces, and nine in ten problems that
-it searches are unlimited ones, as the policy came to know the 1,262 training puzzles by heart where
+it searches are unlimited ones: a policy solved nearly all of the 1,262 training puzzles where
 four in ten were theirs. 100 puzzles, in percent, with 95% intervals over them (2026-11-23; ONE CPU
 core, 2:05 hours; training seed 0, mean of evaluation seeds 0, 1 and 2):
 

@@ -87,13 +87,21 @@ def run_suite(
                 right[policy_name, name, budget] = measured.right.mean(axis=0)
                 accuracy = 100 * measured.right.mean()
                 report(f"{policy_name:10} {name:22} budget {budget:4}  {accuracy:5.1f}%")
+    if not rows:
+        raise ValueError(
+            f"strategies are {', '.join(strategies)}: none can spend a budget of "
+            f"{', '.join(map(str, budgets))}"
+        )
     optimal, qualities = [], {}
     for policy_name in of.params_of:
         difficulty = estimate_difficulty(of, policy_name, judge)
         qualities[policy_name] = difficulty["verifier"]
         for kind in ("oracle", "predicted"):
             optimal += best_by_difficulty(policy_name, kind, difficulty, right, budgets)
-        largest = optimal[-1]
+        best = [row for row in optimal if row["policy"] == policy_name]
+        if not best:
+            continue
+        largest = best[-1]
         report(
             f"{policy_name:10} {'compute-optimal':22} budget {largest['budget']:4}  "
             f"{100 * largest['accuracy']:5.1f}%"

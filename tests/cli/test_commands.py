@@ -97,6 +97,8 @@ def test_the_suite_of_test_time_compute_writes_its_table_and_picture(run):
     assert 0 <= judged["steps"]["calibration_error"] <= 1
     assert result["budget_for_baseline"][0]["best_of_n"] == 4
     assert "--oracle is not for a suite" in fail("evaluate", run, *asked, "--oracle")
+    greedy = ["--suite", "test-time-compute", "--strategies", "greedy", "--budgets", 4]
+    assert "none can spend a budget of 4" in fail("evaluate", run, *greedy)
     assert "there is no SUITE 'speed'" in fail("evaluate", run, "--suite", "speed")
 
 
