@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rlsearch.config import TowerConfig
+from rlsearch.networks.convolution import convolve
 
 POLICY_CHANNELS, VALUE_CHANNELS = 16, 8  # features of a cell that the heads read
 
@@ -44,6 +45,7 @@ def _conv(
         size,
         dtype=dtype,
         use_bias=bias,
+        conv_general_dilated=convolve,
         kernel_init=nnx.initializers.he_normal(),
         kernel_metadata=_kernel("rows", "columns", "embed", "channels"),
         bias_metadata=_kernel("channels"),
