@@ -1,12 +1,13 @@
 """`rlsearch bench`: throughput, with the limit it is held against."""
 
 import argparse
+from typing import Any
 
 from rlsearch.cli.output import emit
 from rlsearch.cli.parser import FIELDS_HELP, add_code, add_data_dir, add_json
 
 TAKES_FIELDS = True
-KINDS = ("search", "decode", "self_play")
+KINDS = ("search", "decode", "self_play", "strength")
 
 
 def add_parser(subparsers) -> None:
@@ -14,11 +15,17 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser(
         "bench",
         help="measure throughput",
-        usage="rlsearch bench {search,decode,self_play} CONFIG [--json] [--field.path value ...]",
+        usage=f"rlsearch bench {{{','.join(KINDS)}}} CONFIG [--json] [--field.path value ...]",
         epilog=FIELDS_HELP,
     )
     parser.add_argument("kind", metavar="KIND", choices=KINDS, help=" or ".join(KINDS))
     parser.add_argument("config", metavar="CONFIG", help="a Python file, or a name in configs/")
+    group = parser.add_argument_group("bench strength")
+    group.add_argument("--minutes", type=float, metavar="N", help="of each loop, by default 15")
+    group.add_argument(
+        "--positions", metavar="FILE", help="solved positions, where the game cannot be solved here"
+    )
+    group.add_argument("--picture", metavar="FILE", help="a PNG to draw the curves in")
     add_code(parser)
     add_data_dir(parser)
     add_json(parser)
@@ -35,17 +42,35 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         overrides = [*overrides, f"--task.data_dir={arguments.data_dir}"]
     config = config_file.override(config_file.load(arguments.config), overrides)
 
-    wanted = "self_play" if arguments.kind == "self_play" else "language"
+    wanted = "self_play" if arguments.kind in ("self_play", "strength") else "language"
     if config.kind != wanted:
         arguments.parser.error(f"bench {arguments.kind} is for configs of {wanted}")
+    options = _strength_options(arguments)
 
-    from rlsearch.evaluation import bench, bench_self_play
+    from rlsearch.evaluation import bench, bench_self_play, bench_strength
 
     measures = {
         "search": bench.bench_search,
         "decode": bench.bench_decode,
         "self_play": bench_self_play.bench_self_play,
+        "strength": bench_strength.bench_strength,
     }
-    result = measures[arguments.kind](config)
-    emit(arguments, result, "\n".join(f"{key}: {value}" for key, value in result.items()))
+    result = measures[arguments.kind](config, **options)
+    lines = [f"{key}: {value}" for key, value in result.items() if key != "curves"]
+    emit(arguments, result, "\n".join(lines))
     return 0
+
+
+def _strength_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What `bench strength` is told, and no other kind."""
+    names = ("minutes", "positions", "picture")
+    said = {
+        name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None
+    }
+    if arguments.kind != "strength":
+        for name in said:
+            arguments.parser.error(f"--{name} is for bench strength alone")
+        return {}
+    if said.get("minutes", 1.0) <= 0.0:
+        arguments.parser.error(f"--minutes is {said['minutes']:g}: it must be positive")
+    return {**said, "report": print}

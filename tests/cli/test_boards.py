@@ -125,3 +125,28 @@ def test_a_class_from_elsewhere_is_not_imported(run, tmp_path):
 def test_a_run_without_a_checkpoint_is_said_to_be_so(run, tmp_path):
     shutil.copy(run / "config.json", tmp_path / "config.json")
     assert "no checkpoint yet" in fail("evaluate", tmp_path)
+
+
+@pytest.mark.slow
+def test_bench_strength_races_the_example(config, tmp_path):
+    picture = tmp_path / "curves.png"
+    asked = ["bench", "strength", config, "--minutes", 0.001, "--picture", picture]
+    result = json.loads(succeed(*asked, "--json"))
+    assert set(result["curves"]) == {"example", "rlsearch"} and result["positions"] == 4520
+    ((example_seconds, strength),) = result["curves"]["example"]
+    ((seconds, _),) = result["curves"]["rlsearch"]
+    assert seconds >= example_seconds and result["example_strength"] == strength
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ("bench strength CONFIG --minutes 0", "--minutes is 0: it must be positive"),
+        ("bench self_play CONFIG --minutes 1", "--minutes is for bench strength alone"),
+        ("bench strength CONFIG --environment.game 2048", "the example plays for two players"),
+    ],
+)
+def test_bench_strength_refuses_in_one_sentence(config, argv, said):
+    places = {"CONFIG": config}
+    assert said in fail(*[places.get(argument, argument) for argument in argv.split()])
