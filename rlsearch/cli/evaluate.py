@@ -100,20 +100,33 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def run_board(arguments: argparse.Namespace) -> int:
-    """Evaluates a run of self-play on solved positions, and prints the table."""
-    from rlsearch.evaluation.board import evaluate_board
+    """Evaluates a run of self-play: on solved positions, or by returns where one plays alone."""
+    from rlsearch.evaluation.arena import is_for_two
+    from rlsearch.evaluation.run import open_board
 
     for name in ("strategies", "problems", "policies", "suite", "verifier", "oracle", "data_dir"):
         if getattr(arguments, name):
             option = f"--{name.replace('_', '-')}"
             arguments.parser.error(f"{option} is for language, and this is a run of self-play")
-    result = evaluate_board(
-        arguments.run_dir,
-        positions=arguments.positions or "",
-        budgets=arguments.budgets or (),
-        seeds=arguments.seeds or (),
-        code=arguments.code or "",
-        report=print,
-    )
-    emit(arguments, result, f"table: {result['table']}")
+    given = {
+        "budgets": arguments.budgets or (),
+        "seeds": arguments.seeds or (),
+        "code": arguments.code or "",
+        "report": print,
+    }
+    _, _, environment, _ = open_board(arguments.run_dir, arguments.code or "")
+    if is_for_two(environment):
+        from rlsearch.evaluation.board import evaluate_board
+
+        result = evaluate_board(arguments.run_dir, positions=arguments.positions or "", **given)
+        emit(arguments, result, f"table: {result['table']}")
+    else:
+        from rlsearch.evaluation.returns import evaluate_returns
+
+        if arguments.positions:
+            arguments.parser.error(
+                "--positions is for games of two, and this is one for one player"
+            )
+        result = evaluate_returns(arguments.run_dir, **given)
+        emit(arguments, result, f"table: {result['table']}\npicture: {result['picture']}")
     return 0

@@ -1,0 +1,27 @@
+"""2048 by a search that learns, a quarter of an hour on a CPU core. Not measured yet."""
+
+from rlsearch.config import (
+    EnvironmentConfig,
+    OptimizerConfig,
+    SearchConfig,
+    SelfPlayConfig,
+    SelfPlayExperiment,
+    TowerConfig,
+)
+
+config = SelfPlayExperiment(
+    name="2048",
+    environment=EnvironmentConfig(game="2048", reward_scale=1e-3, discount=0.997),
+    model=TowerConfig(num_blocks=4, channels=32, value="unbounded"),
+    search=SearchConfig(actions="moves", num_simulations=16, num_candidates=4, value_scale=0.5),
+    self_play=SelfPlayConfig(
+        num_steps=900,
+        num_games=64,
+        moves_per_step=8,
+        replay_moves=1024,
+        updates_per_step=8,
+        batch_size=256,
+        td_lambda=0.9,
+        optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=200),
+    ),
+)

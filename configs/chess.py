@@ -1,0 +1,39 @@
+"""Chess by self-play, for a pod of TPUs.
+
+    rlsearch train chess --run-dir gs://BUCKET/chess
+
+Sized for v5p-256. It has not been run, and nothing is measured.
+"""
+
+from rlsearch.config import (
+    EnvironmentConfig,
+    OptimizerConfig,
+    SearchConfig,
+    SelfPlayConfig,
+    SelfPlayExperiment,
+    TowerConfig,
+)
+
+config = SelfPlayExperiment(
+    name="chess",
+    environment=EnvironmentConfig(game="chess"),
+    model=TowerConfig(
+        num_blocks=15, channels=256, squeeze_excite=8, value_dim=256, dtype="bfloat16"
+    ),
+    search=SearchConfig(actions="moves", num_simulations=64, num_candidates=16, value_scale=0.5),
+    play=SearchConfig(
+        actions="moves", num_simulations=800, num_candidates=16, value_scale=0.5, gumbel_scale=0.0
+    ),
+    self_play=SelfPlayConfig(
+        num_steps=100_000,
+        num_games=8192,
+        moves_per_step=8,
+        replay_moves=256,
+        updates_per_step=8,
+        batch_size=16_384,
+        td_lambda=0.95,
+        random_opening=4,
+        temperature_moves=30,
+        optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=2000),
+    ),
+)

@@ -1,0 +1,28 @@
+"""Go on 9 by 9 points by self-play, a quarter of an hour on a CPU core. Not measured yet."""
+
+from rlsearch.config import (
+    EnvironmentConfig,
+    OptimizerConfig,
+    SearchConfig,
+    SelfPlayConfig,
+    SelfPlayExperiment,
+    TowerConfig,
+)
+
+config = SelfPlayExperiment(
+    name="go_9x9",
+    environment=EnvironmentConfig(game="go_9x9"),
+    model=TowerConfig(num_blocks=4, channels=32),
+    search=SearchConfig(actions="moves", num_simulations=16, num_candidates=16, value_scale=0.5),
+    self_play=SelfPlayConfig(
+        num_steps=300,
+        num_games=64,
+        moves_per_step=8,
+        replay_moves=1024,
+        updates_per_step=8,
+        batch_size=256,
+        td_lambda=0.95,
+        random_opening=8,
+        optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=200),
+    ),
+)
