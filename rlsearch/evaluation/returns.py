@@ -58,7 +58,7 @@ def evaluate_returns(
             read = 0.0 if searched is None else 1.0 + searched
             rows.append(
                 {
-                    "policy": player.name,
+                    "policy": "random" if searched is None else "self_play",
                     "checkpoint_step": player.settings.get("checkpoint_step"),
                     "strategy": {None: "random", 0: "policy"}.get(searched, "tree_search"),
                     "settings": player.settings,
