@@ -1,12 +1,19 @@
 """Every test runs on eight fake CPU devices; this is read before any test imports JAX."""
 
+import dataclasses
+import functools
+import importlib.metadata
 import os
 import pathlib
+
+import pytest
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["NPROC"] = "16"  # threads enough for collectives over eight devices on a small machine
 # The tests' models are tiny: compiling them is what takes time, so that it is done in a hurry.
 flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+if importlib.metadata.version("jaxlib") == "0.10.2":  # a flag that JAX does not know ends it
+    flags += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
 # A second run of the tests compiles next to nothing. The folder is one that git ignores.
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -14,3 +21,28 @@ os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR",
     str(pathlib.Path(__file__).resolve().parent.parent / ".pytest_cache" / "jax"),
 )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def shared_steps():
+    """Trainings of one experiment in one process trace and compile their steps once.
+
+    Stages and steps are pure, so that nothing but time depends on it. What is logged, saved and
+    evaluated is no part of an experiment here. A process of its own shares nothing.
+    """
+    from rlsearch.config import EvaluationConfig, Experiment, LogConfig
+    from rlsearch.training import loop
+
+    make_stages, make_step = functools.cache(loop.model_and_stages), loop.make_step
+    compiled = functools.cache(lambda stage, mesh: make_step(stage, loop._optimizer(stage), mesh))
+
+    def model_and_stages(config):
+        apart = {"name": "", "log": LogConfig()}
+        if isinstance(config, Experiment):
+            apart["evaluation"] = EvaluationConfig()
+        return make_stages(dataclasses.replace(config, **apart))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "model_and_stages", model_and_stages)
+        patch.setattr(loop, "make_step", lambda stage, _, mesh: compiled(stage, mesh))
+        yield

@@ -1,15 +1,15 @@
 """Cutting a training off in front of one of its steps."""
 
 from rlsearch.training import loop
-from rlsearch.training.step import make_step
 
 
 class InterruptionError(Exception):
     """Stands for whatever ends a training before its time."""
 
 
-def limit_steps(monkeypatch, limit: int) -> None:
-    """Makes every later `train` fail in front of step `limit` of that start."""
+def limit_steps(monkeypatch, limit: int | None) -> None:
+    """Makes every later `train` fail in front of step `limit` of that start; None: of no step."""
+    make_step = getattr(loop.make_step, "unlimited", loop.make_step)
     taken = []
 
     def limited(*arguments):
@@ -23,4 +23,5 @@ def limit_steps(monkeypatch, limit: int) -> None:
 
         return one
 
+    limited.unlimited = make_step
     monkeypatch.setattr(loop, "make_step", limited)

@@ -20,6 +20,7 @@ from rlsearch.objectives.expert_iteration import expert_iteration_targets
 from rlsearch.objectives.hindsight import hindsight_targets
 from rlsearch.objectives.search_distillation import search_targets
 from rlsearch.objectives.step_targets import StepTargets, step_losses
+from rlsearch.parallel.mesh import row_keys
 from rlsearch.search.search import num_decisions
 from rlsearch.tasks.base import Task
 from rlsearch.training.replay import Replay, add, empty_replay, sample
@@ -130,9 +131,15 @@ def rows_stage(
     def lanes(rows: StepTargets) -> StepTargets:
         return jax.tree.map(lambda x: x[:, None], rows)
 
+    @functools.cache  # tracing a search takes seconds: once, however often the stage is started
+    def row_shapes() -> StepTargets:
+        params = jax.eval_shape(model.init, jax.random.key(0))
+        keys = jax.eval_shape(lambda key: row_keys(key, num_keys), jax.random.key(0))
+        return jax.eval_shape(lambda *x: lanes(produce(*x)[0]), params, keys)
+
     def memory(params: Params, keys: jax.Array) -> Replay:
-        rows = jax.eval_shape(lambda *x: lanes(produce(*x)[0]), params, keys)
-        return empty_replay(rows, replay_size // rows.prompts.shape[0])
+        del params, keys
+        return empty_replay(row_shapes(), replay_size // row_shapes().prompts.shape[0])
 
     def collect(params: Params, replay: Replay, keys: jax.Array) -> tuple[Replay, Metrics]:
         rows, facts = produce(params, keys)

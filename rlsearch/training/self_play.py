@@ -1,5 +1,6 @@
 """The one stage of a run of self-play."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ from rlsearch.networks.residual_tower import tower_flops
 from rlsearch.objectives.positions import Positions, position_losses
 from rlsearch.objectives.returns import lambda_returns
 from rlsearch.objectives.self_play import Move, found_value, new_game, play
+from rlsearch.parallel.mesh import row_keys
 from rlsearch.search.moves import search_moves
 from rlsearch.training.replay import Replay, add, ages, capacity_of, empty_replay, sample
 from rlsearch.training.stage import Metrics, Params, Stage, StageFlops
@@ -42,10 +44,21 @@ def self_play_stage(
     def make_moves(params: Params, games: Any, keys: jax.Array):
         return play(params, games, keys, environment, model, config.search, settings)
 
+    def begin(keys: jax.Array) -> Any:
+        return jax.vmap(lambda key: new_game(environment, key, settings.random_opening))(keys)
+
+    @functools.cache  # tracing a search takes seconds: once, however often the stage is started
+    def move_shapes() -> Move:
+        params = jax.eval_shape(model.init, jax.random.key(0))
+        keys = jax.eval_shape(lambda key: row_keys(key, settings.num_games), jax.random.key(0))
+        return jax.eval_shape(
+            lambda params, keys: make_moves(params, begin(keys), keys)[1], params, keys
+        )
+
     def memory(params: Params, keys: jax.Array) -> Memory:
-        games = jax.vmap(lambda key: new_game(environment, key, settings.random_opening))(keys)
-        moves = jax.eval_shape(lambda *x: make_moves(*x)[1], params, games, keys)
-        replay = empty_replay(moves, settings.replay_moves)
+        del params
+        games = begin(keys)
+        replay = empty_replay(move_shapes(), settings.replay_moves)
         return Memory(games, replay, jnp.zeros((settings.num_games, settings.replay_moves)))
 
     def collect(params: Params, memory: Memory, keys: jax.Array) -> tuple[Memory, Metrics]:

@@ -19,9 +19,7 @@ from rlsearch.config import LogConfig
 from rlsearch.config_file import ConfigError
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.training import loop
-from rlsearch.training.language import language_stages
 from rlsearch.training.metrics import read_metrics
-from rlsearch.training.setup import make_setup
 from tests.interruption import InterruptionError, limit_steps
 from tests.tiny import STAGE_ENDS, tiny_experiment, write_config_file
 
@@ -46,8 +44,7 @@ def interrupt_after(monkeypatch):
 
 def states(run) -> dict[str, dict]:
     """The last checkpoint of each stage: parameters, optimiser and replay."""
-    setup, mesh = make_setup(CONFIG), make_mesh(CONFIG.parallel)
-    stages = language_stages(CONFIG, setup.task, setup.model, setup.form)
+    (model, stages), mesh = loop.model_and_stages(CONFIG), make_mesh(CONFIG.parallel)
     with CheckpointStore(pathlib.Path(run) / "checkpoints", keep=1) as store:
         assert store.permanent_steps() == list(STAGE_ENDS.values())
         return {
@@ -55,7 +52,7 @@ def states(run) -> dict[str, dict]:
                 np.asarray,
                 store.restore(
                     STAGE_ENDS[stage.name],
-                    loop.abstract_state(stage, setup.model, mesh)._asdict(),
+                    loop.abstract_state(stage, model, mesh)._asdict(),
                 ),
             )
             for stage in stages

@@ -13,7 +13,6 @@ from rlsearch.config_file import ConfigError, from_dict, to_dict
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.training import loop
 from rlsearch.training.metrics import read_metrics
-from rlsearch.training.setup import model_and_stages
 from tests.boards import tiny_board_experiment
 from tests.interruption import InterruptionError, limit_steps
 from tests.tiny import tiny_experiment
@@ -39,7 +38,7 @@ def interrupt_after(monkeypatch):
 
 def last_state(run) -> dict:
     """Parameters, optimiser, games, replay and returns of the last checkpoint."""
-    model, (stage,) = model_and_stages(CONFIG)
+    model, (stage,) = loop.model_and_stages(CONFIG)
     abstract = loop.abstract_state(stage, model, make_mesh(CONFIG.parallel))
     with CheckpointStore(pathlib.Path(run) / "checkpoints", keep=1) as store:
         return jax.tree.map(np.asarray, store.restore(LAST, abstract._asdict()))
