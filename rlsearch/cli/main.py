@@ -13,12 +13,14 @@ import types
 from rlsearch.cli import arena, bench, data, evaluate, inspect, play, report, solve, sweep, train
 from rlsearch.cli.parser import Parser, unknown
 from rlsearch.config_file import ConfigError, all_field_types, is_several
+from rlsearch.parallel.compilation_cache import use_compilation_cache
 
 COMMANDS = (train, evaluate, solve, sweep, report, arena, play, inspect, bench, data)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line `argv` (by default the process's own) and returns the exit code."""
+    use_compilation_cache()
     try:
         code = _run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()  # a closed pipe should show here, not when Python exits
