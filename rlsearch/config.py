@@ -233,6 +233,18 @@ class LogConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ProfileConfig:
+    """A trace of some training steps, for JAX's profiler. Resuming may change it."""
+
+    steps: tuple[int, ...] = ()  # the first and the last step traced, from 1 on; empty: none
+
+    def __post_init__(self):
+        pair = len(self.steps) == 2 and 1 <= self.steps[0] <= self.steps[-1]
+        valid = "empty, or a first step from 1 on and a last one not before it"
+        _check(not self.steps or pair, self, "steps", valid)
+
+
+@dataclasses.dataclass(frozen=True)
 class EnvironmentConfig:
     """Which game is played."""
 
@@ -320,6 +332,7 @@ class SelfPlayExperiment:
     self_play: SelfPlayConfig = SelfPlayConfig()
     parallel: ParallelConfig = ParallelConfig()
     log: LogConfig = LogConfig()
+    profile: ProfileConfig = ProfileConfig()
 
     def __post_init__(self):
         _check(self.kind == "self_play", self, "kind", "'self_play'")
@@ -341,6 +354,7 @@ class Experiment:
     evaluation: EvaluationConfig = EvaluationConfig()
     parallel: ParallelConfig = ParallelConfig()
     log: LogConfig = LogConfig()
+    profile: ProfileConfig = ProfileConfig()
 
     def __post_init__(self):
         _check(self.kind == "language", self, "kind", "'language'")

@@ -30,14 +30,14 @@ def shared_steps():
     Stages and steps are pure, so that nothing but time depends on it. What is logged, saved and
     evaluated is no part of an experiment here. A process of its own shares nothing.
     """
-    from rlsearch.config import EvaluationConfig, Experiment, LogConfig
+    from rlsearch.config import EvaluationConfig, Experiment, LogConfig, ProfileConfig
     from rlsearch.training import loop
 
     make_stages, make_step = functools.cache(loop.model_and_stages), loop.make_step
     compiled = functools.cache(lambda stage, mesh: make_step(stage, loop._optimizer(stage), mesh))
 
     def model_and_stages(config):
-        apart = {"name": "", "log": LogConfig()}
+        apart = {"name": "", "log": LogConfig(), "profile": ProfileConfig()}
         if isinstance(config, Experiment):
             apart["evaluation"] = EvaluationConfig()
         return make_stages(dataclasses.replace(config, **apart))

@@ -14,6 +14,7 @@ from rlsearch.config import (
     OptimizerConfig,
     ParallelConfig,
     PretrainConfig,
+    ProfileConfig,
     SearchConfig,
     SelfPlayConfig,
     SelfPlayExperiment,
@@ -92,6 +93,14 @@ BAD = [
     (LogConfig, {"every_steps": 0}, "at least 1"),
     (LogConfig, {"checkpoint_seconds": -1.0}, "at least 0"),
     (LogConfig, {"keep_checkpoints": 0}, "at least 1"),
+    *(
+        (
+            ProfileConfig,
+            {"steps": steps},
+            "empty, or a first step from 1 on and a last one not before it",
+        )
+        for steps in ((3,), (0, 3), (4, 3), (1, 2, 3))
+    ),
 ]
 
 

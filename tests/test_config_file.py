@@ -145,8 +145,9 @@ def test_from_dict_is_strict(data, sentence):
 
 def test_resuming_returns_the_changes_it_accepts():
     arguments = ["--name", "b", "--log.every_steps", "9", "--evaluation.seeds", "7"]
+    arguments += ["--profile.steps", "10", "15"]
     new = config_file.override(Experiment(parallel=ParallelConfig(data=2)), arguments)
-    changed = ["name", "evaluation.seeds", "parallel.data", "log.every_steps"]
+    changed = ["name", "evaluation.seeds", "parallel.data", "log.every_steps", "profile.steps"]
     assert config_file.check_resumable(Experiment(), new) == changed
     assert config_file.check_resumable(new, new) == []
 

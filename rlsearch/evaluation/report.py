@@ -18,7 +18,7 @@ from rlsearch.evaluation.report_page import report_page
 from rlsearch.evaluation.report_picture import draw
 from rlsearch.training.run_directory import RunDirectory, write_text
 
-SETTINGS = ("log", "parallel", "name", "seed")  # these make no run another experiment
+SETTINGS = ("log", "profile", "parallel", "name", "seed")  # these make no run another experiment
 
 Row = dict[str, Any]
 

@@ -37,6 +37,7 @@ class BoardModel:
         """The number of parameters, heads included."""
         return sum(leaf.size for leaf in jax.tree.leaves(nnx.to_pure_dict(self._abstract[1])))
 
+    @jax.named_scope("network")
     def heads(self, params: Params, observations: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Policy logits `[B, A]` and value logits, float32."""
         return nnx.merge(self._abstract[0], params)(observations)

@@ -54,6 +54,7 @@ class LanguageModel:
     def _module(self, params: Params) -> Transformer:
         return nnx.merge(self._abstract[0], params)
 
+    @jax.named_scope("network")
     def extend(
         self,
         params: Params,
@@ -72,13 +73,15 @@ class LanguageModel:
         positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
         return self.extend(params, tokens, positions, causal_mask(tokens.shape[1]))
 
+    @jax.named_scope("network")
     def policy_logits(self, params: Params, hidden: jax.Array) -> jax.Array:
         """Next-token logits `[..., V]`, float32."""
         return self._module(params).policy_logits(hidden)
 
     def value(self, params: Params, hidden: jax.Array) -> jax.Array:
         """Estimated probability `[...]`, float32, that the solution comes out right."""
-        return jax.nn.sigmoid(self._module(params).value_logit(hidden))
+        return jax.nn.sigmoid(self.value_logit(params, hidden))
 
+    @jax.named_scope("network")
     def value_logit(self, params: Params, hidden: jax.Array) -> jax.Array:
         return self._module(params).value_logit(hidden)

@@ -27,6 +27,7 @@ class Shared(NamedTuple):
     keys: jax.Array  # [B] typed keys
 
 
+@jax.named_scope("search")
 def search_moves(
     params: Params,
     keys: jax.Array,

@@ -15,6 +15,7 @@ from rlsearch.search.summary import summarise
 from rlsearch.search.tokens import search_tokens, token_candidates
 
 
+@jax.named_scope("search")
 def search(
     params: Params,
     keys: jax.Array,

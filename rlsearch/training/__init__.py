@@ -4,5 +4,5 @@
 `step.py` makes its one jitted step, and `state.py`, `replay.py` and `optimizer.py` hold what that
 step carries. `setup.py` builds task and model from a config, for evaluation too.
 `run_directory.py` knows the files of a run, `metrics.py` writes its measurements and `progress.py`
-shows how far it is.
+shows how far it is. `trace.py` traces steps for JAX's profiler.
 """

@@ -19,7 +19,8 @@ from rlsearch.training.run_directory import RunDirectory
 from rlsearch.training.setup import model_and_stages
 from rlsearch.training.stage import Model, Params, Stage
 from rlsearch.training.state import TrainState, init_state, run_key, state_shardings
-from rlsearch.training.step import check_split, make_step
+from rlsearch.training.step import Step, check_split, make_step
+from rlsearch.training.trace import StepTrace
 
 
 def warn(sentence: str) -> None:
@@ -63,7 +64,10 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
             if state is None or done == end - stage.num_steps:
                 params = start_params(stage, stages, config.seed, model, mesh, store)
                 state = _start(stage, params, run_key(config.seed, "memory", done), mesh)
-            state = _run_stage(stage, state, end, done, began, config, mesh, store, writer)
+            step = make_step(stage, _optimizer(stage), mesh)
+            state = run_stage(
+                stage, step, state, end, done, began, config, directory, store, writer
+            )
             done = end
     finally:
         writer.close()
@@ -140,27 +144,46 @@ def _stage_of(step: int, stage_ends: list[int]) -> int:
     return next(i for i, end in enumerate(stage_ends) if step <= end)
 
 
-def _run_stage(
+def run_stage(
     stage: Stage,
+    step: Step,
     state: TrainState,
     end: int,
     done: int,
     began: float,
     config: Experiment | SelfPlayExperiment,
-    mesh: Mesh,
+    directory: RunDirectory,
     store: CheckpointStore,
     writer: MetricsWriter,
 ) -> TrainState:
+    """Takes what is left of a stage's steps, and writes what they measure and checkpoints.
+
+    Args:
+        state: donated.
+        end: number of steps of the run that are done when the stage is.
+        done: number of steps of the run that `state` has behind it.
+        began: when the run did, by the monotonic clock, had it never stopped.
+    """
     first = end - stage.num_steps
+    start = max(done, first)
 
     def due(saved_at: float) -> bool:
         return time.monotonic() - saved_at >= config.log.checkpoint_seconds
 
-    step = make_step(stage, _optimizer(stage), mesh)
-    with Progress(stage.num_steps, stage.name) as progress:
+    progress = Progress(stage.num_steps, stage.name)
+    with progress, StepTrace(config.profile, directory.profile) as trace:
         saved_at, shown = time.monotonic(), None
-        for number in range(max(done, first), end):
-            state, metrics = step(state, run_key(config.seed, "training", number))
+        for number in range(start, end):
+            called = time.monotonic()
+            key = run_key(config.seed, "training", number)
+            state, metrics = trace.take(number + 1, step, state, key)
+            if number == start:  # no other is waited for
+                jax.block_until_ready(metrics)
+                seconds = time.monotonic() - called
+                progress.note(
+                    f"{stage.name}: first step after {seconds:.1f} s, with its compilation"
+                )
+                directory.record_first_step(stage.name, seconds)
             number += 1
             if number == end or (number - first) % config.log.every_steps == 0:
                 seconds = time.monotonic() - began

@@ -76,6 +76,13 @@ class Progress:
         if now - self._printed_at >= _SECONDS_BETWEEN_LINES:
             self._print()
 
+    def note(self, line: str) -> None:
+        """Shows a line of its own, now."""
+        if self._bar is not None:
+            self._bar.console.print(line, highlight=False, markup=False)
+        else:
+            print(line, file=self._stream, flush=True)
+
     def _speed(self, step: int, now: float) -> list[str]:
         assert self._first is not None
         first_step, first_time = self._first

@@ -26,6 +26,7 @@ class RunDirectory:
       environment: RUN/environment.json, a list with one entry for each start of the run.
       metrics: RUN/metrics.jsonl, one object a logged step.
       tensorboard: RUN/tensorboard/, the same as event files.
+      profile: RUN/profile/, traces of steps, if asked for.
       checkpoints: RUN/checkpoints/, one folder a checkpoint.
       evaluations: RUN/evaluations/, one JSON file an evaluation.
     """
@@ -37,6 +38,7 @@ class RunDirectory:
         self.environment = self.path / "environment.json"
         self.metrics = self.path / "metrics.jsonl"
         self.tensorboard = self.path / "tensorboard"
+        self.profile = self.path / "profile"
         self.checkpoints = self.path / "checkpoints"
         self.evaluations = self.path / "evaluations"
         if create:
@@ -74,10 +76,26 @@ class RunDirectory:
         Raises:
           ValueError: the file is damaged.
         """
+        self._write_starts([*self._read_starts(), describe_environment(argv) | details])
+
+    def record_first_step(self, stage: str, seconds: float) -> None:
+        """Adds to the newest start how long a stage's first step took; most of it is compilation.
+
+        Raises:
+          ValueError: the file is damaged.
+        """
+        *starts, newest = self._read_starts()
+        measured = newest.get("first_step_seconds", {}) | {stage: seconds}
+        self._write_starts([*starts, newest | {"first_step_seconds": measured}])
+
+    def _read_starts(self) -> list[dict[str, Any]]:
         starts = _read_json(self.environment) if self.environment.exists() else []
         if not isinstance(starts, list):
             raise ValueError(f"{self.environment} is damaged: it must be a JSON list")
-        write_json(self.environment, [*starts, describe_environment(argv) | details])
+        return starts
+
+    def _write_starts(self, starts: list[dict[str, Any]]) -> None:
+        write_json(self.environment, starts)
 
 
 def describe_environment(argv: Sequence[str] | None = None) -> dict[str, Any]:

@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ import optax
 from jax.sharding import Mesh
 
 from rlsearch.parallel.mesh import over_data, row_keys, split_over_data
-from rlsearch.training.stage import Stage
+from rlsearch.training.stage import Metrics, Params, Stage
 from rlsearch.training.state import TrainState, state_shardings
 
 Step = Callable[[TrainState, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
@@ -25,13 +26,11 @@ def make_step(stage: Stage, optimizer: optax.GradientTransformation, mesh: Mesh)
         ValueError: see `check_split`.
     """
     check_split(stage, mesh)
-    collect = over_data(mesh, stage.collect)
+    collect = make_collect(stage, mesh)
 
     def step(state: TrainState, key: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
         collect_key, batch_key = jax.random.split(key)
-        with jax.named_scope("collect"):
-            keys = row_keys(collect_key, stage.num_keys)
-            memory, facts = collect(state.params, state.memory, split_over_data(mesh, keys))
+        memory, facts = collect(state.params, state.memory, collect_key)
 
         def update(carry, key):
             params, moments = carry
@@ -52,6 +51,18 @@ def make_step(stage: Stage, optimizer: optax.GradientTransformation, mesh: Mesh)
         return TrainState(params, moments, memory), metrics
 
     return jax.jit(step, donate_argnums=0, out_shardings=(state_shardings(mesh), None))
+
+
+def make_collect(stage: Stage, mesh: Mesh) -> Callable:
+    """The first half of a step, `(params, memory, key) -> (memory, metrics [K])`, not jitted."""
+    collect = over_data(mesh, stage.collect)
+
+    @jax.named_scope("collect")
+    def all_lanes(params: Params, memory: Any, key: jax.Array) -> tuple[Any, Metrics]:
+        keys = row_keys(key, stage.num_keys)
+        return collect(params, memory, split_over_data(mesh, keys))
+
+    return all_lanes
 
 
 def check_split(stage: Stage, mesh: Mesh) -> None:

@@ -61,14 +61,23 @@ def test_nothing_is_printed_without_an_update():
     assert stream.getvalue() == ""
 
 
+def test_a_note_is_a_line_of_its_own():
+    stream = io.StringIO()
+    with Progress(10, "base", stream) as progress:
+        progress.note("base: slow today")
+        progress.update(1)
+    assert stream.getvalue() == "base: slow today\nbase 1/10\n"
+
+
 def test_a_terminal_gets_a_bar(clock):
     stream = Terminal()
     with Progress(60, "distilled", stream) as progress:
+        progress.note("[0.5] is no markup")
         progress.update(20)
         clock.now += 10
         progress.update(40, loss=1.2345)
     shown = stream.getvalue()
-    assert "distilled" in shown and "40/60" in shown
+    assert "distilled" in shown and "40/60" in shown and "[0.5] is no markup" in shown
     assert "2 steps/s  0:10 left  loss 1.23" in shown
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -98,12 +99,24 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(whole, tmp_path, interrup
     seldom = dataclasses.replace(CONFIG, log=LogConfig(every_steps=1, checkpoint_seconds=1e6))
     interrupt_after(2)
     interrupt(tmp_path, seldom)
-    assert "resuming with changes to log.checkpoint_seconds" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "resuming with changes to log.checkpoint_seconds" in said
+    assert re.search(
+        r"^base: first step after \d+\.\d s, with its compilation$", said, re.MULTILINE
+    )
     interrupt_after(None)
     assert loop.train(CONFIG, str(tmp_path))["steps"] == LAST
     starts = json.loads((tmp_path / "environment.json").read_text())
     resumed = [start["resumed_step"] for start in starts]
     assert resumed == [0, 3, 5, 6]
+    compiled = [start["first_step_seconds"] for start in starts]
+    assert [set(seconds) for seconds in compiled] == [
+        {"base"},
+        {"distilled"},
+        {"distilled", "control"},
+        {"control"},
+    ]
+    assert all(0 < value < 600 for seconds in compiled for value in seconds.values())
     assert_same_run(whole, tmp_path)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rlsearch.checkpoints.store import CheckpointStore
-from rlsearch.config import SelfPlayExperiment
+from rlsearch.config import ProfileConfig, SelfPlayExperiment
 from rlsearch.config_file import ConfigError, from_dict, to_dict
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.training import loop
@@ -58,7 +58,9 @@ def test_an_interrupted_run_of_self_play_ends_as_if_it_had_not_been(
     with pytest.raises(InterruptionError):
         loop.train(CONFIG, str(tmp_path))
     interrupt_after(None)
-    assert loop.train(CONFIG, str(tmp_path))["steps"] == LAST
+    profiled = dataclasses.replace(CONFIG, profile=ProfileConfig((LAST, LAST)))
+    assert loop.train(profiled, str(tmp_path))["steps"] == LAST
+    assert len(list((tmp_path / "profile").rglob("*.xplane.pb"))) == 1
     starts = json.loads((tmp_path / "environment.json").read_text())
     assert [start["resumed_step"] for start in starts] == [0, 3]
     one, other = (jax.tree_util.tree_leaves_with_path(last_state(run)) for run in (whole, tmp_path))

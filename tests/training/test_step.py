@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,6 +84,14 @@ def test_the_gradient_is_what_devices_talk_about(steps):
         assert "all-reduce" in collectives_in_loops(steps[devices][0].as_text())
 
 
+def test_a_trace_tells_what_an_operation_is_for(steps):
+    names = set(re.findall(r'op_name="jit\(step\)/([^"]*)"', steps[1][0].as_text()))
+    scopes = [name.split("/") for name in names]
+    assert any(scope[0] == "collect" for scope in scopes)
+    assert any(scope[0] == "update" and "jvp(network)" in scope for scope in scopes)
+    assert not any({"collect", "update"} <= set(scope) for scope in scopes)
+
+
 @pytest.mark.parametrize("devices", [2, 8])
 def test_a_search_never_waits_for_another_device(devices):
     model, params = toy_model()
@@ -98,6 +108,7 @@ def test_a_search_never_waits_for_another_device(devices):
     assert f"num_partitions={devices}" in text
     assert num_loops(text) >= 3  # decisions, simulations, the way down the tree
     assert collectives_in_loops(text) == []
+    assert re.search('op_name="[^"]*/search/[^"]*/network/', text)
 
 
 @pytest.mark.parametrize("inside", [True, False])
