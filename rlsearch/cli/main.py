@@ -1,7 +1,8 @@
 """The console script `rlsearch`.
 
-Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted. A failure is one line on standard
-error; with RLSEARCH_TRACEBACK=1 the traceback stands before it.
+Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted; a training that stops and saves on a
+signal ends with 128 and its number, 130 for SIGINT and 143 for SIGTERM. A failure is one line on
+standard error; with RLSEARCH_TRACEBACK=1 the traceback stands before it.
 """
 
 import contextlib
@@ -52,7 +53,7 @@ def _run(argv: list[str]) -> int:
     if extra:
         fields = [f"--{path}" for path in all_field_types()] if takes_fields else []
         _refuse(extra[0].partition("=")[0], arguments.parser, fields)
-    arguments.stdout = sys.stdout
+    arguments.stdout, arguments.argv = sys.stdout, argv
     with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
         return arguments.run(arguments, overrides)
 

@@ -20,6 +20,7 @@ from rlsearch.training.setup import model_and_stages
 from rlsearch.training.stage import Model, Params, Stage
 from rlsearch.training.state import TrainState, init_state, run_key, state_shardings
 from rlsearch.training.step import check_split, make_step
+from rlsearch.training.stopping import StopRequest, TrainingStopped
 
 
 def warn(sentence: str) -> None:
@@ -37,6 +38,7 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
         ConfigError: if the directory holds a run of a config that differs where it may not.
         CheckpointError: if a checkpoint cannot be written; what was saved before is untouched.
         FloatingPointError: if a loss stops being a number.
+        TrainingStopped: on SIGTERM or SIGINT, when the step is finished and saved.
     """
     directory = RunDirectory(run_dir)
     _check_same_run(config, directory)
@@ -56,18 +58,25 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
     directory.record_start(resumed_step=done)
     writer = MetricsWriter(directory, done)
     began = time.monotonic() - writer.seconds
+    stop = StopRequest()
     try:
-        for stage, end in zip(stages, stage_ends, strict=True):
-            if done >= end:
-                continue
-            if state is None or done == end - stage.num_steps:
-                params = start_params(stage, stages, config.seed, model, mesh, store)
-                state = _start(stage, params, run_key(config.seed, "memory", done), mesh)
-            state = _run_stage(stage, state, end, done, began, config, mesh, store, writer)
-            done = end
+        with stop:
+            for stage, end in zip(stages, stage_ends, strict=True):
+                if done >= end:
+                    continue
+                if state is None or done == end - stage.num_steps:
+                    params = start_params(stage, stages, config.seed, model, mesh, store)
+                    state = _start(stage, params, run_key(config.seed, "memory", done), mesh)
+                state, done = _run_stage(
+                    stage, state, end, done, began, config, mesh, store, writer, stop
+                )
+                if stop.at is not None:
+                    break
     finally:
         writer.close()
         store.close()
+    if stop.signal is not None and done < stage_ends[-1]:
+        raise TrainingStopped(done, stage_ends[-1], stop.signal)
     return {
         "run": str(directory.path),
         "steps": done,
@@ -150,7 +159,9 @@ def _run_stage(
     mesh: Mesh,
     store: CheckpointStore,
     writer: MetricsWriter,
-) -> TrainState:
+    stop: StopRequest,
+) -> tuple[TrainState, int]:
+    """Trains to the stage's end, or to where a stop is asked for: the state, and the steps done."""
     first = end - stage.num_steps
 
     def due(saved_at: float) -> bool:
@@ -167,16 +178,19 @@ def _run_stage(
                 shown = writer.write(number, seconds, stage.name, metrics) or shown
                 _check_finite(shown)
                 progress.update(number - first, **_headline(shown))
-            saving = number == end or due(saved_at)
+            stopping = stop.reached(number)
+            saving = number == end or stopping or due(saved_at)
             if saving:  # what is not a number must never become the newest checkpoint
                 _check_finite(jax.device_get(metrics))
                 writer.flush()  # a run killed after this checkpoint resumes behind it
             if number == end:
                 store.save(number, state._asdict(), permanent=True, wait=True)
             elif saving:
-                store.save(number, state._asdict())
+                store.save(number, state._asdict(), wait=stopping)
                 saved_at = time.monotonic()
-    return state
+            if stopping:
+                return state, number
+    return state, end
 
 
 def _headline(metrics: dict[str, float] | None) -> dict[str, float]:

@@ -2,6 +2,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+import signal
 
 import jax
 import numpy as np
@@ -14,8 +15,9 @@ from rlsearch.parallel.mesh import make_mesh
 from rlsearch.training import loop
 from rlsearch.training.metrics import read_metrics
 from rlsearch.training.setup import model_and_stages
+from rlsearch.training.stopping import TrainingStopped
 from tests.boards import tiny_board_experiment
-from tests.interruption import InterruptionError, limit_steps
+from tests.interruption import InterruptionError, limit_steps, signal_in_step
 from tests.tiny import tiny_experiment
 
 CONFIG = tiny_board_experiment()
@@ -62,10 +64,28 @@ def test_an_interrupted_run_of_self_play_ends_as_if_it_had_not_been(
     assert loop.train(CONFIG, str(tmp_path))["steps"] == LAST
     starts = json.loads((tmp_path / "environment.json").read_text())
     assert [start["resumed_step"] for start in starts] == [0, 3]
-    one, other = (jax.tree_util.tree_leaves_with_path(last_state(run)) for run in (whole, tmp_path))
+    assert_same_run(whole, tmp_path)
+
+
+def test_a_run_that_is_asked_to_stop_has_saved_what_it_did(whole, tmp_path, monkeypatch):
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    seldom = dataclasses.replace(CONFIG.log, checkpoint_seconds=1e6)
+    config = dataclasses.replace(CONFIG, log=seldom)
+    signal_in_step(monkeypatch, 2, signal.SIGTERM)
+    with pytest.raises(TrainingStopped, match=f"step 2 of {LAST} is saved") as stopped:
+        loop.train(config, str(tmp_path))
+    assert (stopped.value.step, stopped.value.signal) == (2, signal.SIGTERM)
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == handlers
+    signal_in_step(monkeypatch, LAST - 2, signal.SIGINT)  # in the last step: that finishes the run
+    assert loop.train(config, str(tmp_path))["steps"] == LAST
+    assert_same_run(whole, tmp_path)
+
+
+def assert_same_run(run, other_run):
+    one, other = (jax.tree_util.tree_leaves_with_path(last_state(run)) for run in (run, other_run))
     for (path, a), (_, b) in zip(one, other, strict=True):
         assert a.dtype == b.dtype and a.tobytes() == b.tobytes(), path
-    assert lines(whole) == lines(tmp_path)
+    assert lines(run) == lines(other_run)
 
 
 def test_a_checkpoint_holds_the_games_and_what_is_remembered_of_them(whole):
