@@ -8,8 +8,8 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from rlsearch.checkpoints.store import CheckpointStore
-from rlsearch.config import Experiment, SelfPlayExperiment
+from rlsearch.checkpoints.store import Best, CheckpointStore
+from rlsearch.config import Experiment, LogConfig, SelfPlayExperiment
 from rlsearch.config_file import check_resumable, from_dict, to_dict
 from rlsearch.parallel.mesh import make_mesh, replicated
 from rlsearch.training.metrics import MetricsWriter
@@ -44,7 +44,8 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
     _check_same_run(config, directory)
     model, stages = model_and_stages(config)
     mesh = make_mesh(config.parallel)
-    store = CheckpointStore(directory.checkpoints, config.log.keep_checkpoints, warn)
+    _check_best_metric(config.log, [stage.name for stage in stages])
+    store = _open_store(directory, config.log)
     stage_ends = ends(stages)
     for stage in stages:
         check_split(stage, mesh)
@@ -85,6 +86,14 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
         "parameters": model.num_params(),
         "seconds": time.monotonic() - began,
     }
+
+
+def _open_store(directory: RunDirectory, log: LogConfig) -> CheckpointStore:
+    """The checkpoints of a run in training, and which of them are kept."""
+    best = Best(log.keep_best, log.best_metric, log.best_mode) if log.keep_best else None
+    return CheckpointStore(
+        directory.checkpoints, log.keep_checkpoints, warn, every=log.keep_every_steps, best=best
+    )
 
 
 def ends(stages: tuple[Stage, ...]) -> list[int]:
@@ -164,8 +173,11 @@ def _run_stage(
     """Trains to the stage's end, or to where a stop is asked for: the state, and the steps done."""
     first = end - stage.num_steps
 
-    def due(saved_at: float) -> bool:
-        return time.monotonic() - saved_at >= config.log.checkpoint_seconds
+    log = config.log
+
+    def due(number: int, saved_at: float) -> bool:
+        wanted = log.keep_every_steps > 0 and number % log.keep_every_steps == 0
+        return wanted or time.monotonic() - saved_at >= log.checkpoint_seconds
 
     step = make_step(stage, _optimizer(stage), mesh)
     with Progress(stage.num_steps, stage.name) as progress:
@@ -173,20 +185,25 @@ def _run_stage(
         for number in range(max(done, first), end):
             state, metrics = step(state, run_key(config.seed, "training", number))
             number += 1
-            if number == end or (number - first) % config.log.every_steps == 0:
+            _check_best_metric(log, [stage.name], metrics)
+            if number == end or (number - first) % log.every_steps == 0:
                 seconds = time.monotonic() - began
                 shown = writer.write(number, seconds, stage.name, metrics) or shown
                 _check_finite(shown)
                 progress.update(number - first, **_headline(shown))
             stopping = stop.reached(number)
-            saving = number == end or stopping or due(saved_at)
+            saving = number == end or stopping or due(number, saved_at)
             if saving:  # what is not a number must never become the newest checkpoint
-                _check_finite(jax.device_get(metrics))
+                values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+                _check_finite(values)
                 writer.flush()  # a run killed after this checkpoint resumes behind it
-            if number == end:
-                store.save(number, state._asdict(), permanent=True, wait=True)
-            elif saving:
-                store.save(number, state._asdict(), wait=stopping)
+                store.save(
+                    number,
+                    state._asdict(),
+                    permanent=number == end,
+                    wait=stopping or number == end,
+                    metrics={f"{stage.name}/{name}": value for name, value in values.items()},
+                )
                 saved_at = time.monotonic()
             if stopping:
                 return state, number
@@ -205,6 +222,20 @@ def _check_finite(metrics: dict[str, float] | None) -> None:
                 f"{name} is {value}: training diverged; the last checkpoint is kept; "
                 "try a smaller learning_rate in another --run-dir"
             )
+
+
+def _check_best_metric(
+    log: LogConfig, stages: list[str], metrics: dict[str, Any] | None = None
+) -> None:
+    """Raises ValueError where `log.best_metric` is of no stage, or is none of a stage's metrics."""
+    if not log.best_metric:
+        return
+    name, _, metric = log.best_metric.partition("/")
+    said = f"log.best_metric is {log.best_metric!r}: it must be"
+    if metrics is None and name not in stages:
+        raise ValueError(f"{said} STAGE/METRIC with one of the stages {', '.join(stages)}")
+    if metrics is not None and name in stages and metric not in metrics:
+        raise ValueError(f"{said} {name}/ and one of {', '.join(sorted(metrics))}")
 
 
 def _check_same_run(config: Experiment | SelfPlayExperiment, directory: RunDirectory) -> None:

@@ -47,6 +47,11 @@ def last_state(run) -> dict:
         return jax.tree.map(np.asarray, store.restore(LAST, abstract._asdict()))
 
 
+def steps(run) -> list[int]:
+    with CheckpointStore(pathlib.Path(run) / "checkpoints", keep=1) as store:
+        return store.steps()
+
+
 def lines(run) -> list[dict]:
     rows = read_metrics(run / "metrics.jsonl")
     for row in rows:
@@ -57,9 +62,13 @@ def lines(run) -> list[dict]:
 def test_an_interrupted_run_of_self_play_ends_as_if_it_had_not_been(
     whole, tmp_path, interrupt_after
 ):
+    best = {"keep_best": 1, "best_metric": "self_play/value_loss"}
+    log = dataclasses.replace(CONFIG.log, keep_checkpoints=1, **best)
     interrupt_after(3)
     with pytest.raises(InterruptionError):
-        loop.train(CONFIG, str(tmp_path))
+        loop.train(dataclasses.replace(CONFIG, log=log), str(tmp_path))
+    highest = max((row["value_loss"], row["step"]) for row in lines(tmp_path))[1]
+    assert steps(tmp_path) == sorted({highest, 3})
     interrupt_after(None)
     assert loop.train(CONFIG, str(tmp_path))["steps"] == LAST
     starts = json.loads((tmp_path / "environment.json").read_text())
@@ -69,7 +78,9 @@ def test_an_interrupted_run_of_self_play_ends_as_if_it_had_not_been(
 
 def test_a_run_that_is_asked_to_stop_has_saved_what_it_did(whole, tmp_path, monkeypatch):
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    seldom = dataclasses.replace(CONFIG.log, checkpoint_seconds=1e6)
+    seldom = dataclasses.replace(
+        CONFIG.log, checkpoint_seconds=1e6, keep_every_steps=3, keep_checkpoints=1
+    )
     config = dataclasses.replace(CONFIG, log=seldom)
     signal_in_step(monkeypatch, 2, signal.SIGTERM)
     with pytest.raises(TrainingStopped, match=f"step 2 of {LAST} is saved") as stopped:
@@ -79,6 +90,16 @@ def test_a_run_that_is_asked_to_stop_has_saved_what_it_did(whole, tmp_path, monk
     signal_in_step(monkeypatch, LAST - 2, signal.SIGINT)  # in the last step: that finishes the run
     assert loop.train(config, str(tmp_path))["steps"] == LAST
     assert_same_run(whole, tmp_path)
+    assert steps(tmp_path) == [3, LAST]
+
+
+def test_a_metric_that_there_is_not_is_named():
+    log = dataclasses.replace(CONFIG.log, keep_best=1, best_metric="self_play/solved")
+    loop._check_best_metric(log, ["base"], {"loss": 0.0})  # of another stage
+    with pytest.raises(
+        ValueError, match="'self_play/solved': it must be self_play/ and one of a, b"
+    ):
+        loop._check_best_metric(log, ["self_play"], {"b": 0.0, "a": 0.0})
 
 
 def assert_same_run(run, other_run):
