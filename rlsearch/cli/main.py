@@ -11,11 +11,26 @@ import sys
 import traceback
 import types
 
-from rlsearch.cli import arena, bench, data, evaluate, inspect, play, report, solve, sweep, train
+from rlsearch.cli import (
+    arena,
+    bench,
+    data,
+    evaluate,
+    export,
+    import_,
+    inspect,
+    play,
+    report,
+    solve,
+    sweep,
+    train,
+)
 from rlsearch.cli.parser import Parser, unknown
 from rlsearch.config_file import ConfigError, all_field_types, is_several
 
-COMMANDS = (train, evaluate, solve, sweep, report, arena, play, inspect, bench, data)
+COMMANDS = (
+    *(train, evaluate, solve, sweep, report, arena, play, inspect, export, import_, bench, data),
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,7 +74,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _name(command: types.ModuleType) -> str:
-    return command.__name__.rpartition(".")[2]
+    return command.__name__.rpartition(".")[2].rstrip("_")  # a keyword is no module's name
 
 
 def _split_fields(argv: list[str]) -> tuple[list[str], list[str]]:

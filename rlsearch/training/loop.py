@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from rlsearch.checkpoints.store import Best, CheckpointStore
 from rlsearch.config import Experiment, LogConfig, SelfPlayExperiment
-from rlsearch.config_file import check_resumable, from_dict, to_dict
+from rlsearch.config_file import ConfigError, check_resumable, from_dict, to_dict
 from rlsearch.parallel.mesh import make_mesh, replicated
 from rlsearch.training.metrics import MetricsWriter
 from rlsearch.training.optimizer import make_optimizer
@@ -241,6 +241,11 @@ def _check_best_metric(
 def _check_same_run(config: Experiment | SelfPlayExperiment, directory: RunDirectory) -> None:
     """Holds the config against the one that the directory's run began with, if it has one."""
     saved = directory.read_config()
+    if directory.imported.exists():
+        raise ConfigError(
+            f"{directory.path} is an imported run: it has the parameters alone, which can be "
+            "evaluated and not trained on, so train in another --run-dir"
+        )
     if saved is not None:
         changed = check_resumable(from_dict(saved), config)
         if changed:
