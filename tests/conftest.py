@@ -3,6 +3,8 @@
 import os
 import pathlib
 
+import pytest
+
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["NPROC"] = "16"  # threads enough for collectives over eight devices on a small machine
 # The tests' models are tiny: compiling them is what takes time, so that it is done in a hurry.
@@ -14,3 +16,12 @@ os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR",
     str(pathlib.Path(__file__).resolve().parent.parent / ".pytest_cache" / "jax"),
 )
+
+
+@pytest.fixture
+def bucket():
+    """`gs://bucket`, in memory."""
+    from tests.bucket import empty_bucket
+
+    with empty_bucket() as path:
+        yield path

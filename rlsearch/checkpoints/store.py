@@ -21,6 +21,8 @@ from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
+from rlsearch.paths import absolute, is_remote
+
 _PERMANENT = ".permanent"
 _DAMAGED = ".damaged"
 _DELETED = ".deleted"
@@ -78,7 +80,7 @@ class CheckpointStore:
             raise ValueError(f"keep is {keep!r}: it must be at least 1")
         if best is not None and (best.count < 1 or best.mode not in ("max", "min")):
             raise ValueError(f"best is {best}: count must be at least 1 and mode 'max' or 'min'")
-        self.directory = epath.Path(directory).resolve()
+        self.directory = absolute(directory)
         self._keep, self._every, self._best = keep, every, best
         self._metrics: dict[int, Mapping[str, float]] = {}  # of checkpoints, once read
         self._warn = warn
@@ -229,11 +231,8 @@ class CheckpointStore:
     def _marker(self, step: int) -> epath.Path:
         return self.directory / f"{step}{_PERMANENT}"
 
-    def _has_rename(self) -> bool:
-        return not str(self.directory).startswith("gs://")
-
     def _is_committed(self, step: int) -> bool:
-        return self._has_rename() or (self._path(step) / _COMMITTED).exists()
+        return not is_remote(self.directory) or (self._path(step) / _COMMITTED).exists()
 
     def _load(self, step: int, abstract: Any, partial: bool) -> Any:
         path = self._path(step)
@@ -291,7 +290,7 @@ class CheckpointStore:
             path = self._path(step)
             try:
                 # Made invisible in one go first: a deletion cut short leaves no half checkpoint.
-                if self._has_rename():
+                if not is_remote(self.directory):
                     path = path.rename(self.directory / f"{step}{_DELETED}")
                 else:
                     (path / _COMMITTED).unlink()

@@ -15,6 +15,8 @@ from typing import Any
 import jax
 from etils import epath
 
+from rlsearch.paths import absolute
+
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "mctx", "numpy")
 
 
@@ -131,7 +133,7 @@ def new_folder(path: epath.PathLike) -> Iterator[epath.Path]:
     Raises:
       ValueError: there is something at `path` already.
     """
-    path = epath.Path(path).resolve()
+    path = absolute(path)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise ValueError(f"{path} is there already: it must not exist, or be an empty folder")
     temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"

@@ -316,3 +316,34 @@ def test_a_disk_that_is_really_full(tmp_path):
 def test_keep_must_be_positive(tmp_path):
     with pytest.raises(ValueError, match="keep is 0"):
         CheckpointStore(tmp_path, keep=0)
+
+
+class Written:
+    def __init__(self, path):
+        self.path = path
+
+    def result(self):
+        (self.path / "commit_success.txt").touch()
+
+
+def test_in_a_bucket_a_checkpoint_is_complete_when_it_says_so(bucket, monkeypatch):
+    """Orbax itself writes to none here: TensorStore has its own way to buckets."""
+
+    def save_async(path, state, **_):
+        (path / "state").mkdir(parents=True)
+        (path / "state" / "data").write_text(str(state))
+        return Written(path)
+
+    monkeypatch.setattr(store_module.ocp, "save_async", save_async)
+    with CheckpointStore("gs://bucket/run/checkpoints", keep=1) as store:
+        assert store.directory == bucket / "run" / "checkpoints" and store.steps() == []
+        store.save(1, {}, permanent=True, wait=True)
+        store.save(2, {}, wait=True)
+        store.save(3, {})
+        assert store.steps() == [1, 2]
+    assert store.steps() == [1, 3] and store.permanent_steps() == [1]
+    (store.directory / "3" / "commit_success.txt").unlink()  # as a kill would leave it
+    with CheckpointStore(store.directory, keep=1) as store:
+        assert store.steps() == [1]
+        store.save(4, {})
+    assert {path.name for path in store.directory.iterdir()} == {"1", "1.permanent", "4"}
