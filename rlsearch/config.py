@@ -220,16 +220,29 @@ class ParallelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LogConfig:
-    """Logging and checkpoints. Resuming may change it."""
+    """Logging and checkpoints. Resuming may change it.
+
+    A checkpoint is kept if it is the last of its stage, one of the `keep_checkpoints` newest, at a
+    multiple of `keep_every_steps`, or one of the `keep_best` best; all others are deleted.
+    """
 
     every_steps: int = 5  # steps between two logged ones
     checkpoint_seconds: float = 60.0  # time between two checkpoints, at least
-    keep_checkpoints: int = 2  # newest ones kept beside the last of each stage
+    keep_checkpoints: int = 2  # newest ones kept
+    keep_every_steps: int = 0  # at each multiple of it a checkpoint is saved and kept; 0: none
+    keep_best: int = 0  # kept by best_metric, as it was in the checkpoint's own step; 0: none
+    best_metric: str = ""  # a stage and one of its metrics, such as "distilled/solved"
+    best_mode: str = "max"  # which values of best_metric are best: "max" or "min"
 
     def __post_init__(self):
         _check(self.every_steps >= 1, self, "every_steps", "at least 1")
         _check(self.checkpoint_seconds >= 0, self, "checkpoint_seconds", "at least 0")
         _check(self.keep_checkpoints >= 1, self, "keep_checkpoints", "at least 1")
+        _check(self.keep_every_steps >= 0, self, "keep_every_steps", "at least 0")
+        _check(self.keep_best >= 0, self, "keep_best", "at least 0")
+        named = bool(self.best_metric) or not self.keep_best
+        _check(named, self, "best_metric", "a stage and its metric, as keep_best is set")
+        _check(self.best_mode in ("max", "min"), self, "best_mode", "'max' or 'min'")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -163,7 +163,7 @@ def from_dict(data: Mapping[str, Any]) -> Any:
     """
     kinds = {config.kind: config for config in (Experiment(), SelfPlayExperiment())}
     kind = data.get("kind", "language") if isinstance(data, Mapping) else "language"
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise ConfigError(f"kind is {kind!r}: it must be one of {', '.join(kinds)}")
     return _replace(kinds[kind], data)
 

@@ -46,3 +46,12 @@ def shared_steps():
         patch.setattr(loop, "model_and_stages", model_and_stages)
         patch.setattr(loop, "make_step", lambda stage, _, mesh: compiled(stage, mesh))
         yield
+
+
+@pytest.fixture
+def bucket():
+    """`gs://bucket`, in memory."""
+    from tests.bucket import empty_bucket
+
+    with empty_bucket() as path:
+        yield path

@@ -1,5 +1,8 @@
 """Cutting a training off in front of one of its steps."""
 
+import os
+import signal
+
 from rlsearch.training import loop
 
 
@@ -25,3 +28,23 @@ def limit_steps(monkeypatch, limit: int | None) -> None:
 
     limited.unlimited = make_step
     monkeypatch.setattr(loop, "make_step", limited)
+
+
+def signal_in_step(monkeypatch, number: int, sent: signal.Signals) -> None:
+    """Makes every later `train` get a signal in the midst of step `number` of that start."""
+    make_step = getattr(loop.make_step, "unlimited", loop.make_step)
+    taken = []
+
+    def signalled(*arguments):
+        step = make_step(*arguments)
+
+        def one(state, key):
+            taken.append(key)
+            if len(taken) == number:
+                os.kill(os.getpid(), sent)
+            return step(state, key)
+
+        return one
+
+    signalled.unlimited = make_step
+    monkeypatch.setattr(loop, "make_step", signalled)

@@ -13,13 +13,15 @@ import contextlib
 import errno
 import logging
 import warnings
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import jax
 from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
+
+from rlsearch.paths import absolute, is_remote
 
 _PERMANENT = ".permanent"
 _DAMAGED = ".damaged"
@@ -32,8 +34,18 @@ class CheckpointError(RuntimeError):
     """A checkpoint could not be written or read; the message is one sentence for the user."""
 
 
+class Best(NamedTuple):
+    """Keeps the checkpoints that are best by a metric they were saved with."""
+
+    count: int  # how many; of equal ones the newer
+    metric: str  # a checkpoint that was saved without it is none of them
+    mode: str  # "max" or "min"
+
+
 class CheckpointStore:
     """The checkpoints of one run, of which the newest ones and the permanent ones are kept.
+
+    Beside them, if asked for, those at multiples of a number of steps and the best by a metric.
 
     All methods are called from the main thread, and on every process of a multi-host run. Only
     `save` and `restore_latest` change the folder, so that other programs may read a run in
@@ -49,6 +61,8 @@ class CheckpointStore:
         directory: epath.PathLike,
         keep: int,
         warn: Callable[[str], None] = warnings.warn,
+        every: int = 0,
+        best: Best | None = None,
     ):
         """Opens a folder of checkpoints; it is made by the first save.
 
@@ -56,14 +70,19 @@ class CheckpointStore:
           directory: the folder itself, `RUN/checkpoints`; may be `gs://`.
           keep: how many of the newest checkpoints are kept beside the permanent ones.
           warn: is given one sentence for each checkpoint set aside or not deleted.
+          every: checkpoints whose step is a multiple of it are kept; 0: none.
+          best: which others are kept for a metric's sake.
 
         Raises:
-          ValueError: `keep` is below 1.
+          ValueError: `keep` or the count of `best` is below 1, or its mode is unknown.
         """
         if keep < 1:
             raise ValueError(f"keep is {keep!r}: it must be at least 1")
-        self.directory = epath.Path(directory).resolve()
-        self._keep = keep
+        if best is not None and (best.count < 1 or best.mode not in ("max", "min")):
+            raise ValueError(f"best is {best}: count must be at least 1 and mode 'max' or 'min'")
+        self.directory = absolute(directory)
+        self._keep, self._every, self._best = keep, every, best
+        self._metrics: dict[int, Mapping[str, float]] = {}  # of checkpoints, once read
         self._warn = warn
         self._pending: tuple[int, Any] | None = None  # step and response of the save in flight
         self._cleaned = False
@@ -94,7 +113,15 @@ class CheckpointStore:
         """Step of the newest complete checkpoint, or None."""
         return max(self.steps(), default=None)
 
-    def save(self, step: int, state: Any, *, permanent: bool = False, wait: bool = False) -> None:
+    def save(
+        self,
+        step: int,
+        state: Any,
+        *,
+        permanent: bool = False,
+        wait: bool = False,
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
         """Saves a state in the background, after the save before it has ended.
 
         Returns when the state has been copied to the host: its arrays may then be donated. A step
@@ -105,6 +132,7 @@ class CheckpointStore:
           state: pytree of arrays and numbers.
           permanent: whether the checkpoint is kept forever (the last of a training stage).
           wait: whether to return only when the checkpoint is complete.
+          metrics: finite numbers to keep with it, by which it may be one of the best.
 
         Raises:
           CheckpointError: this save or the one before failed, by a full disk for example. What was
@@ -121,7 +149,9 @@ class CheckpointStore:
                     self._marker(step).touch()
             self._cleaned = True
             if step not in self.steps():
-                self._pending = (step, ocp.save_async(self._path(step), state))
+                described: Any = {"metrics": dict(metrics or {})}
+                response = ocp.save_async(self._path(step), state, custom_metadata=described)
+                self._pending = (step, response)
         if wait:
             self.wait()
 
@@ -201,11 +231,8 @@ class CheckpointStore:
     def _marker(self, step: int) -> epath.Path:
         return self.directory / f"{step}{_PERMANENT}"
 
-    def _has_rename(self) -> bool:
-        return not str(self.directory).startswith("gs://")
-
     def _is_committed(self, step: int) -> bool:
-        return self._has_rename() or (self._path(step) / _COMMITTED).exists()
+        return not is_remote(self.directory) or (self._path(step) / _COMMITTED).exists()
 
     def _load(self, step: int, abstract: Any, partial: bool) -> Any:
         path = self._path(step)
@@ -259,18 +286,41 @@ class CheckpointStore:
     def _delete_old(self) -> None:
         if jax.process_index() != 0:
             return
-        newest = self.steps()[-self._keep :]
-        for step in set(self.steps()) - set(newest) - set(self.permanent_steps()):
+        for step in set(self.steps()) - self._kept():
             path = self._path(step)
             try:
                 # Made invisible in one go first: a deletion cut short leaves no half checkpoint.
-                if self._has_rename():
+                if not is_remote(self.directory):
                     path = path.rename(self.directory / f"{step}{_DELETED}")
                 else:
                     (path / _COMMITTED).unlink()
                 path.rmtree()
             except OSError as error:
                 self._warn(f"checkpoint {step} in {self.directory} was not deleted: {error}")
+
+    def _kept(self) -> set[int]:
+        """Steps of the checkpoints that at least one rule keeps."""
+        steps = self.steps()
+        kept = {*steps[-self._keep :], *self.permanent_steps()}
+        if self._every:
+            kept |= {step for step in steps if step % self._every == 0}
+        if self._best is not None:
+            count, metric, mode = self._best
+            found = [(self._metrics_of(step).get(metric), step) for step in steps]
+            sign = {"max": 1.0, "min": -1.0}[mode]
+            ranked = sorted((sign * value, step) for value, step in found if value is not None)
+            kept |= {step for _, step in ranked[-count:]}
+        return kept
+
+    def _metrics_of(self, step: int) -> Mapping[str, float]:
+        """The metrics that a checkpoint was saved with; none where they cannot be read."""
+        if step not in self._metrics:
+            try:
+                saved: Any = ocp.metadata(self._path(step)).custom_metadata
+                self._metrics[step] = {k: float(v) for k, v in saved["metrics"].items()}
+            except Exception:  # damaged, or saved before metrics were
+                self._metrics[step] = {}
+        return self._metrics[step]
 
     def _clean(self) -> None:
         """Removes what a killed run left half done; no other run writes in this folder."""

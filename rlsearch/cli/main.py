@@ -1,7 +1,8 @@
 """The console script `rlsearch`.
 
-Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted. A failure is one line on standard
-error; with RLSEARCH_TRACEBACK=1 the traceback stands before it.
+Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted; a training that stops and saves on a
+signal ends with 128 and its number, 130 for SIGINT and 143 for SIGTERM. A failure is one line on
+standard error; with RLSEARCH_TRACEBACK=1 the traceback stands before it.
 """
 
 import contextlib
@@ -10,12 +11,27 @@ import sys
 import traceback
 import types
 
-from rlsearch.cli import arena, bench, data, evaluate, inspect, play, report, solve, sweep, train
+from rlsearch.cli import (
+    arena,
+    bench,
+    data,
+    evaluate,
+    export,
+    import_,
+    inspect,
+    play,
+    report,
+    solve,
+    sweep,
+    train,
+)
 from rlsearch.cli.parser import Parser, unknown
 from rlsearch.config_file import ConfigError, all_field_types, is_several
 from rlsearch.parallel.compilation_cache import use_compilation_cache
 
-COMMANDS = (train, evaluate, solve, sweep, report, arena, play, inspect, bench, data)
+COMMANDS = (
+    *(train, evaluate, solve, sweep, report, arena, play, inspect, export, import_, bench, data),
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,13 +70,13 @@ def _run(argv: list[str]) -> int:
     if extra:
         fields = [f"--{path}" for path in all_field_types()] if takes_fields else []
         _refuse(extra[0].partition("=")[0], arguments.parser, fields)
-    arguments.stdout = sys.stdout
+    arguments.stdout, arguments.argv = sys.stdout, argv
     with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
         return arguments.run(arguments, overrides)
 
 
 def _name(command: types.ModuleType) -> str:
-    return command.__name__.rpartition(".")[2]
+    return command.__name__.rpartition(".")[2].rstrip("_")  # a keyword is no module's name
 
 
 def _split_fields(argv: list[str]) -> tuple[list[str], list[str]]:

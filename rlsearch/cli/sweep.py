@@ -91,7 +91,12 @@ def _call(argv: list[str], run_dir: str, json: bool) -> None:
         RuntimeError: if it does not end well.
     """
     command = [sys.executable, "-m", "rlsearch", *argv]
-    code = subprocess.run(command, stdout=sys.stderr if json else None).returncode
+    with subprocess.Popen(command, stdout=sys.stderr if json else None) as process:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:  # the training has had it too, and saves what it did
+            process.wait()
+            raise
     if code != 0:
         raise RuntimeError(
             f"{argv[0]} of {run_dir} ended with exit code {code}: what is trained is kept, and the "

@@ -1,6 +1,9 @@
 """`rlsearch train`: trains an experiment, or resumes it."""
 
 import argparse
+import shlex
+import sys
+from pathlib import PurePath
 
 from rlsearch.cli.output import emit
 from rlsearch.cli.parser import FIELDS_HELP, add_code, add_data_dir, add_json
@@ -38,7 +41,20 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     run_dir = arguments.run_dir or f"runs/{config.name}"
 
     from rlsearch.training.loop import train  # JAX takes seconds: a wrong config is found before
+    from rlsearch.training.stopping import TrainingStopped
 
-    result = train(config, run_dir)
+    try:
+        result = train(config, run_dir)
+    except TrainingStopped as stopped:
+        again = _command(arguments.argv)
+        print(f"stopped by {stopped.signal.name}: {stopped}; resume with: {again}", file=sys.stderr)
+        return 128 + stopped.signal
     emit(arguments, result, f"trained: {run_dir}")
     return 0
+
+
+def _command(argv: list[str]) -> str:
+    """The command line that began this process, to be typed again."""
+    program = sys.argv[0]
+    module = PurePath(program).name == "__main__.py"
+    return shlex.join([*([sys.executable, "-m", "rlsearch"] if module else [program]), *argv])

@@ -19,6 +19,7 @@ from rlsearch.config import SearchConfig, SelfPlayExperiment
 from rlsearch.environments.base import Environment, finished
 from rlsearch.evaluation.run import board_params, board_steps, open_board
 from rlsearch.networks.board_model import BoardModel, Params
+from rlsearch.paths import absolute
 from rlsearch.search import mcts
 from rlsearch.search.moves import evaluate, search_moves
 from rlsearch.training.metrics import read_metrics
@@ -76,7 +77,7 @@ def read_runs(run_dirs: Sequence[str], code: str = "") -> list[Run]:
         ValueError: if they are not of one game, or one is given twice.
     """
     opened = [open_board(run_dir, code) for run_dir in run_dirs]
-    paths = [str(directory.path.resolve()) for directory, *_ in opened]
+    paths = [str(absolute(directory.path)) for directory, *_ in opened]
     for number, path in enumerate(paths):
         if path in paths[:number]:
             raise ValueError(f"run is {run_dirs[number]!r}: it is given twice")
@@ -93,7 +94,7 @@ def read_runs(run_dirs: Sequence[str], code: str = "") -> list[Run]:
     # Made behind the last read, which may have imported the user's classes anew.
     configs = {config.environment for _, config, *_ in opened}
     environments = {config: load_environment(config) for config in configs}
-    short = [directory.path.resolve().name for directory, *_ in opened]
+    short = [absolute(directory.path).name for directory, *_ in opened]
     return [
         Run(
             name if short.count(name) == 1 else path,

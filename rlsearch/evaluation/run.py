@@ -1,5 +1,7 @@
 """Opening a run: its config is data, and nothing that it names is imported from elsewhere."""
 
+from typing import Any
+
 from rlsearch.checkpoints.store import CheckpointStore
 from rlsearch.config import Experiment, ParallelConfig, SelfPlayExperiment
 from rlsearch.config_file import from_dict, load_code
@@ -21,11 +23,27 @@ def read_run(run_dir: str, code: str = "") -> tuple[RunDirectory, Experiment | S
         FileNotFoundError: if there is no run in the directory.
         ValueError: if the config names a class from elsewhere.
     """
-    modules = ("rlsearch", load_code(code)) if code else ("rlsearch",)
+    modules = trusted_modules(code)
     directory = RunDirectory(run_dir, create=False)
     saved = directory.read_config()
     if saved is None:
         raise FileNotFoundError(f"run is {run_dir!r}: there is no config.json in it")
+    return directory, trusted_config(saved, modules)
+
+
+def trusted_modules(code: str = "") -> tuple[str, ...]:
+    """The modules whose classes a config that is data may name; see `read_run`."""
+    return ("rlsearch", load_code(code)) if code else ("rlsearch",)
+
+
+def trusted_config(
+    saved: dict[str, Any], modules: tuple[str, ...]
+) -> Experiment | SelfPlayExperiment:
+    """The config that `saved` describes.
+
+    Raises:
+        ValueError: if it has an unknown field, or names a class of other modules.
+    """
     config = from_dict(saved)
     language = isinstance(config, Experiment)
     field, cls = ("task", config.task.cls) if language else ("environment", config.environment.cls)
@@ -34,7 +52,7 @@ def read_run(run_dir: str, code: str = "") -> tuple[RunDirectory, Experiment | S
             f"{field}.cls is {cls!r}: reading a run imports rlsearch.* only, "
             "and what --code FILE defines"
         )
-    return directory, config
+    return config
 
 
 def open_board(

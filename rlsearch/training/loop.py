@@ -8,9 +8,9 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from rlsearch.checkpoints.store import CheckpointStore
-from rlsearch.config import Experiment, SelfPlayExperiment
-from rlsearch.config_file import check_resumable, from_dict, to_dict
+from rlsearch.checkpoints.store import Best, CheckpointStore
+from rlsearch.config import Experiment, LogConfig, SelfPlayExperiment
+from rlsearch.config_file import ConfigError, check_resumable, from_dict, to_dict
 from rlsearch.parallel.mesh import make_mesh, replicated
 from rlsearch.training.metrics import MetricsWriter
 from rlsearch.training.optimizer import make_optimizer
@@ -20,6 +20,7 @@ from rlsearch.training.setup import model_and_stages
 from rlsearch.training.stage import Model, Params, Stage
 from rlsearch.training.state import TrainState, init_state, run_key, state_shardings
 from rlsearch.training.step import Step, check_split, make_step
+from rlsearch.training.stopping import StopRequest, TrainingStopped
 from rlsearch.training.trace import StepTrace
 
 
@@ -38,12 +39,14 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
         ConfigError: if the directory holds a run of a config that differs where it may not.
         CheckpointError: if a checkpoint cannot be written; what was saved before is untouched.
         FloatingPointError: if a loss stops being a number.
+        TrainingStopped: on SIGTERM or SIGINT, when the step is finished and saved.
     """
     directory = RunDirectory(run_dir)
     _check_same_run(config, directory)
     model, stages = model_and_stages(config)
     mesh = make_mesh(config.parallel)
-    store = CheckpointStore(directory.checkpoints, config.log.keep_checkpoints, warn)
+    _check_best_metric(config.log, [stage.name for stage in stages])
+    store = _open_store(directory, config.log)
     stage_ends = ends(stages)
     for stage in stages:
         check_split(stage, mesh)
@@ -57,21 +60,26 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
     directory.record_start(resumed_step=done)
     writer = MetricsWriter(directory, done)
     began = time.monotonic() - writer.seconds
+    stop = StopRequest()
     try:
-        for stage, end in zip(stages, stage_ends, strict=True):
-            if done >= end:
-                continue
-            if state is None or done == end - stage.num_steps:
-                params = start_params(stage, stages, config.seed, model, mesh, store)
-                state = _start(stage, params, run_key(config.seed, "memory", done), mesh)
-            step = make_step(stage, _optimizer(stage), mesh)
-            state = run_stage(
-                stage, step, state, end, done, began, config, directory, store, writer
-            )
-            done = end
+        with stop:
+            for stage, end in zip(stages, stage_ends, strict=True):
+                if done >= end:
+                    continue
+                if state is None or done == end - stage.num_steps:
+                    params = start_params(stage, stages, config.seed, model, mesh, store)
+                    state = _start(stage, params, run_key(config.seed, "memory", done), mesh)
+                step = make_step(stage, _optimizer(stage), mesh)
+                state, done = run_stage(
+                    stage, step, state, end, done, began, config, directory, store, writer, stop
+                )
+                if stop.at is not None:
+                    break
     finally:
         writer.close()
         store.close()
+    if stop.signal is not None and done < stage_ends[-1]:
+        raise TrainingStopped(done, stage_ends[-1], stop.signal)
     return {
         "run": str(directory.path),
         "steps": done,
@@ -80,6 +88,14 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
         "parameters": model.num_params(),
         "seconds": time.monotonic() - began,
     }
+
+
+def _open_store(directory: RunDirectory, log: LogConfig) -> CheckpointStore:
+    """The checkpoints of a run in training, and which of them are kept."""
+    best = Best(log.keep_best, log.best_metric, log.best_mode) if log.keep_best else None
+    return CheckpointStore(
+        directory.checkpoints, log.keep_checkpoints, warn, every=log.keep_every_steps, best=best
+    )
 
 
 def ends(stages: tuple[Stage, ...]) -> list[int]:
@@ -155,20 +171,28 @@ def run_stage(
     directory: RunDirectory,
     store: CheckpointStore,
     writer: MetricsWriter,
-) -> TrainState:
-    """Takes what is left of a stage's steps, and writes what they measure and checkpoints.
+    stop: StopRequest,
+) -> tuple[TrainState, int]:
+    """Takes a stage's steps to its end, or to where a stop is asked for.
+
+    What they measure is written, and checkpoints are saved.
 
     Args:
         state: donated.
         end: number of steps of the run that are done when the stage is.
         done: number of steps of the run that `state` has behind it.
         began: when the run did, by the monotonic clock, had it never stopped.
+
+    Returns:
+        The state, and the number of steps of the run that are done.
     """
     first = end - stage.num_steps
     start = max(done, first)
+    log = config.log
 
-    def due(saved_at: float) -> bool:
-        return time.monotonic() - saved_at >= config.log.checkpoint_seconds
+    def due(number: int, saved_at: float) -> bool:
+        wanted = log.keep_every_steps > 0 and number % log.keep_every_steps == 0
+        return wanted or time.monotonic() - saved_at >= log.checkpoint_seconds
 
     progress = Progress(stage.num_steps, stage.name)
     with progress, StepTrace(config.profile, directory.profile) as trace:
@@ -185,21 +209,29 @@ def run_stage(
                 )
                 directory.record_first_step(stage.name, seconds)
             number += 1
-            if number == end or (number - first) % config.log.every_steps == 0:
+            _check_best_metric(log, [stage.name], metrics)
+            if number == end or (number - first) % log.every_steps == 0:
                 seconds = time.monotonic() - began
                 shown = writer.write(number, seconds, stage.name, metrics) or shown
                 _check_finite(shown)
                 progress.update(number - first, **_headline(shown))
-            saving = number == end or due(saved_at)
+            stopping = stop.reached(number)
+            saving = number == end or stopping or due(number, saved_at)
             if saving:  # what is not a number must never become the newest checkpoint
-                _check_finite(jax.device_get(metrics))
+                values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+                _check_finite(values)
                 writer.flush()  # a run killed after this checkpoint resumes behind it
-            if number == end:
-                store.save(number, state._asdict(), permanent=True, wait=True)
-            elif saving:
-                store.save(number, state._asdict())
+                store.save(
+                    number,
+                    state._asdict(),
+                    permanent=number == end,
+                    wait=stopping or number == end,
+                    metrics={f"{stage.name}/{name}": value for name, value in values.items()},
+                )
                 saved_at = time.monotonic()
-    return state
+            if stopping:
+                return state, number
+    return state, end
 
 
 def _headline(metrics: dict[str, float] | None) -> dict[str, float]:
@@ -216,9 +248,28 @@ def _check_finite(metrics: dict[str, float] | None) -> None:
             )
 
 
+def _check_best_metric(
+    log: LogConfig, stages: list[str], metrics: dict[str, Any] | None = None
+) -> None:
+    """Raises ValueError where `log.best_metric` is of no stage, or is none of a stage's metrics."""
+    if not log.best_metric:
+        return
+    name, _, metric = log.best_metric.partition("/")
+    said = f"log.best_metric is {log.best_metric!r}: it must be"
+    if metrics is None and name not in stages:
+        raise ValueError(f"{said} STAGE/METRIC with one of the stages {', '.join(stages)}")
+    if metrics is not None and name in stages and metric not in metrics:
+        raise ValueError(f"{said} {name}/ and one of {', '.join(sorted(metrics))}")
+
+
 def _check_same_run(config: Experiment | SelfPlayExperiment, directory: RunDirectory) -> None:
     """Holds the config against the one that the directory's run began with, if it has one."""
     saved = directory.read_config()
+    if directory.imported.exists():
+        raise ConfigError(
+            f"{directory.path} is an imported run: it has the parameters alone, which can be "
+            "evaluated and not trained on, so train in another --run-dir"
+        )
     if saved is not None:
         changed = check_resumable(from_dict(saved), config)
         if changed:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import tempfile
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from etils import epath
 from tensorboardX import SummaryWriter
 
+from rlsearch.paths import is_remote
 from rlsearch.training.run_directory import RunDirectory
 
 _REWRITE_SECONDS = 60.0  # between two uploads of a file that cannot be appended to
@@ -46,13 +48,14 @@ class MetricsWriter:
         self.seconds = float(rows[-1].get("seconds", 0.0)) if rows else 0.0
         self._rewritten = time.monotonic()
         self._rewrite()
-        if not _is_remote(self._path):
+        if not is_remote(self._path):
             self._file = self._path.open("a")
         # TensorBoard hides the dropped steps too, which stay in the event files of earlier starts.
-        events = run_directory.tensorboard
+        self._tensorboard = run_directory.tensorboard
+        self._uploaded = tempfile.TemporaryDirectory() if self._file is None else None
         self._events = SummaryWriter(
-            str(events),
-            purge_step=start_step + 1 if events.exists() else None,
+            self._uploaded.name if self._uploaded else str(self._tensorboard),
+            purge_step=start_step + 1 if self._tensorboard.exists() else None,
             filename_suffix=f".{start_step}",  # two starts within a second are two files
         )
 
@@ -95,11 +98,13 @@ class MetricsWriter:
         self._flush()
         if self._events is None:
             return
+        self._events.close()
         if self._file is None:
             self._rewrite()
         else:
             self._file.close()
-        self._events.close()
+        if self._uploaded is not None:
+            self._uploaded.cleanup()
         self._events = None
 
     def __enter__(self) -> "MetricsWriter":
@@ -138,6 +143,12 @@ class MetricsWriter:
         temporary.write_text(self._text)
         temporary.replace(self._path)
         self._rewritten = time.monotonic()
+        if self._events is None or self._uploaded is None:
+            return
+        self._events.flush()  # TensorBoard's writer knows buckets by a library of their own only
+        self._tensorboard.mkdir(parents=True, exist_ok=True)
+        for file in epath.Path(self._uploaded.name).iterdir():
+            (self._tensorboard / file.name).write_bytes(file.read_bytes())
 
 
 def read_metrics(path: epath.PathLike) -> list[dict[str, Any]]:
@@ -167,7 +178,3 @@ def _up_to(path: epath.Path, start_step: int) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     return [row for row in read_metrics(path) if row["step"] <= start_step]
-
-
-def _is_remote(path: epath.Path) -> bool:
-    return "://" in str(path)

@@ -1,5 +1,6 @@
 """Where a run lives: the files of the folder RUN/, and the two that say what the run is."""
 
+import contextlib
 import datetime
 import importlib.metadata
 import json
@@ -8,11 +9,13 @@ import pathlib
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
 from etils import epath
+
+from rlsearch.paths import absolute
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "mctx", "numpy")
 
@@ -29,6 +32,7 @@ class RunDirectory:
       profile: RUN/profile/, traces of steps, if asked for.
       checkpoints: RUN/checkpoints/, one folder a checkpoint.
       evaluations: RUN/evaluations/, one JSON file an evaluation.
+      imported: RUN/imported.json, where the parameters came from; of an imported run only.
     """
 
     def __init__(self, path: epath.PathLike, create: bool = True):
@@ -41,6 +45,7 @@ class RunDirectory:
         self.profile = self.path / "profile"
         self.checkpoints = self.path / "checkpoints"
         self.evaluations = self.path / "evaluations"
+        self.imported = self.path / "imported.json"
         if create:
             self.path.mkdir(parents=True, exist_ok=True)
 
@@ -61,7 +66,7 @@ class RunDirectory:
         """
         if not self.config.exists():
             return None
-        config = _read_json(self.config)
+        config = read_json(self.config)
         if not isinstance(config, dict):
             raise ValueError(f"{self.config} is damaged: it must be a JSON object")
         return config
@@ -89,7 +94,7 @@ class RunDirectory:
         self._write_starts([*starts, newest | {"first_step_seconds": measured}])
 
     def _read_starts(self) -> list[dict[str, Any]]:
-        starts = _read_json(self.environment) if self.environment.exists() else []
+        starts = read_json(self.environment) if self.environment.exists() else []
         if not isinstance(starts, list):
             raise ValueError(f"{self.environment} is damaged: it must be a JSON list")
         return starts
@@ -139,10 +144,37 @@ def write_text(path: epath.PathLike, text: str) -> None:
         raise
 
 
-def _read_json(path: epath.Path) -> Any:
+@contextlib.contextmanager
+def new_folder(path: epath.PathLike) -> Iterator[epath.Path]:
+    """A folder to fill, which is named `path` once it is whole, and removed if it never is.
+
+    Raises:
+      ValueError: there is something at `path` already.
+    """
+    path = absolute(path)
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise ValueError(f"{path} is there already: it must not exist, or be an empty folder")
+    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.exists():
+            path.rmdir()
+        temporary.rename(path)
+    finally:
+        temporary.rmtree(missing_ok=True)  # it has another name now, or what is in it is not whole
+
+
+def read_json(path: epath.PathLike) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+      ValueError: it holds something else.
+    """
+    path = epath.Path(path)
     try:
         return json.loads(path.read_text())
-    except ValueError as error:  # also of text that is not UTF-8
+    except (ValueError, RecursionError) as error:  # also of text that is not UTF-8
         raise ValueError(f"{path} is damaged: it is not valid JSON ({error})") from error
 
 

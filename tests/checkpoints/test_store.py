@@ -14,7 +14,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from rlsearch.checkpoints import store as store_module
-from rlsearch.checkpoints.store import CheckpointError, CheckpointStore
+from rlsearch.checkpoints.store import Best, CheckpointError, CheckpointStore
 
 # Orbax never awaits its other readers when one fails on a damaged file.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -138,6 +138,26 @@ def test_keeps_the_newest_and_the_permanent(tmp_path):
     assert store.restore(5, {"step": 0}) == {"step": 5}
 
 
+def test_keeps_every_so_many_and_the_best(tmp_path):
+    losses = {1: 5.0, 2: 1.0, 3: 7.0, 4: None, 5: 2.0, 6: 9.0, 7: 3.0, 8: 8.0}
+
+    def save(steps, **rules):
+        with CheckpointStore(tmp_path, keep=1, **rules) as store:
+            for step in steps:
+                metrics = {} if losses[step] is None else {"a/loss": losses[step], "a/other": 0.0}
+                store.save(step, {"step": step}, metrics=metrics)
+        return store.steps()
+
+    lowest = Best(2, "a/loss", "min")
+    assert save(range(1, 4), every=3, best=lowest) == [1, 2, 3]
+    assert save([4], every=3, best=lowest) == [1, 2, 3, 4]  # the newest, with no metric
+    assert save(range(5, 7), every=3, best=lowest) == [2, 3, 5, 6]  # of an earlier start too
+    assert save([7], best=Best(2, "a/loss", "max")) == [3, 6, 7]  # other rules from now on
+    assert save([8], every=4) == [8]
+    with pytest.raises(ValueError, match="mode 'max' or 'min'"):
+        CheckpointStore(tmp_path, keep=1, best=Best(1, "a/loss", "least"))
+
+
 def test_what_a_killed_run_left_is_ignored_and_removed(tmp_path):
     with CheckpointStore(tmp_path, keep=2) as store:
         store.save(1, make_state(1), permanent=True)
@@ -247,7 +267,7 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
     store = CheckpointStore(tmp_path, keep=2)
     store.save(1, make_state(1), wait=True)
 
-    def save_async(path, state):
+    def save_async(path, state, **_):
         (pathlib.Path(path).parent / f"{path.name}.orbax-checkpoint-tmp").mkdir()
         return FailedResponse()
 
@@ -296,3 +316,34 @@ def test_a_disk_that_is_really_full(tmp_path):
 def test_keep_must_be_positive(tmp_path):
     with pytest.raises(ValueError, match="keep is 0"):
         CheckpointStore(tmp_path, keep=0)
+
+
+class Written:
+    def __init__(self, path):
+        self.path = path
+
+    def result(self):
+        (self.path / "commit_success.txt").touch()
+
+
+def test_in_a_bucket_a_checkpoint_is_complete_when_it_says_so(bucket, monkeypatch):
+    """Orbax itself writes to none here: TensorStore has its own way to buckets."""
+
+    def save_async(path, state, **_):
+        (path / "state").mkdir(parents=True)
+        (path / "state" / "data").write_text(str(state))
+        return Written(path)
+
+    monkeypatch.setattr(store_module.ocp, "save_async", save_async)
+    with CheckpointStore("gs://bucket/run/checkpoints", keep=1) as store:
+        assert store.directory == bucket / "run" / "checkpoints" and store.steps() == []
+        store.save(1, {}, permanent=True, wait=True)
+        store.save(2, {}, wait=True)
+        store.save(3, {})
+        assert store.steps() == [1, 2]
+    assert store.steps() == [1, 3] and store.permanent_steps() == [1]
+    (store.directory / "3" / "commit_success.txt").unlink()  # as a kill would leave it
+    with CheckpointStore(store.directory, keep=1) as store:
+        assert store.steps() == [1]
+        store.save(4, {})
+    assert {path.name for path in store.directory.iterdir()} == {"1", "1.permanent", "4"}

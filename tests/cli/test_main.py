@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -11,6 +12,8 @@ from rlsearch.cli import main as main_module
 from rlsearch.cli import output, solve, train
 from rlsearch.cli.main import main
 from rlsearch.config_file import ConfigError
+from rlsearch.training import loop
+from rlsearch.training.stopping import TrainingStopped
 
 
 def failed(capsys, *argv):
@@ -109,6 +112,24 @@ def test_failures_are_one_line(capsys, monkeypatch, error, code, line):
     monkeypatch.setenv("RLSEARCH_TRACEBACK", "1")
     assert main(["solve", "run", "4 7 8 8"]) == code
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_training_says_how_to_go_on(capsys, monkeypatch, sent, code):
+    def stopped(config, run_dir):
+        raise TrainingStopped(7, 9, sent)
+
+    monkeypatch.setattr(loop, "train", stopped)
+    argv = ["train", "game24", "--name=a b", "--json"]
+    monkeypatch.setattr(sys, "argv", ["/venv/bin/rlsearch", *argv])
+    found, line = failed(capsys, *argv)
+    assert found == code
+    assert line == (
+        f"stopped by {sent.name}: step 7 of 9 is saved; "
+        "resume with: /venv/bin/rlsearch train game24 '--name=a b' --json\n"
+    )
+    monkeypatch.setattr(sys, "argv", ["/src/rlsearch/__main__.py", *argv])
+    assert f"resume with: {sys.executable} -m rlsearch train game24" in failed(capsys, *argv)[1]
 
 
 def test_a_checkpoint_error_exits_with_1(capsys, monkeypatch):

@@ -1,6 +1,6 @@
 """`rlsearch sweep`: which runs it makes, and that what is wrong is said before any."""
 
-import subprocess
+import contextlib
 import sys
 import types
 
@@ -19,14 +19,20 @@ def config(tmp_path):
 @pytest.fixture
 def called(monkeypatch):
     """The command lines that would have been run, and the exit code that the next one has."""
-    seen = types.SimpleNamespace(commands=[], code=0)
+    seen = types.SimpleNamespace(commands=[], code=0, waits=0, interrupted_wait=None)
 
-    def run(command, stdout):
+    def wait():
+        seen.waits += 1
+        if seen.waits == seen.interrupted_wait:
+            raise KeyboardInterrupt
+        return seen.code
+
+    def start(command, stdout):
         assert command[:3] == [sys.executable, "-m", "rlsearch"]
         seen.commands.append(command[3:])
-        return subprocess.CompletedProcess(command, seen.code)
+        return contextlib.nullcontext(types.SimpleNamespace(wait=wait))
 
-    monkeypatch.setattr(sweep.subprocess, "run", run)
+    monkeypatch.setattr(sweep.subprocess, "Popen", start)
     return seen
 
 
@@ -80,3 +86,10 @@ def test_a_run_that_fails_is_named_and_ends_the_sweep(config, called, tmp_path):
     code, _, err = call("sweep", config, *VARY, "--sweep-dir", tmp_path / "s")
     assert code == 1 and len(called.commands) == 1
     assert "seed=0 ended with exit code 1: what is trained is kept" in err.splitlines()[-1]
+
+
+def test_an_interrupted_sweep_lets_the_training_save(config, called, tmp_path):
+    called.interrupted_wait = 1
+    code, _, err = call("sweep", config, *VARY, "--sweep-dir", tmp_path / "s")
+    assert (code, len(called.commands), called.waits) == (130, 1, 2)
+    assert err.endswith("interrupted\n")

@@ -1,5 +1,3 @@
-import json
-
 import jax
 import jax.numpy as jnp
 import pytest
@@ -112,10 +110,11 @@ def test_wrong_metrics_are_refused(tmp_path):
             writer.write(1, 0.0, "base", {"loss": jnp.zeros(2)})
 
 
-def test_a_file_that_cannot_be_appended_to_is_rewritten(tmp_path, monkeypatch):
-    monkeypatch.setattr("rlsearch.training.metrics._is_remote", lambda path: True)
-    run = RunDirectory(tmp_path)
+def test_metrics_may_be_in_a_bucket(bucket):
+    run = RunDirectory(bucket / "run")
     write_steps(run, 0, 3)
-    write_steps(run, 2, 4)
-    rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    write_steps(run, 2, 4, scale=10.0)  # resumed from checkpoint 2
+    assert [row["loss"] for row in read_metrics(run.metrics)] == [1.0, 2.0, 30.0, 40.0]
+    scalars, purged = events(run)
+    assert len(scalars) == 5 and purged == [3]
+    assert {path.name for path in run.path.iterdir()} == {"metrics.jsonl", "tensorboard"}

@@ -5,7 +5,7 @@ import re
 import jax
 import pytest
 
-from rlsearch.training.run_directory import RunDirectory, write_json
+from rlsearch.training.run_directory import RunDirectory, new_folder, write_json
 
 
 def test_a_config_comes_back(tmp_path):
@@ -62,3 +62,30 @@ def test_every_start_is_recorded(tmp_path):
         assert (start["backend"], start["device_count"]) == ("cpu", 8)
         assert start["started"].endswith("+00:00")
         assert start["git_revision"] is None or len(start["git_revision"]) >= 40
+
+
+def test_a_run_may_be_in_a_bucket(bucket):
+    run = RunDirectory(bucket / "runs" / "game24")
+    run.write_config({"seed": 3})
+    run.record_start(["rlsearch", "train", "game24"])
+    again = RunDirectory("gs://bucket/runs/game24", create=False)
+    assert (
+        again.read_config() == {"seed": 3} and len(json.loads(again.environment.read_text())) == 1
+    )
+    assert {path.name for path in run.path.iterdir()} == {"config.json", "environment.json"}
+    with new_folder("gs://bucket/shared") as folder:
+        write_json(folder / "a.json", [1])
+    assert json.loads((bucket / "shared" / "a.json").read_text()) == [1]
+    assert {path.name for path in bucket.iterdir()} == {"runs", "shared"}
+
+
+def test_a_new_folder_is_there_whole_or_not_at_all(tmp_path):
+    with pytest.raises(KeyError), new_folder(tmp_path / "a" / "b") as folder:
+        write_json(folder / "x.json", 1)
+        raise KeyError
+    assert list((tmp_path / "a").iterdir()) == []
+    with new_folder(tmp_path / "a" / "b") as folder:
+        write_json(folder / "x.json", 1)
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["x.json"]
+    with pytest.raises(ValueError, match="it must not exist"), new_folder(tmp_path / "a"):
+        pass

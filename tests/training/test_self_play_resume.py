@@ -2,6 +2,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+import signal
 
 import jax
 import numpy as np
@@ -13,8 +14,9 @@ from rlsearch.config_file import ConfigError, from_dict, to_dict
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.training import loop
 from rlsearch.training.metrics import read_metrics
+from rlsearch.training.stopping import TrainingStopped
 from tests.boards import tiny_board_experiment
-from tests.interruption import InterruptionError, limit_steps
+from tests.interruption import InterruptionError, limit_steps, signal_in_step
 from tests.tiny import tiny_experiment
 
 CONFIG = tiny_board_experiment()
@@ -44,6 +46,11 @@ def last_state(run) -> dict:
         return jax.tree.map(np.asarray, store.restore(LAST, abstract._asdict()))
 
 
+def steps(run) -> list[int]:
+    with CheckpointStore(pathlib.Path(run) / "checkpoints", keep=1) as store:
+        return store.steps()
+
+
 def lines(run) -> list[dict]:
     rows = read_metrics(run / "metrics.jsonl")
     for row in rows:
@@ -54,19 +61,53 @@ def lines(run) -> list[dict]:
 def test_an_interrupted_run_of_self_play_ends_as_if_it_had_not_been(
     whole, tmp_path, interrupt_after
 ):
+    best = {"keep_best": 1, "best_metric": "self_play/value_loss"}
+    log = dataclasses.replace(CONFIG.log, keep_checkpoints=1, **best)
     interrupt_after(3)
     with pytest.raises(InterruptionError):
-        loop.train(CONFIG, str(tmp_path))
+        loop.train(dataclasses.replace(CONFIG, log=log), str(tmp_path))
+    highest = max((row["value_loss"], row["step"]) for row in lines(tmp_path))[1]
+    assert steps(tmp_path) == sorted({highest, 3})
     interrupt_after(None)
     profiled = dataclasses.replace(CONFIG, profile=ProfileConfig((LAST, LAST)))
     assert loop.train(profiled, str(tmp_path))["steps"] == LAST
     assert len(list((tmp_path / "profile").rglob("*.xplane.pb"))) == 1
     starts = json.loads((tmp_path / "environment.json").read_text())
     assert [start["resumed_step"] for start in starts] == [0, 3]
-    one, other = (jax.tree_util.tree_leaves_with_path(last_state(run)) for run in (whole, tmp_path))
+    assert_same_run(whole, tmp_path)
+
+
+def test_a_run_that_is_asked_to_stop_has_saved_what_it_did(whole, tmp_path, monkeypatch):
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    seldom = dataclasses.replace(
+        CONFIG.log, checkpoint_seconds=1e6, keep_every_steps=3, keep_checkpoints=1
+    )
+    config = dataclasses.replace(CONFIG, log=seldom)
+    signal_in_step(monkeypatch, 2, signal.SIGTERM)
+    with pytest.raises(TrainingStopped, match=f"step 2 of {LAST} is saved") as stopped:
+        loop.train(config, str(tmp_path))
+    assert (stopped.value.step, stopped.value.signal) == (2, signal.SIGTERM)
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == handlers
+    signal_in_step(monkeypatch, LAST - 2, signal.SIGINT)  # in the last step: that finishes the run
+    assert loop.train(config, str(tmp_path))["steps"] == LAST
+    assert_same_run(whole, tmp_path)
+    assert steps(tmp_path) == [3, LAST]
+
+
+def test_a_metric_that_there_is_not_is_named():
+    log = dataclasses.replace(CONFIG.log, keep_best=1, best_metric="self_play/solved")
+    loop._check_best_metric(log, ["base"], {"loss": 0.0})  # of another stage
+    with pytest.raises(
+        ValueError, match="'self_play/solved': it must be self_play/ and one of a, b"
+    ):
+        loop._check_best_metric(log, ["self_play"], {"b": 0.0, "a": 0.0})
+
+
+def assert_same_run(run, other_run):
+    one, other = (jax.tree_util.tree_leaves_with_path(last_state(run)) for run in (run, other_run))
     for (path, a), (_, b) in zip(one, other, strict=True):
         assert a.dtype == b.dtype and a.tobytes() == b.tobytes(), path
-    assert lines(whole) == lines(tmp_path)
+    assert lines(run) == lines(other_run)
 
 
 def test_a_checkpoint_holds_the_games_and_what_is_remembered_of_them(whole):
