@@ -168,11 +168,16 @@ def from_dict(data: Mapping[str, Any]) -> Any:
     return _replace(kinds[kind], data)
 
 
-def check_resumable(saved: AnyExperiment, new: AnyExperiment) -> list[str]:
+def check_resumable(
+    saved: AnyExperiment, new: AnyExperiment, same_stages: bool = False
+) -> list[str]:
     """Paths of the fields in which a resumed run differs; the caller records them.
 
-    Only what cannot change the result of training may differ. The number of steps is not among
-    it, because the learning rate's schedule ends with the last step.
+    Only what cannot change the result of what is trained already may differ.
+
+    Args:
+        same_stages: whether all stages that have begun are as long in both. Then the number of
+            steps may differ, else not: the learning rate's schedule ends with a stage's last step.
 
     Raises:
         ConfigError: another field differs.
@@ -182,13 +187,16 @@ def check_resumable(saved: AnyExperiment, new: AnyExperiment) -> list[str]:
     before, after = _leaves(saved), _leaves(new)
     changed = [path for path in after if before[path] != after[path]]
     refused = [path for path in changed if not _is_free(path)]
+    if same_stages:
+        refused = [path for path in refused if path.rpartition(".")[2] != "num_steps"]
     if refused:
         each = ", ".join(
             f"{path} ({before[path]!r} there, {after[path]!r} now)" for path in refused
         )
         raise ConfigError(
-            f"the run has another config, in {each}: only {', '.join(_FREE_WHEN_RESUMING)} may "
-            "differ when a run is resumed, so start this one with another --run-dir"
+            f"the run has another config, in {each}: only {', '.join(_FREE_WHEN_RESUMING)} and "
+            "the num_steps of stages not begun may differ when a run is resumed, so start this "
+            "one with another --run-dir"
         )
     return changed
 

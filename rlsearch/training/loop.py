@@ -42,11 +42,11 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
         TrainingStopped: on SIGTERM or SIGINT, when the step is finished and saved.
     """
     directory = RunDirectory(run_dir)
-    _check_same_run(config, directory)
+    store = _open_store(directory, config.log)
+    _check_same_run(config, directory, store.latest_step() or 0)
     model, stages = model_and_stages(config)
     mesh = make_mesh(config.parallel)
     _check_best_metric(config.log, [stage.name for stage in stages])
-    store = _open_store(directory, config.log)
     stage_ends = ends(stages)
     for stage in stages:
         check_split(stage, mesh)
@@ -57,12 +57,11 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
 
     restored = store.restore_latest(lambda step: abstract_at(step)._asdict())
     done, state = (restored[0], TrainState(**restored[1])) if restored else (0, None)
-    directory.record_start(resumed_step=done)
-    writer = MetricsWriter(directory, done)
-    began = time.monotonic() - writer.seconds
-    stop = StopRequest()
-    try:
-        with stop:
+    with StopRequest() as stop:
+        directory.record_start(resumed_step=done)
+        writer = MetricsWriter(directory, done)
+        began = time.monotonic() - writer.seconds
+        try:
             for stage, end in zip(stages, stage_ends, strict=True):
                 if done >= end:
                     continue
@@ -75,9 +74,9 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
                 )
                 if stop.at is not None:
                     break
-    finally:
-        writer.close()
-        store.close()
+        finally:
+            writer.close()
+            store.close()
     if stop.signal is not None and done < stage_ends[-1]:
         raise TrainingStopped(done, stage_ends[-1], stop.signal)
     return {
@@ -248,6 +247,13 @@ def _check_finite(metrics: dict[str, float] | None) -> None:
             )
 
 
+def _begun(config: Experiment | SelfPlayExperiment, done: int) -> list[tuple[str, int]]:
+    """Names and lengths of the stages of which some of the first `done` steps are."""
+    _, stages = model_and_stages(config)
+    pairs = zip(stages, ends(stages), strict=True)
+    return [(stage.name, stage.num_steps) for stage, end in pairs if end - stage.num_steps < done]
+
+
 def _check_best_metric(
     log: LogConfig, stages: list[str], metrics: dict[str, Any] | None = None
 ) -> None:
@@ -262,8 +268,11 @@ def _check_best_metric(
         raise ValueError(f"{said} {name}/ and one of {', '.join(sorted(metrics))}")
 
 
-def _check_same_run(config: Experiment | SelfPlayExperiment, directory: RunDirectory) -> None:
-    """Holds the config against the one that the directory's run began with, if it has one."""
+def _check_same_run(
+    config: Experiment | SelfPlayExperiment, directory: RunDirectory, done: int
+) -> None:
+    """Holds the config against that of the directory's run, if it has one, of which `done` steps
+    are done."""
     saved = directory.read_config()
     if directory.imported.exists():
         raise ConfigError(
@@ -271,6 +280,8 @@ def _check_same_run(config: Experiment | SelfPlayExperiment, directory: RunDirec
             "evaluated and not trained on, so train in another --run-dir"
         )
     if saved is not None:
-        changed = check_resumable(from_dict(saved), config)
+        before = from_dict(saved)
+        same = before.kind == config.kind and _begun(before, done) == _begun(config, done)
+        changed = check_resumable(before, config, same_stages=same)
         if changed:
             warn(f"resuming with changes to {', '.join(changed)}")

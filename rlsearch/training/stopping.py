@@ -9,8 +9,6 @@ from types import FrameType
 import jax
 from jax.experimental import multihost_utils
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
 
 class TrainingStopped(KeyboardInterrupt):
     """A training was asked to stop, and has saved what it did; the same config resumes it.
@@ -27,7 +25,10 @@ class TrainingStopped(KeyboardInterrupt):
 
 
 class StopRequest:
-    """While it is entered, SIGTERM and SIGINT ask to stop, once; a second signal acts as ever.
+    """While it is entered, SIGTERM and SIGINT ask to stop; a second SIGINT acts as it ever did.
+
+    A second SIGTERM does nothing: schedulers repeat it, and have SIGKILL for the rest. A signal
+    that was ignored, as SIGINT is in a script's background, is ignored still.
 
     With several processes one that is asked is enough: JAX's preemption service tells the others,
     and names a step that none of them has passed. It watches for SIGTERM itself.
@@ -41,8 +42,10 @@ class StopRequest:
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():  # no other may set handlers
             several = jax.process_count() > 1
-            for number in (signal.SIGINT,) if several else _SIGNALS:
-                self._before[number] = signal.signal(number, self._pass_on if several else self._on)
+            for number in (signal.SIGINT,) if several else (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    handler = self._pass_on if several else self._on
+                    self._before[number] = signal.signal(number, handler)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -62,12 +65,14 @@ class StopRequest:
 
     def _on(self, number: int, frame: FrameType | None) -> None:
         del frame
+        if self.signal is not None:
+            return
         self.signal = signal.Signals(number)
-        self.__exit__()
+        signal.signal(signal.SIGINT, self._before.get(signal.SIGINT, signal.SIG_IGN))
         # Not by `print`, which may be what the signal has interrupted.
         with contextlib.suppress(OSError):
             name = self.signal.name
-            os.write(2, f"\n{name}: saving after this step; again to leave at once\n".encode())
+            os.write(2, f"\n{name}: saving after this step; SIGINT leaves at once\n".encode())
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         self._on(number, frame)

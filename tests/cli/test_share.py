@@ -1,6 +1,7 @@
 """Exporting a run's parameters, and what importing does with folders from elsewhere."""
 
 import json
+import pickle
 import shutil
 
 import jax
@@ -230,4 +231,10 @@ def test_what_is_there_is_left_and_nothing_half_written(folder, tmp_path, monkey
         assert call("import", folder, tmp_path / "empty")[0] == 1
     assert {path.name for path in tmp_path.iterdir()} == {"taken", "empty"}
     assert list((tmp_path / "empty").iterdir()) == []
+
+    def unpickle(*_, **__):
+        raise AssertionError("something was unpickled")
+
+    for name in ("load", "loads", "Unpickler"):
+        monkeypatch.setattr(pickle, name, unpickle)
     succeed("import", folder, tmp_path / "empty")

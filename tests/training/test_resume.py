@@ -1,15 +1,11 @@
 import dataclasses
 import functools
+import itertools
 import json
-import os
 import pathlib
 import random
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import jax
 import numpy as np
@@ -21,7 +17,9 @@ from rlsearch.config_file import ConfigError
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.training import loop
 from rlsearch.training.metrics import read_metrics
+from rlsearch.training.run_directory import RunDirectory
 from tests.interruption import InterruptionError, limit_steps
+from tests.killing import Moment, draw_seed, kill_training
 from tests.tiny import STAGE_ENDS, tiny_experiment, write_config_file
 
 CONFIG = tiny_experiment()
@@ -75,6 +73,11 @@ def assert_same_run(run, other):
     assert lines[0] == lines[1]
 
 
+def with_steps(group, steps):
+    changed = dataclasses.replace(getattr(CONFIG, group), num_steps=steps)
+    return dataclasses.replace(CONFIG, **{group: changed})
+
+
 def interrupt(run, config=CONFIG):
     with pytest.raises(InterruptionError):
         loop.train(config, str(run))
@@ -95,6 +98,12 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(whole, tmp_path, interrup
     for limit in (3, 2):  # at the end of a stage, and within the next
         interrupt_after(limit)
         interrupt(tmp_path)
+    # Only a stage that has not begun may change its length.
+    for done, group in ((3, "pretrain"), (5, "distill")):
+        with pytest.raises(ConfigError, match=f"{group}.num_steps .3 there, 4 now"):
+            loop._check_same_run(with_steps(group, 4), RunDirectory(tmp_path), done)
+    loop._check_same_run(with_steps("distill", 4), RunDirectory(tmp_path), 3)
+    assert "resuming with changes to distill.num_steps" in capsys.readouterr().err
     # Now what was done since the end of a stage is lost.
     seldom = dataclasses.replace(CONFIG, log=LogConfig(every_steps=1, checkpoint_seconds=1e6))
     interrupt_after(2)
@@ -234,32 +243,39 @@ def test_a_run_may_go_on_over_other_devices(whole, tmp_path, interrupt_after):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+START, COMPILE = Moment("start", 6.0), Moment("compile", 3.0)
+BASE, LATER = Moment("step", 0.2), Moment("step", 0.3, STAGE_ENDS["base"])
+SAVE, LATER_SAVE = Moment("save", 0.05), Moment("save", 0.05, STAGE_ENDS["base"] + 2)
+
+
 @pytest.mark.slow
-def test_a_killed_run_ends_as_if_it_had_not_been(whole, tmp_path):
-    config, run = write_config_file(tmp_path / "tiny.py"), tmp_path / "run"
-    command = [sys.executable, "-m", "rlsearch", "train", config, "--run-dir", str(run)]
-    chance = random.Random(0)
-
-    def entries():
-        folder = run / "checkpoints"
-        return {path.name for path in folder.iterdir()} if folder.exists() else set()
-
-    kills = 0
-    while kills < 6:
-        process = subprocess.Popen(command, env=dict(os.environ), stderr=subprocess.PIPE)
-        # In the middle of a save, between two, or before anything has been computed.
-        before, wanted = entries(), chance.randrange(3)
-        deadline = time.monotonic() + 300
-        while process.poll() is None and len(entries() - before) < wanted:
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
-        time.sleep(chance.uniform(0.0, 0.2) if wanted else chance.uniform(0.0, 8.0))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        if process.returncode == 0:  # it was done before the kill
+def test_a_run_killed_at_20_moments_ends_as_if_it_had_not_been(whole, tmp_path):
+    config = write_config_file(tmp_path / "tiny.py")
+    chance = random.Random(draw_seed())
+    lives = itertools.cycle(
+        [
+            (START, BASE, LATER, LATER_SAVE),
+            (SAVE, COMPILE, LATER_SAVE, LATER),
+            (COMPILE, SAVE, START, LATER_SAVE),
+            (BASE, SAVE, LATER_SAVE, COMPILE),
+        ]
+    )
+    kills = []
+    for number, moments in enumerate(lives):
+        run = tmp_path / f"run{number}"
+        for moment in moments:
+            kill = kill_training(config, run, moment, chance)
+            if kill is None:  # it was done before
+                break
+            kills.append(kill)
+        loop.train(CONFIG, str(run))
+        assert_same_run(whole, run)
+        if len(kills) >= 20:
             break
-        kills += 1
-    assert kills >= 3
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert_same_run(whole, run)
+    print(*kills, sep="\n")
+    base = STAGE_ENDS["base"]
+    phases = {(kill.phase, kill.step >= base) for kill in kills if kill.phase in ("step", "save")}
+    assert phases == {("step", False), ("step", True), ("save", False), ("save", True)}
+    assert {kill.phase for kill in kills} == {"start", "compile", "step", "save"}
+    filled = base + 2  # the replay has room for the rows of two steps
+    assert any(kill.phase == "save" and kill.step >= filled for kill in kills)

@@ -2,7 +2,9 @@ import dataclasses
 import functools
 import json
 import pathlib
+import random
 import signal
+import subprocess
 
 import jax
 import numpy as np
@@ -15,8 +17,9 @@ from rlsearch.parallel.mesh import make_mesh
 from rlsearch.training import loop
 from rlsearch.training.metrics import read_metrics
 from rlsearch.training.stopping import TrainingStopped
-from tests.boards import tiny_board_experiment
+from tests.boards import tiny_board_experiment, write_board_config_file
 from tests.interruption import InterruptionError, limit_steps, signal_in_step
+from tests.killing import Moment, draw_seed, kill_training, signal_training
 from tests.tiny import tiny_experiment
 
 CONFIG = tiny_board_experiment()
@@ -101,6 +104,32 @@ def test_a_metric_that_there_is_not_is_named():
         ValueError, match="'self_play/solved': it must be self_play/ and one of a, b"
     ):
         loop._check_best_metric(log, ["self_play"], {"b": 0.0, "a": 0.0})
+
+
+def test_a_killed_run_of_self_play_ends_as_if_it_had_not_been(whole, tmp_path):
+    config, chance = write_board_config_file(tmp_path / "board.py"), random.Random(draw_seed())
+    run = tmp_path / "run"
+    # In the midst of a save, when the replay is full; and wherever the next start has come to.
+    kills = [kill_training(config, run, Moment("save", 0.05, beyond=2), chance)]
+    kills.append(kill_training(config, run, Moment("start", 4.0), chance))
+    print(*kills, sep="\n")
+    assert kills[0] is not None and kills[0].step >= 1
+    loop.train(CONFIG, str(run))
+    assert_same_run(whole, run)
+
+
+@pytest.mark.slow
+def test_the_command_that_a_stopped_training_prints_resumes_it(whole, tmp_path):
+    config, run = write_board_config_file(tmp_path / "board.py"), tmp_path / "the run"
+    chance = random.Random(draw_seed())
+    moment = Moment("compile", 0.1)  # it saves its first step and leaves
+    code, errors = signal_training(config, run, moment, chance, signal.SIGTERM)
+    assert code == 143, errors
+    assert "SIGTERM: saving after this step" in errors
+    assert f"stopped by SIGTERM: step 1 of {LAST} is saved; resume with: " in errors
+    again = errors.splitlines()[-1].partition("resume with: ")[2]
+    subprocess.run(again, shell=True, check=True, capture_output=True)
+    assert_same_run(whole, run)
 
 
 def assert_same_run(run, other_run):

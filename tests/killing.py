@@ -1,0 +1,107 @@
+"""Killing a training with SIGKILL at moments drawn by chance, seen from outside by its files."""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+_PATIENCE = 600  # seconds until what is waited for has failed to come
+
+
+class Moment(NamedTuple):
+    """When to kill: so many seconds at most behind the beginning of a phase.
+
+    "start": of the process. "compile": when it has read its checkpoint. "step": when it has
+    completed one. "save": when it has begun to write one, of a step beyond `beyond`.
+    """
+
+    phase: str
+    seconds: float
+    beyond: int = 0
+
+
+class Kill(NamedTuple):
+    """What a kill has hit, as the files that it left say."""
+
+    phase: str  # as in `Moment`
+    step: int  # of the newest complete checkpoint
+
+
+def draw_seed() -> int:
+    """A new one each time; KILL_SEED repeats one. pytest shows it where a test fails."""
+    seed = int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(2**32)))
+    print(f"moments of KILL_SEED={seed}")
+    return seed
+
+
+def kill_training(
+    config: str, run: pathlib.Path, moment: Moment, chance: random.Random
+) -> Kill | None:
+    """Starts or resumes a run and kills it; None if it was done before."""
+    starts, before = _starts(run), _entries(run)
+    code, errors = signal_training(config, run, moment, chance, signal.SIGKILL)
+    assert code in (0, -signal.SIGKILL), errors
+    if code == 0:
+        return None
+    new, step = _entries(run) - before, max(_complete(_entries(run)), default=0)
+    if _in_flight(new):
+        return Kill("save", step)
+    if _starts(run) == starts:
+        return Kill("start", step)
+    return Kill("step" if _complete(new) else "compile", step)
+
+
+def signal_training(
+    config: str, run: pathlib.Path, moment: Moment, chance: random.Random, sent: signal.Signals
+) -> tuple[int, str]:
+    """Starts or resumes a run and sends it a signal; its exit code and standard error."""
+    command = [sys.executable, "-m", "rlsearch", "train", config, "--run-dir", str(run)]
+    starts, before = _starts(run), _entries(run)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    deadline = time.monotonic() + _PATIENCE
+    while process.poll() is None and not _reached(run, moment, starts, before):
+        assert time.monotonic() < deadline, f"no {moment} within {_PATIENCE} s"
+        time.sleep(0.0005)
+    time.sleep(chance.uniform(0.0, moment.seconds))
+    process.send_signal(sent)
+    _, errors = process.communicate()
+    return process.returncode, errors
+
+
+def _reached(run: pathlib.Path, moment: Moment, starts: int, before: set[str]) -> bool:
+    if moment.phase in ("start", "compile"):
+        return moment.phase == "start" or _starts(run) > starts
+    new = _entries(run) - before
+    steps = _complete(new) if moment.phase == "step" else _in_flight(new)
+    return max(steps, default=0) > moment.beyond
+
+
+def _entries(run: pathlib.Path) -> set[tuple[str, int]]:
+    """Names and inodes: what a kill has left half done is written anew under the same name."""
+    folder = run / "checkpoints"
+    return (
+        {(entry.name, entry.inode()) for entry in os.scandir(folder)} if folder.exists() else set()
+    )
+
+
+def _complete(entries: set[tuple[str, int]]) -> list[int]:
+    """Steps of the checkpoints among them."""
+    return [int(name) for name, _ in entries if name.isdecimal()]
+
+
+def _in_flight(entries: set[tuple[str, int]]) -> list[int]:
+    """Steps of those that are being written, or were cut short."""
+    names = [name for name, _ in entries if ".orbax-checkpoint-tmp" in name]
+    return [int(name.partition(".")[0]) for name in names]
+
+
+def _starts(run: pathlib.Path) -> int:
+    path = run / "environment.json"
+    return len(json.loads(path.read_text())) if path.exists() else 0
