@@ -30,6 +30,15 @@ from tests.toy import (
 PROMPTS = jnp.array([[2, 3, 1], [4, 4, 1]], jnp.int32)
 
 
+MODEL, PARAMS = toy_model()
+
+
+def on_toys(function, form=None):
+    """A function of the decoder, of the toy model and form, compiled: eagerly it is very slow."""
+    form = toy_form() if form is None else form
+    return jax.jit(lambda *arguments: function(MODEL, PARAMS, *arguments, form))
+
+
 def exact_log_prob(model, params, prompt, word) -> float:
     """Log-probability of a word under policy and grammar, from one full forward pass."""
     form = toy_form()
@@ -43,9 +52,7 @@ def exact_log_prob(model, params, prompt, word) -> float:
 
 def test_log_probabilities_equal_the_full_forward_pass():
     model, params = toy_model()
-    prefix, log_probs = sample_solutions(
-        model, params, PROMPTS, row_keys(jax.random.key(3), 2), toy_form()
-    )
+    prefix, log_probs = on_toys(sample_solutions)(PROMPTS, row_keys(jax.random.key(3), 2))
     for row in range(2):
         word = [int(token) for token in prefix.tokens[row] if token != NEWLINE]
         expected = exact_log_prob(model, params, PROMPTS[row].tolist(), word)
@@ -57,10 +64,10 @@ def test_tokens_one_at_a_time_and_whole_steps_reach_the_same_state():
     model, params = toy_model()
     form = toy_form()
     cache, prefix = start(model, params, PROMPTS, form)
-    by_step, _ = draw_step(model, params, cache, prefix, row_keys(jax.random.key(0), 2), form)
-    by_token = prefix
+    by_step, _ = on_toys(draw_step)(cache, prefix, row_keys(jax.random.key(0), 2))
+    by_token, append = prefix, on_toys(append_token)
     for place in range(2):
-        by_token = append_token(model, params, cache, by_token, by_step.tokens[:, place], form)
+        by_token = append(cache, by_token, by_step.tokens[:, place])
     np.testing.assert_array_equal(by_step.tokens, by_token.tokens)
     np.testing.assert_array_equal(by_step.num_steps, by_token.num_steps)
     np.testing.assert_allclose(
@@ -117,10 +124,10 @@ def test_finished_solutions_stay_as_they_are():
     model, params = toy_model()
     form = toy_form()
     cache, prefix = start(model, params, PROMPTS, form)
+    draw = on_toys(draw_step)
     for number in range(NUM_STEPS):
-        keys = row_keys(jax.random.key(number), 2)
-        prefix, _ = draw_step(model, params, cache, prefix, keys, form)
-    after, step = draw_step(model, params, cache, prefix, row_keys(jax.random.key(9), 2), form)
+        prefix, _ = draw(cache, prefix, row_keys(jax.random.key(number), 2))
+    after, step = draw(cache, prefix, row_keys(jax.random.key(9), 2))
     for old, new in zip(jax.tree.leaves(prefix), jax.tree.leaves(after), strict=True):
         np.testing.assert_array_equal(old, new)
     assert (step.tokens == PAD).all() and (step.length == 0).all()
@@ -149,8 +156,9 @@ def test_a_solution_may_end_early_by_its_own_tokens():
     np.testing.assert_array_equal(steps.reshape(128, -1), tokens)  # padding is at the end alone
     # Token by token it ends in the same place, and stays there.
     cache, by_token = start(model, params, prompts, form)
+    append = on_toys(append_token, form)
     for place in range(form.max_length):
-        by_token = append_token(model, params, cache, by_token, prefix.tokens[:, place], form)
+        by_token = append(cache, by_token, prefix.tokens[:, place])
     np.testing.assert_array_equal(by_token.tokens, tokens)
     np.testing.assert_array_equal(by_token.num_steps, prefix.num_steps)
     assert finished(by_token, form).all()

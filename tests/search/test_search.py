@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -20,25 +21,27 @@ PROMPTS = jnp.tile(jnp.array([[2, 3, 1], [4, 4, 1]], jnp.int32), (ROWS // 2, 1))
 WIDE = SearchConfig(num_simulations=200, num_candidates=5)
 
 
-def run(config, judge, rows=PROMPTS, devices=1):
+@functools.cache
+def run(config, *right, devices=1):
+    """The search from `PROMPTS` where the words `right` are; without any the critic judges."""
     model, params = toy_model()
     form = toy_form()
 
     def one(params, prompts, keys):
         cache, prefix = start(model, params, prompts, form)
-        score = by_value_head if judge is None else Checker(judge).score
+        score = Checker(judge_for(*right)).score if right else by_value_head
         result, after = search(params, keys, prompts, cache, prefix, model, form, config, score)
         return result, after.tokens
 
     mesh = make_mesh(ParallelConfig(data=devices))
-    return jax.jit(over_data(mesh, one))(params, rows, row_keys(jax.random.key(0), len(rows)))
+    return jax.jit(over_data(mesh, one))(params, PROMPTS, row_keys(jax.random.key(0), ROWS))
 
 
 @pytest.mark.parametrize("policy", ["gumbel", "puct"])
 @pytest.mark.parametrize("actions", ["steps", "top_tokens", "tokens"])
 def test_the_one_right_solution_is_found_by_either_policy(policy, actions):
     config = dataclasses.replace(WIDE, policy=policy, actions=actions, value_scale=0.5)
-    result, _ = run(config, judge_for((B, C, A)))
+    result, _ = run(config, (B, C, A))
     best = np.take_along_axis(
         np.asarray(result.candidates[:, :, 0]),
         np.argmax(np.asarray(result.improved_policy), axis=1)[:, None],
@@ -52,12 +55,12 @@ def test_the_one_right_solution_is_found_by_either_policy(policy, actions):
 
 @pytest.mark.parametrize("policy", ["gumbel", "puct"])
 def test_nothing_right_gives_nothing_solved(policy):
-    result, _ = run(dataclasses.replace(WIDE, policy=policy), judge_for((9, 9, 9)))
+    result, _ = run(dataclasses.replace(WIDE, policy=policy), (9, 9, 9))
     assert not result.solved.any()
 
 
 def test_candidates_are_distinct_steps_and_the_policy_sums_to_one():
-    result, _ = run(WIDE, judge_for((A, A, A)))
+    result, _ = run(WIDE, (A, A, A))
     for row in range(ROWS):
         live = np.asarray(result.improved_policy[row]) > 0
         letters = np.asarray(result.candidates[row, :, 0])[live]
@@ -66,7 +69,7 @@ def test_candidates_are_distinct_steps_and_the_policy_sums_to_one():
 
 
 def test_a_finished_node_is_worth_its_outcome_and_nothing_lies_behind_it():
-    result, _ = run(WIDE, judge_for((A, A, A), (B, B, C)))
+    result, _ = run(WIDE, (A, A, A), (B, B, C))
     tree: mctx.Tree = result.tree
     tokens = np.asarray(tree.embeddings.prefix.tokens)
     ended = np.asarray(tree.embeddings.prefix.num_steps) == 3
@@ -87,7 +90,7 @@ def test_a_finished_node_is_worth_its_outcome_and_nothing_lies_behind_it():
 
 
 def test_without_a_checker_the_critic_values_what_is_finished():
-    result, _ = run(WIDE, None)
+    result, _ = run(WIDE)
     tree = result.tree
     ended = np.asarray(tree.embeddings.prefix.num_steps) == 3
     rows, nodes = np.nonzero(ended & ~np.asarray(tree.embeddings.step.duplicate))
@@ -98,13 +101,20 @@ def test_without_a_checker_the_critic_values_what_is_finished():
     np.testing.assert_allclose(rewards[was_open], values[was_open], atol=1e-6)
 
 
-@pytest.mark.parametrize("policy", ["gumbel", "puct"])
-@pytest.mark.parametrize("actions", ["steps", "tokens"])
-def test_the_search_does_not_depend_on_how_roots_are_split(policy, actions):
+@pytest.mark.parametrize(
+    ("policy", "actions", "splits"),
+    [
+        ("gumbel", "steps", (2, 8)),
+        ("puct", "steps", (8,)),
+        ("gumbel", "tokens", (8,)),
+        ("puct", "tokens", (2,)),
+    ],
+)
+def test_the_search_does_not_depend_on_how_roots_are_split(policy, actions, splits):
     config = SearchConfig(policy=policy, actions=actions, num_simulations=12, num_candidates=4)
-    whole, tokens = run(config, judge_for((A, B, C)), devices=1)
-    for devices in (2, 8):
-        split, split_tokens = run(config, judge_for((A, B, C)), devices=devices)
+    whole, tokens = run(config, (A, B, C))
+    for devices in splits:
+        split, split_tokens = run(config, (A, B, C), devices=devices)
         np.testing.assert_array_equal(tokens, split_tokens)
         np.testing.assert_array_equal(whole.visit_counts, split.visit_counts)
         np.testing.assert_allclose(whole.improved_policy, split.improved_policy, atol=1e-5)
@@ -130,7 +140,7 @@ def test_dirichlet_noise_falls_on_legal_actions_alone():
 
 
 def test_the_best_below_a_node_is_told_to_all_above_it():
-    tree = run(WIDE, judge_for((A, A, A)))[0].tree
+    tree = run(WIDE, (A, A, A))[0].tree
     value = jax.random.uniform(jax.random.key(0), tree.parents.shape)
     best = np.asarray(mcts.best_below(tree, value, WIDE.num_simulations))
     expected = np.asarray(value).copy()
