@@ -17,6 +17,15 @@ def _check(condition: bool, owner: object, field: str, valid: str) -> None:
         raise ValueError(f"{name}.{field} is {getattr(owner, field)!r}: it must be {valid}")
 
 
+# Of `jax.checkpoint_policies`: what a forward pass keeps for the backward one, from all to nothing.
+REMAT_POLICIES = (
+    "everything_saveable",
+    "dots_saveable",  # results of matrix products
+    "dots_with_no_batch_dims_saveable",  # of those with parameters alone
+    "nothing_saveable",  # the input of every block
+)
+
+
 def find_class(name: str) -> Any:
     """The class that `module:Class` names, or None; an error inside the module is let through."""
     module_name, _, class_name = name.partition(":")
@@ -74,8 +83,13 @@ class TransformerConfig:
     tie_embeddings: bool = True  # the output matrix is the embedding
     value_dim: int = 64  # hidden features of the value head
     dtype: str = "float32"  # dtype of the computation; parameters are float32
+    scan_layers: bool = False  # parameters of all blocks stacked, and read by one loop: a deep
+    # network then compiles as fast as a shallow one
+    remat: str = "everything_saveable"  # what a block keeps for the backward pass
 
     def __post_init__(self):
+        policies = f"one of {', '.join(REMAT_POLICIES)}"
+        _check(self.remat in REMAT_POLICIES, self, "remat", policies)
         for field in ("num_layers", "embed_dim", "num_heads", "head_dim", "mlp_dim", "value_dim"):
             _check(getattr(self, field) > 0, self, field, "positive")
         divides = self.num_kv_heads > 0 and self.num_heads % self.num_kv_heads == 0
@@ -209,13 +223,53 @@ class EvaluationConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ParallelConfig:
-    """The mesh. Resuming may change it."""
+class ShardingRules:
+    """Which axis of the mesh splits each named axis of a parameter; "" leaves it whole.
 
-    data: int = -1  # devices over which the batch is split; -1 takes all
+    Networks name the axes of their parameters and nothing else: what is written here decides how
+    they lie on devices. An axis whose size is no multiple of the devices stays whole, and so does
+    the second of two axes that ask for the same split.
+    """
+
+    embed: str = "data"  # features between blocks: parameters and optimiser fully sharded (FSDP)
+    heads: str = "model"  # query heads
+    kv_heads: str = "model"  # key-value heads
+    head_dim: str = ""  # features of a head
+    mlp: str = "model"  # hidden features
+    vocab: str = "model"  # tokens
+    channels: str = "model"  # hidden features of a board's cell
+    features: str = ""  # of an observation, and of what the heads of a board network give out
+    norm: str = ""  # scales and biases of a normalisation
+    layers: str = ""  # blocks, where they are stacked
+    rows: str = ""  # of a convolution's window
+    columns: str = ""
 
     def __post_init__(self):
+        for field in dataclasses.fields(self):
+            valid = getattr(self, field.name) in ("", "data", "model")
+            _check(valid, self, field.name, "'data', 'model' or ''")
+
+
+@dataclasses.dataclass(frozen=True)
+class ParallelConfig:
+    """The mesh, and what lies where on it. Resuming may change it.
+
+    Problems, games and minibatches are split over `replica` and `data` together.
+    """
+
+    replica: int = 1  # copies of the parameters; slow links (between slices, hosts) belong here
+    data: int = -1  # devices a copy is split over, fully sharded; -1 takes all that are left
+    model: int = (
+        1  # devices that share every matrix product (tensor parallelism): the fastest links
+    )
+    accumulate: int = 1  # parts of a minibatch, one after another; their gradients are added up
+    rules: ShardingRules = ShardingRules()
+
+    def __post_init__(self):
+        _check(self.replica >= 1, self, "replica", "at least 1")
         _check(self.data == -1 or self.data >= 1, self, "data", "-1 (all devices) or at least 1")
+        _check(self.model >= 1, self, "model", "at least 1")
+        _check(self.accumulate >= 1, self, "accumulate", "at least 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -283,8 +337,11 @@ class TowerConfig:
     value_dim: int = 64  # hidden features of the value head
     value: str = "outcomes"  # "outcomes" (loss, draw, win), "bounded" (in [-1, 1]) or "unbounded"
     dtype: str = "float32"  # dtype of the computation; parameters are float32
+    remat: str = "everything_saveable"  # what a block keeps for the backward pass
 
     def __post_init__(self):
+        policies = f"one of {', '.join(REMAT_POLICIES)}"
+        _check(self.remat in REMAT_POLICIES, self, "remat", policies)
         for field in ("num_blocks", "channels", "value_dim"):
             _check(getattr(self, field) > 0, self, field, "positive")
         _check(self.squeeze_excite >= 0, self, "squeeze_excite", "at least 0")

@@ -18,7 +18,10 @@ from rlsearch.config import Experiment, SelfPlayExperiment
 
 AnyExperiment = Experiment | SelfPlayExperiment
 
-_FREE_WHEN_RESUMING = ("name", "evaluation", "play", "parallel", "log", "profile", "task.data_dir")
+_FREE_WHEN_RESUMING = (
+    *("name", "evaluation", "play", "parallel", "log", "profile", "task.data_dir"),
+    "model.remat",
+)
 _VALID = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}
 _PLURAL = {int: "whole numbers", float: "finite numbers", bool: "true or false", str: "texts"}
 

@@ -30,11 +30,13 @@ def shared_steps():
     Stages and steps are pure, so that nothing but time depends on it. What is logged, saved and
     evaluated is no part of an experiment here. A process of its own shares nothing.
     """
+    import jax
+
     from rlsearch.config import EvaluationConfig, Experiment, LogConfig, ProfileConfig
     from rlsearch.training import loop
 
     make_stages, make_step = functools.cache(loop.model_and_stages), loop.make_step
-    compiled = functools.cache(lambda stage, mesh: make_step(stage, loop._optimizer(stage), mesh))
+    steps = {}
 
     def model_and_stages(config):
         apart = {"name": "", "log": LogConfig(), "profile": ProfileConfig()}
@@ -42,9 +44,16 @@ def shared_steps():
             apart["evaluation"] = EvaluationConfig()
         return make_stages(dataclasses.replace(config, **apart))
 
+    def shared_step(stage, optimizer, mesh, shardings, accumulate):
+        leaves, structure = jax.tree.flatten(shardings)
+        key = stage, mesh, *leaves, structure, accumulate
+        if key not in steps:
+            steps[key] = make_step(stage, optimizer, mesh, shardings, accumulate)
+        return steps[key]
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "model_and_stages", model_and_stages)
-        patch.setattr(loop, "make_step", lambda stage, _, mesh: compiled(stage, mesh))
+        patch.setattr(loop, "make_step", shared_step)
         yield
 
 

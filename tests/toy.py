@@ -54,6 +54,13 @@ def toy_model() -> tuple[LanguageModel, dict]:
     return model, model.init(jax.random.key(0))
 
 
+def wide_model(**fields) -> tuple[LanguageModel, dict]:
+    """A model whose heads and hidden features can be split over 1, 2 or 4 devices."""
+    shape = dict(num_layers=2, embed_dim=16, num_heads=4, num_kv_heads=4, head_dim=4, mlp_dim=32)
+    model = LanguageModel(TransformerConfig(**shape | {"value_dim": 8} | fields), vocab_size=5)
+    return model, model.init(jax.random.key(0))
+
+
 def perturbed(params: Params, scale: float = 0.3, seed: int = 1) -> Params:
     """`params` with noise: a fresh value head says 0.5 of everything, a perturbed one does not."""
     random = np.random.default_rng(seed)

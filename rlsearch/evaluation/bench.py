@@ -16,7 +16,8 @@ from rlsearch.config import Experiment
 from rlsearch.decoding.steps import sample_solutions, start
 from rlsearch.networks.flops import flops_per_token
 from rlsearch.objectives.search_distillation import draw_problems
-from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
+from rlsearch.parallel.mesh import batch_shards, make_mesh, over_data, row_keys
+from rlsearch.parallel.sharding import gathered, param_shardings
 from rlsearch.search.search import search
 from rlsearch.training.setup import make_setup
 from rlsearch.training.state import run_key
@@ -51,10 +52,13 @@ def bench_search(config: Experiment) -> dict[str, Any]:
 def _programs(config: Experiment) -> tuple[Callable, Callable, dict[str, Any]]:
     setup, mesh = make_setup(config), make_mesh(config.parallel)
     model, form, batch = setup.model, setup.form, config.distill.num_problems
-    if batch % mesh.devices.size:
-        valid = f"a multiple of parallel.data, {mesh.devices.size}"
+    if batch % batch_shards(mesh):
+        valid = f"a multiple of parallel.replica x data, {batch_shards(mesh)}"
         raise ValueError(f"distill.num_problems is {batch}: it must be {valid}")
-    params = jax.jit(model.init)(run_key(config.seed, "parameters", 0))
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    where = param_shardings(model.logical_axes(), shapes, mesh, config.parallel.rules)
+    init = jax.jit(model.init, out_shardings=gathered(where))  # as a search has them
+    params = init(run_key(config.seed, "parameters", 0))
     keys = row_keys(run_key(config.seed, "evaluation", 0), batch)
     prompts = draw_problems(setup.task, keys, config.distill)
 

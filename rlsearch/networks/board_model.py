@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rlsearch.config import TowerConfig
+from rlsearch.networks.logical_axes import logical_axes
 from rlsearch.networks.residual_tower import ResidualTower
 
 Params = Any  # a pure dict of arrays
@@ -32,6 +33,10 @@ class BoardModel:
     @functools.cached_property
     def _abstract(self) -> tuple[Any, Any]:
         return nnx.split(nnx.eval_shape(lambda: self._build(nnx.Rngs(0))))
+
+    def logical_axes(self) -> Params:
+        """For each parameter the names of its axes, in the shape of the parameters."""
+        return logical_axes(self._abstract[1])
 
     def num_params(self) -> int:
         """The number of parameters, heads included."""

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rlsearch.config import TransformerConfig
+from rlsearch.networks.logical_axes import logical_axes
 from rlsearch.networks.transformer import KeyValues, Transformer, causal_mask
 
 Params = Any  # a pure dict of arrays
@@ -40,12 +41,7 @@ class LanguageModel:
 
     def logical_axes(self) -> Params:
         """For each parameter the names of its axes, in the shape of the parameters."""
-        _, state = self._abstract
-        return jax.tree.map(
-            lambda leaf: leaf.get_metadata()["logical_axes"],
-            nnx.to_pure_dict(state, extract_fn=lambda leaf: leaf),
-            is_leaf=lambda leaf: isinstance(leaf, nnx.Variable),
-        )
+        return logical_axes(self._abstract[1])
 
     def num_params(self) -> int:
         """The number of parameters, heads included."""

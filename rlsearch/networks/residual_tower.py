@@ -6,6 +6,8 @@ the network has no running statistics and one position never depends on another 
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +15,14 @@ from flax import nnx
 
 from rlsearch.config import TowerConfig
 from rlsearch.networks.convolution import convolve
+from rlsearch.networks.remat import rematerialised
+from rlsearch.parallel.mesh import rows_alone
 
 POLICY_CHANNELS, VALUE_CHANNELS = 16, 8  # features of a cell that the heads read
+
+# Names of the axes of a product, for whoever shards it. One that leads away from the features
+# between blocks is followed by one that leads back: of such a pair each device can do its part.
+AWAY, BACK = ("embed", "channels"), ("channels", "embed")
 
 
 def _kernel(*axes: str) -> dict:
@@ -37,6 +45,7 @@ def _conv(
     size: tuple[int, int],
     dtype: jax.typing.DTypeLike,
     rngs: nnx.Rngs,
+    axes: tuple[str, str],
     bias: bool = False,
 ) -> nnx.Conv:
     return nnx.Conv(
@@ -47,8 +56,8 @@ def _conv(
         use_bias=bias,
         conv_general_dilated=convolve,
         kernel_init=nnx.initializers.he_normal(),
-        kernel_metadata=_kernel("rows", "columns", "embed", "channels"),
-        bias_metadata=_kernel("channels"),
+        kernel_metadata=_kernel("rows", "columns", *axes),
+        bias_metadata=_kernel(axes[1]),
         rngs=rngs,
     )
 
@@ -58,6 +67,7 @@ def _dense(
     outputs: int,
     dtype: jax.typing.DTypeLike,
     rngs: nnx.Rngs,
+    axes: tuple[str, str],
     scale: float = 1.0,
 ) -> nnx.Linear:
     return nnx.Linear(
@@ -65,8 +75,8 @@ def _dense(
         outputs,
         dtype=dtype,
         kernel_init=nnx.initializers.variance_scaling(scale, "fan_in", "truncated_normal"),
-        kernel_metadata=_kernel("embed", "channels"),
-        bias_metadata=_kernel("channels"),
+        kernel_metadata=_kernel(*axes),
+        bias_metadata=_kernel(axes[1]),
         rngs=rngs,
     )
 
@@ -76,8 +86,8 @@ class SqueezeExcite(nnx.Module):
 
     def __init__(self, channels: int, ratio: int, dtype: jax.typing.DTypeLike, rngs: nnx.Rngs):
         hidden = max(1, channels // ratio)
-        self.squeeze = _dense(channels, hidden, dtype, rngs)
-        self.excite = _dense(hidden, channels, dtype, rngs)
+        self.squeeze = _dense(channels, hidden, dtype, rngs, AWAY)
+        self.excite = _dense(hidden, channels, dtype, rngs, BACK)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         mean = x.mean(axis=(1, 2))
@@ -91,7 +101,9 @@ class Block(nnx.Module):
     def __init__(self, config: TowerConfig, size: tuple[int, int], rngs: nnx.Rngs):
         channels, dtype = config.channels, jnp.dtype(config.dtype)
         self.norms = nnx.List([_norm(channels, dtype, rngs) for _ in range(2)])
-        self.convs = nnx.List([_conv(channels, channels, size, dtype, rngs) for _ in range(2)])
+        self.convs = nnx.List(
+            [_conv(channels, channels, size, dtype, rngs, axes) for axes in (AWAY, BACK)]
+        )
         self.gate = (
             SqueezeExcite(channels, config.squeeze_excite, dtype, rngs)
             if config.squeeze_excite
@@ -103,6 +115,11 @@ class Block(nnx.Module):
         for norm, conv in zip(self.norms, self.convs, strict=True):
             y = conv(jax.nn.relu(norm(y)))
         return x + (y if self.gate is None else self.gate(y))
+
+
+def _reader(graph: Any) -> Callable:
+    """A block as a function of its parameters and of what it reads."""
+    return lambda state, x: nnx.merge(graph, state)(x)
 
 
 class ResidualTower(nnx.Module):
@@ -118,22 +135,26 @@ class ResidualTower(nnx.Module):
         rows, columns, features = observation_shape
         size = min(3, rows), min(3, columns)  # an observation that is no board has one cell
         channels, cells = config.channels, rows * columns
+        self.remat = config.remat
         self.dtype = dtype = jnp.dtype(config.dtype)  # of the computation; parameters are float32
-        self.stem = _conv(features, channels, size, dtype, rngs)
+        self.stem = _conv(features, channels, size, dtype, rngs, ("features", "embed"))
         self.blocks = nnx.List([Block(config, size, rngs) for _ in range(config.num_blocks)])
         self.norm = _norm(channels, dtype, rngs)
-        self.policy_cells = _conv(channels, POLICY_CHANNELS, (1, 1), dtype, rngs, bias=True)
-        self.policy = _dense(cells * POLICY_CHANNELS, num_actions, dtype, rngs, scale=0.01)
-        self.value_cells = _conv(channels, VALUE_CHANNELS, (1, 1), dtype, rngs, bias=True)
-        self.value_hidden = _dense(cells * VALUE_CHANNELS, config.value_dim, dtype, rngs)
-        outcomes = 3 if config.value == "outcomes" else 1
-        self.value = _dense(config.value_dim, outcomes, dtype, rngs, scale=0.01)
+        cell, out = (1, 1), ("embed", "features")
+        self.policy_cells = _conv(channels, POLICY_CHANNELS, cell, dtype, rngs, out, bias=True)
+        self.policy = _dense(cells * POLICY_CHANNELS, num_actions, dtype, rngs, out, scale=0.01)
+        self.value_cells = _conv(channels, VALUE_CHANNELS, cell, dtype, rngs, out, bias=True)
+        self.value_hidden = _dense(cells * VALUE_CHANNELS, config.value_dim, dtype, rngs, AWAY)
+        outcomes, back = 3 if config.value == "outcomes" else 1, ("channels", "features")
+        self.value = _dense(config.value_dim, outcomes, dtype, rngs, back, scale=0.01)
 
     def __call__(self, observations: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Policy logits `[B, A]` and value logits `[B, 3]` or `[B, 1]`, float32."""
-        x = self.stem(observations.astype(self.dtype))
+        x = rows_alone(self.stem(observations.astype(self.dtype)))
         for block in self.blocks:
-            x = block(x)
+            graph, state = nnx.split(block)
+            read = rematerialised(_reader(graph), self.remat)
+            x = rows_alone(read(state, x))
         x = jax.nn.relu(self.norm(x))
         flat = (x.shape[0], -1)
         policy = self.policy(jax.nn.relu(self.policy_cells(x)).reshape(flat))

@@ -12,14 +12,16 @@ G key-value heads, C features of a head, F hidden features, V vocabulary.
 """
 
 import functools
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from rlsearch.config import TransformerConfig
+from rlsearch.networks.remat import rematerialised
+from rlsearch.parallel.mesh import rows_alone
 
 
 class KeyValues(NamedTuple):
@@ -156,6 +158,15 @@ class Block(nnx.Module):
             return x + self.mlp(self.mlp_norm(x)), new
 
 
+def stacked(blocks: list[Block]) -> Block:
+    """One block whose every parameter has those of all `blocks` along a first axis, "layers"."""
+    graphs, states = zip(*map(nnx.split, blocks), strict=True)
+    state = jax.tree.map(lambda *x: jnp.stack(x), *states)
+    for leaf in jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, nnx.Variable)):
+        leaf.set_metadata(logical_axes=("layers", *leaf.get_metadata()["logical_axes"]))
+    return nnx.merge(graphs[0], state)
+
+
 class ValueHead(nnx.Module):
     """The logit that what is written so far will end in a right solution."""
 
@@ -171,12 +182,19 @@ class ValueHead(nnx.Module):
 
 
 class Transformer(nnx.Module):
-    """Trunk, policy head and value head."""
+    """Trunk, policy head and value head.
+
+    Parameters lie under `blocks/0/attention/query [D, H, C]` and so on; with `scan_layers` all of
+    them under `blocks/attention/query [L, D, H, C]`, with the same values from the same seed. New
+    tokens are then read by one loop over the layers. Where there are cached tokens, whose keys and
+    values are separate arrays, the layers are written out instead, each reading its own slice.
+    """
 
     def __init__(self, config: TransformerConfig, vocab_size: int, rngs: nnx.Rngs):
         shape, axes = (vocab_size, config.embed_dim), ("vocab", "embed")
         self.embedding = _param(rngs, shape, axes, config.embed_dim**-0.5)
-        self.blocks = nnx.List([Block(config, rngs) for _ in range(config.num_layers)])
+        blocks = [Block(config, rngs) for _ in range(config.num_layers)]
+        self.blocks: Any = stacked(blocks) if config.scan_layers else nnx.List(blocks)
         self.norm = RMSNorm(config.embed_dim, config.norm_epsilon)
         if not config.tie_embeddings:
             self.unembedding = _param(rngs, shape, axes, config.embed_dim**-0.5)
@@ -206,25 +224,48 @@ class Transformer(nnx.Module):
             new tokens' keys and values.
         """
         scale = self.config.embed_dim**0.5 if self.config.tie_embeddings else 1.0
-        x = self.embedding[...][tokens].astype(dtype) * scale
+        x = rows_alone(self.embedding[...][tokens].astype(dtype) * scale)
+        if self.config.scan_layers and not past:
+            graph, layers = nnx.split(self.blocks)
+            x, (keys, values) = jax.lax.scan(self._reader(graph, positions, mask), x, layers)
+            return self.norm(x), KeyValues(tuple(keys), tuple(values))
         keys, values = [], []
-        for layer, block in enumerate(self.blocks):
-            layer_past = [(segment.keys[layer], segment.values[layer]) for segment in past]
-            x, (key, value) = block(x, positions, layer_past, mask)
+        for number, (graph, layer) in enumerate(self._layers()):
+            layer_past = [(segment.keys[number], segment.values[number]) for segment in past]
+            x, (key, value) = self._reader(graph, positions, mask, layer_past)(x, layer)
             keys.append(key)
             values.append(value)
         return self.norm(x), KeyValues(tuple(keys), tuple(values))
+
+    def _reader(self, graph: Any, positions, mask, past=()) -> Callable:
+        """One block as a function of what it reads and of its parameters."""
+
+        def read(x: jax.Array, layer: Any):
+            x, new = nnx.merge(graph, layer)(x, positions, past, mask)
+            return rows_alone(x), new
+
+        return rematerialised(read, self.config.remat)
+
+    def _layers(self) -> list[tuple[Any, Any]]:
+        """Every block split, whether they are stacked or not."""
+        if not self.config.scan_layers:
+            return [nnx.split(block) for block in self.blocks]
+        graph, layers = nnx.split(self.blocks)
+        return [
+            (graph, jax.tree.map(lambda x, i=i: x[i], layers))
+            for i in range(self.config.num_layers)
+        ]
 
     def policy_logits(self, hidden: jax.Array) -> jax.Array:
         """Next-token logits `[..., V]` in float32."""
         config = self.config
         output = self.embedding if config.tie_embeddings else self.unembedding
-        return (hidden @ output[...].astype(hidden.dtype).T).astype(jnp.float32)
+        return (rows_alone(hidden) @ output[...].astype(hidden.dtype).T).astype(jnp.float32)
 
     def value_logit(self, hidden: jax.Array) -> jax.Array:
         """Logit `[...]` in float32 of the probability that the solution comes out right."""
         with jax.named_scope("value_head"):
-            return self.value_head(hidden)
+            return self.value_head(rows_alone(hidden))
 
 
 def causal_mask(length: int) -> jax.Array:

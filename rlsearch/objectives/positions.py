@@ -28,7 +28,7 @@ def position_losses(
     environment: Environment,
     params: Params,
     positions: Positions,
-    key: jax.Array,
+    keys: jax.Array,
     value_weight: float,
     symmetries: bool,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -39,7 +39,7 @@ def position_losses(
     observations = jax.vmap(environment.observe)(positions.state)
     legal, target = positions.state.legal_action_mask, positions.policy
     if symmetries:
-        observations, legal, target = seen_from(environment, observations, legal, target, key)
+        observations, legal, target = seen_from(environment, observations, legal, target, keys)
     logits, value_logits = model.heads(params, observations)
     log_policy = jax.nn.log_softmax(jnp.where(legal, logits, -1e9))
     policy_loss = -(target * log_policy).sum(axis=1).mean()
@@ -60,11 +60,12 @@ def seen_from(
     observations: jax.Array,
     legal: jax.Array,
     policy: jax.Array,
-    key: jax.Array,
+    keys: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Each position from one of its sides, which are drawn at random: all three turned alike."""
+    """Each position from one of its sides, drawn by its own key `[R]`: all three turned alike."""
     cells, actions = (jnp.asarray(table) for table in environment.symmetries)
-    side = jax.random.randint(key, observations.shape[:1], 0, cells.shape[0])
+    sides = cells.shape[0]
+    side = jax.vmap(lambda key: jax.random.randint(key, (), 0, sides))(keys)
     flat = observations.reshape(observations.shape[0], -1, observations.shape[-1])
     turned = jnp.take_along_axis(flat, cells[side][:, :, None], axis=1)
     legal, policy = (jnp.take_along_axis(x, actions[side], axis=1) for x in (legal, policy))

@@ -61,29 +61,49 @@ def row_mask(prompt_length: int, steps: jax.Array, pad: int) -> jax.Array:
     return (jnp.asarray(mask) & real) | jnp.eye(size, dtype=bool)
 
 
+def per_weight(targets: StepTargets) -> StepTargets:
+    """Scales the weights of B rows so that a mean over rows is one per unit of weight.
+
+    Weights that sum to less than 1 count as if they summed to 1. To be done for a whole minibatch:
+    the mean of the losses of its parts is then that of the whole.
+    """
+    batch = targets.prompts.shape[0]
+    policy = jnp.maximum(targets.weights.sum(), 1.0) / batch
+    value = targets.value_weights.sum() + targets.prompt_value_weights.sum()
+    value = jnp.maximum(value, 1.0) / batch
+    return targets._replace(
+        weights=targets.weights / policy,
+        value_weights=targets.value_weights / value,
+        prompt_value_weights=targets.prompt_value_weights / value,
+    )
+
+
 def step_losses(
     model: LanguageModel, params: Params, targets: StepTargets, pad: int
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Policy and value losses of a batch.
+    """Policy and value losses of a batch: means over its rows.
+
+    Args:
+        targets: with weights as `per_weight` makes them.
 
     Returns:
         The sum of both, `[]` float32, and `policy_loss` (nats per unit of weight), `value_loss`
         (nats per unit of value weight) and `value_error` (mean absolute error of the value).
     """
     targets = jax.lax.stop_gradient(targets)
+    batch = targets.prompts.shape[0]
     log_probs, value_logits, prompt_value_logits = read_rows(model, params, targets, pad)
     weights = targets.weights.astype(jnp.float32)
-    policy_loss = -(weights * log_probs).sum() / jnp.maximum(weights.sum(), 1.0)
+    policy_loss = -(weights * log_probs).sum() / batch
 
-    logits = jnp.concatenate([value_logits.reshape(-1), prompt_value_logits])
-    values = jnp.concatenate([targets.values.reshape(-1), targets.prompt_values])
-    value_weights = jnp.concatenate(
-        [targets.value_weights.reshape(-1), targets.prompt_value_weights]
+    def judged(logits: jax.Array, values: jax.Array, weights: jax.Array) -> jax.Array:
+        loss = optax.sigmoid_binary_cross_entropy(logits, values)
+        error = jnp.abs(jax.nn.sigmoid(logits) - values)
+        return jnp.stack([(weights * loss).sum(), (weights * error).sum()]) / batch
+
+    value_loss, value_error = judged(value_logits, targets.values, targets.value_weights) + judged(
+        prompt_value_logits, targets.prompt_values, targets.prompt_value_weights
     )
-    total = jnp.maximum(value_weights.sum(), 1.0)
-    value_loss = optax.sigmoid_binary_cross_entropy(logits, values)
-    value_loss = (value_weights * value_loss).sum() / total
-    value_error = (value_weights * jnp.abs(jax.nn.sigmoid(logits) - values)).sum() / total
     metrics = {"policy_loss": policy_loss, "value_loss": value_loss, "value_error": value_error}
     return policy_loss + value_loss, metrics
 

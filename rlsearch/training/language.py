@@ -19,7 +19,7 @@ from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.objectives.expert_iteration import expert_iteration_targets
 from rlsearch.objectives.hindsight import hindsight_targets
 from rlsearch.objectives.search_distillation import search_targets
-from rlsearch.objectives.step_targets import StepTargets, step_losses
+from rlsearch.objectives.step_targets import StepTargets, per_weight, step_losses
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.search.search import num_decisions
 from rlsearch.tasks.base import Task
@@ -145,8 +145,11 @@ def rows_stage(
         rows, facts = produce(params, keys)
         return add(replay, lanes(rows)), facts
 
-    def loss(params: Params, rows: StepTargets, key: jax.Array) -> tuple[jax.Array, Metrics]:
-        del key
+    def batch(replay: Replay, key: jax.Array) -> StepTargets:
+        return per_weight(sample(replay, key, batch_size))
+
+    def loss(params: Params, rows: StepTargets, keys: jax.Array) -> tuple[jax.Array, Metrics]:
+        del keys
         return step_losses(model, params, rows, pad)
 
     return Stage(
@@ -156,8 +159,9 @@ def rows_stage(
         num_keys=num_keys,
         memory=memory,
         collect=collect,
-        batch=lambda replay, key: sample(replay, key, batch_size),
+        batch=batch,
         loss=loss,
+        batch_size=batch_size,
         updates_per_step=updates_per_step,
         optimizer=optimizer,
         flops_per_step=flops,

@@ -12,13 +12,20 @@ from rlsearch.checkpoints.store import Best, CheckpointStore
 from rlsearch.config import Experiment, LogConfig, SelfPlayExperiment
 from rlsearch.config_file import ConfigError, check_resumable, from_dict, to_dict
 from rlsearch.parallel.mesh import make_mesh, replicated
+from rlsearch.parallel.sharding import placed
 from rlsearch.training.metrics import MetricsWriter
-from rlsearch.training.optimizer import make_optimizer
 from rlsearch.training.progress import Progress
 from rlsearch.training.run_directory import RunDirectory
 from rlsearch.training.setup import model_and_stages
 from rlsearch.training.stage import Model, Params, Stage
-from rlsearch.training.state import TrainState, init_state, run_key, state_shardings
+from rlsearch.training.state import (
+    TrainState,
+    abstract_state,
+    init_state,
+    run_key,
+    stage_optimizer,
+    state_shardings,
+)
 from rlsearch.training.step import Step, check_split, make_step
 from rlsearch.training.stopping import StopRequest, TrainingStopped
 from rlsearch.training.trace import StepTrace
@@ -45,15 +52,18 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
     store = _open_store(directory, config.log)
     _check_same_run(config, directory, store.latest_step() or 0)
     model, stages = model_and_stages(config)
-    mesh = make_mesh(config.parallel)
+    mesh, rules = make_mesh(config.parallel), config.parallel.rules
     _check_best_metric(config.log, [stage.name for stage in stages])
     stage_ends = ends(stages)
     for stage in stages:
-        check_split(stage, mesh)
+        check_split(stage, mesh, config.parallel.accumulate)
+    where = {
+        stage.name: state_shardings(model, stage_optimizer(stage), mesh, rules) for stage in stages
+    }
     directory.write_config(to_dict(config))  # not before it is known to be a good one
 
     def abstract_at(step: int) -> TrainState:
-        return abstract_state(stages[_stage_of(step, stage_ends)], model, mesh)
+        return abstract_state(stages[_stage_of(step, stage_ends)], model, mesh, rules)
 
     restored = store.restore_latest(lambda step: abstract_at(step)._asdict())
     done, state = (restored[0], TrainState(**restored[1])) if restored else (0, None)
@@ -65,10 +75,13 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
             for stage, end in zip(stages, stage_ends, strict=True):
                 if done >= end:
                     continue
+                there = where[stage.name]
                 if state is None or done == end - stage.num_steps:
-                    params = start_params(stage, stages, config.seed, model, mesh, store)
-                    state = _start(stage, params, run_key(config.seed, "memory", done), mesh)
-                step = make_step(stage, _optimizer(stage), mesh)
+                    params = start_params(stage, stages, config.seed, model, there.params, store)
+                    state = _start(stage, params, run_key(config.seed, "memory", done), there)
+                step = make_step(
+                    stage, stage_optimizer(stage), mesh, there, config.parallel.accumulate
+                )
                 state, done = run_stage(
                     stage, step, state, end, done, began, config, directory, store, writer, stop
                 )
@@ -111,47 +124,37 @@ def start_params(
     stages: tuple[Stage, ...],
     seed: int,
     model: Model,
-    mesh: Mesh,
+    shardings: Any,
     store: CheckpointStore,
 ) -> Params:
-    """The parameters a stage starts from: fresh ones, or the last of the stage before it."""
+    """The parameters a stage starts from: fresh ones, or the last of the stage before it.
+
+    They are made, or read, where `shardings` says: no device ever holds more than its own part.
+    """
     if stage.start is None:
-        init = jax.jit(model.init, out_shardings=replicated(mesh))
+        init = jax.jit(model.init, out_shardings=shardings)
         return init(run_key(seed, "parameters", 0))
-    names = [other.name for other in stages]
-    return load_params(store, ends(stages)[names.index(stage.start)], model, mesh)
+    step = ends(stages)[[other.name for other in stages].index(stage.start)]
+    return _read_params(store, step, model, shardings)
 
 
 def load_params(store: CheckpointStore, step: int, model: Model, mesh: Mesh) -> Params:
-    """The parameters alone of the checkpoint at `step`."""
+    """The parameters alone of the checkpoint at `step`, whole on every device of `mesh`."""
+    return _read_params(store, step, model, replicated(mesh))
+
+
+def _read_params(store: CheckpointStore, step: int, model: Model, shardings: Any) -> Params:
     shapes = jax.eval_shape(model.init, jax.random.key(0))
-    return store.restore_part(step, {"params": _placed(shapes, replicated(mesh))})["params"]
+    return store.restore_part(step, {"params": placed(shapes, shardings)})["params"]
 
 
-def abstract_state(stage: Stage, model: Model, mesh: Mesh) -> TrainState:
-    """Shapes, dtypes and shardings of a stage's state."""
-    params = jax.eval_shape(model.init, jax.random.key(0))
-    key = jax.random.key(0)
-    state = jax.eval_shape(lambda p, k: init_state(p, _optimizer(stage), stage, k), params, key)
-    return TrainState(*map(_placed, state, state_shardings(mesh)))
-
-
-def _start(stage: Stage, params: Params, key: jax.Array, mesh: Mesh) -> TrainState:
+def _start(stage: Stage, params: Params, key: jax.Array, shardings: TrainState) -> TrainState:
     """The state in which a stage begins."""
-    optimizer = _optimizer(stage)
+    optimizer = stage_optimizer(stage)
     init = jax.jit(
-        lambda params, key: init_state(params, optimizer, stage, key),
-        out_shardings=state_shardings(mesh),
+        lambda params, key: init_state(params, optimizer, stage, key), out_shardings=shardings
     )
     return init(params, key)
-
-
-def _placed(shapes: Any, sharding: Any) -> Any:
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)
-
-
-def _optimizer(stage: Stage):
-    return make_optimizer(stage.optimizer, stage.num_steps * stage.updates_per_step)
 
 
 def _stage_of(step: int, stage_ends: list[int]) -> int:

@@ -95,9 +95,9 @@ def self_play_stage(
         everything = Positions(past.state, past.policy, memory.returns, ages(replay))
         return sample(replay._replace(rows=everything), key, settings.batch_size)
 
-    def loss(params: Params, positions: Positions, key: jax.Array) -> tuple[jax.Array, Metrics]:
+    def loss(params: Params, positions: Positions, keys: jax.Array) -> tuple[jax.Array, Metrics]:
         weight, symmetries = settings.value_weight, settings.symmetries
-        return position_losses(model, environment, params, positions, key, weight, symmetries)
+        return position_losses(model, environment, params, positions, keys, weight, symmetries)
 
     one = tower_flops(config.model, environment.observation_shape, environment.num_actions)
     searched = settings.num_games * (settings.moves_per_step + settings.reanalysed)
@@ -110,6 +110,7 @@ def self_play_stage(
         collect=collect,
         batch=batch,
         loss=loss,
+        batch_size=settings.batch_size,
         updates_per_step=settings.updates_per_step,
         optimizer=settings.optimizer,
         flops_per_step=StageFlops(

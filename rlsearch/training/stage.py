@@ -23,6 +23,10 @@ class Model(Protocol):
         """How many there are."""
         ...
 
+    def logical_axes(self) -> Params:
+        """The names of their axes, a tuple for each parameter; see `config.ShardingRules`."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True)
 class StageFlops:
@@ -49,8 +53,10 @@ class Stage:
     # on every device for its own share, and communicates with no other.
     collect: Callable[[Params, Any, jax.Array], tuple[Any, Metrics]]
     batch: Callable[[Any, jax.Array], Any]  # of memory and a key: a minibatch, `[R, ...]` arrays
-    # Of parameters, a minibatch and a key: the loss and its metrics.
+    # Of parameters, a minibatch and `[R]` keys: the loss and its metrics. They are means over rows,
+    # so that those of a whole minibatch are the means of its parts'.
     loss: Callable[[Params, Any, jax.Array], tuple[jax.Array, Metrics]]
+    batch_size: int  # R, rows of a minibatch
     updates_per_step: int
     optimizer: OptimizerConfig
     flops_per_step: StageFlops

@@ -4,10 +4,13 @@ from typing import Any, NamedTuple
 
 import jax
 import optax
-from jax.sharding import Mesh
+from jax.sharding import AbstractMesh, Mesh
 
+from rlsearch.config import ShardingRules
 from rlsearch.parallel.mesh import data_sharding, replicated, row_keys
-from rlsearch.training.stage import Params, Stage
+from rlsearch.parallel.sharding import param_shardings, placed
+from rlsearch.training.optimizer import make_optimizer
+from rlsearch.training.stage import Model, Params, Stage
 
 
 class TrainState(NamedTuple):
@@ -18,6 +21,11 @@ class TrainState(NamedTuple):
     memory: Any  # lanes: replay, games in progress; see `Stage`
 
 
+def stage_optimizer(stage: Stage) -> optax.GradientTransformation:
+    """The optimiser of a stage, whose learning rate ends with it."""
+    return make_optimizer(stage.optimizer, stage.num_steps * stage.updates_per_step)
+
+
 def init_state(
     params: Params, optimizer: optax.GradientTransformation, stage: Stage, key: jax.Array
 ) -> TrainState:
@@ -26,9 +34,38 @@ def init_state(
     return TrainState(params, optimizer.init(params), stage.memory(params, keys))
 
 
-def state_shardings(mesh: Mesh) -> TrainState:
-    """Where a state lives: every device has the parameters, and its own share of the lanes."""
-    return TrainState(replicated(mesh), replicated(mesh), data_sharding(mesh))
+def state_shardings(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh | AbstractMesh,
+    rules: ShardingRules = ShardingRules(),
+) -> TrainState:
+    """Where a state lives: parameters as `rules` say, the optimiser's moments with them, and every
+    lane on one share of the devices (one sharding for the whole memory)."""
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    params = param_shardings(model.logical_axes(), shapes, mesh, rules)
+    moments = optax.tree.map_params(
+        optimizer,
+        lambda _, sharding: sharding,
+        jax.eval_shape(optimizer.init, shapes),
+        params,
+        transform_non_params=lambda _: replicated(mesh),
+    )
+    return TrainState(params, moments, data_sharding(mesh))
+
+
+def abstract_state(
+    stage: Stage, model: Model, mesh: Mesh | AbstractMesh, rules: ShardingRules = ShardingRules()
+) -> TrainState:
+    """Shapes, dtypes and shardings of a stage's state, without a single array.
+
+    What a checkpoint is restored to, and what a step is lowered with for devices that nobody has:
+    `make_step(...).lower(abstract_state(...), jax.eval_shape(jax.random.key, 0))`.
+    """
+    key, optimizer = jax.random.key(0), stage_optimizer(stage)
+    params = jax.eval_shape(model.init, key)
+    state = jax.eval_shape(lambda p, k: init_state(p, optimizer, stage, k), params, key)
+    return placed(state, state_shardings(model, optimizer, mesh, rules))
 
 
 def run_key(seed: int, stream: str, step: int | jax.Array) -> jax.Array:

@@ -101,7 +101,7 @@ def test_evaluate_reads_a_file_of_positions(run, tmp_path):
         ("train CONFIG --environment.cls no.such:Game", "environment.cls is 'no.such:Game'"),
         ("train CONFIG --self_play.replay_moves 7", "a multiple of moves_per_step, 3"),
         ("train CONFIG --search.actions steps", "search.actions is 'steps': in a game it must be"),
-        ("train CONFIG --parallel.data 8", "they must be a multiple of parallel.data, 8"),
+        ("train CONFIG --parallel.data 8", "must be a multiple of parallel.replica x data, 8"),
         ("train CONFIG --distill.num_steps 3", "distill.num_steps"),
     ],
 )

@@ -178,7 +178,10 @@ def test_a_bad_problem_is_named(run, problem, said):
         ("train CONFIG --distil.num_steps 3", "the nearest is distill.num_steps"),
         ("train CONFIG --search.num_simulations many", "search.num_simulations is 'many'"),
         ("train CONFIG --search.policy best", "search.policy is 'best': it must be 'gumbel' or"),
-        ("train CONFIG --parallel.data 100", "parallel.data is 100: there are only 8 devices"),
+        (
+            "train CONFIG --parallel.data 100",
+            "1 x 100 x 1 = 100: there are only 8 devices",
+        ),
         ("train CONFIG --parallel.data 8", "stage 'distilled' runs 4 problems or games at once"),
         ("train CONFIG --distill.num_targets 3", "at most search.num_candidates, 2"),
         ("train CONFIG --log.keep_best 1", "log.best_metric is '': it must be a stage and its met"),

@@ -16,6 +16,7 @@ SMALL = {"num_layers": 2, "embed_dim": 16, "num_heads": 4, "head_dim": 8, "mlp_d
         TransformerConfig(**SMALL, num_kv_heads=2),
         TransformerConfig(**SMALL, num_kv_heads=1, qkv_bias=True, tie_embeddings=False),
         TransformerConfig(**SMALL, num_kv_heads=4, qk_norm=True),
+        TransformerConfig(**SMALL, num_kv_heads=2, scan_layers=True),
     ],
 )
 def test_cached_decoding_equals_the_full_forward_pass(config):

@@ -6,9 +6,11 @@ import pytest
 from rlsearch.config import TowerConfig
 from rlsearch.networks.board_model import BoardModel
 from rlsearch.objectives.positions import Positions, position_losses, seen_from
+from rlsearch.parallel.mesh import row_keys
 from tests.boards import pgx_game, play_out, stack
 
 ROWS = 64
+KEYS = row_keys(jax.random.key(0), ROWS)
 WEIGHT = 0.5
 
 
@@ -25,7 +27,7 @@ def marked(game: str):
 def test_what_is_seen_and_legal_and_wanted_is_turned_alike():
     environment, observations, policy = marked("tic_tac_toe")
     legal = policy % 3 == 0
-    seen, legal, wanted = seen_from(environment, observations, legal, policy, jax.random.key(0))
+    seen, legal, wanted = seen_from(environment, observations, legal, policy, KEYS)
     assert seen.shape == observations.shape
     # In tic-tac-toe an action is a cell.
     np.testing.assert_array_equal(seen[:, :, :, 0].reshape(ROWS, 9), wanted)
@@ -36,13 +38,15 @@ def test_what_is_seen_and_legal_and_wanted_is_turned_alike():
     assert sides == tables and len(sides) == 8
 
 
-def test_the_side_is_drawn_from_the_key():
+def test_the_side_is_drawn_from_a_rows_own_key():
     environment, observations, policy = marked("tic_tac_toe")
     one, again, other = (
-        seen_from(environment, observations, policy > 0, policy, jax.random.key(key))[2]
-        for key in (0, 0, 1)
+        seen_from(environment, observations, policy > 0, policy, keys)[2]
+        for keys in (KEYS, KEYS, row_keys(jax.random.key(1), ROWS))
     )
     np.testing.assert_array_equal(one, again)
+    half = [x[:5] for x in (observations, policy > 0, policy, KEYS)]
+    np.testing.assert_array_equal(seen_from(environment, *half)[2], one[:5])
     assert (np.asarray(one) != np.asarray(other)).any()
 
 
@@ -66,7 +70,7 @@ def learning():
 def losses(learning, params, positions, symmetries=False, key=0):
     environment, model, _, _ = learning
     return position_losses(
-        model, environment, params, positions, jax.random.key(key), WEIGHT, symmetries
+        model, environment, params, positions, row_keys(jax.random.key(key), 5), WEIGHT, symmetries
     )
 
 

@@ -3,10 +3,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlsearch.objectives.step_targets import StepTargets, read_rows, row_mask, step_losses
+from rlsearch.objectives.step_targets import (
+    StepTargets,
+    per_weight,
+    read_rows,
+    row_mask,
+    step_losses,
+)
 from tests.toy import PAD, perturbed, toy_model
 
 ROWS, PROMPT, STEPS, CANDIDATES, LENGTH, VOCAB = 3, 4, 3, 3, 4, 5
+
+
+def whole_loss(model, params, rows):
+    return step_losses(model, params, per_weight(rows), PAD)
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +32,14 @@ def read(network):
 
 @pytest.fixture(scope="module")
 def loss(network):
-    return jax.jit(lambda params, rows: step_losses(network[0], params, rows, PAD))
+    return jax.jit(lambda params, rows: whole_loss(network[0], params, rows))
 
 
 @pytest.fixture(scope="module")
 def gradient(network):
-    return jax.jit(jax.grad(lambda params, rows: step_losses(network[0], params, rows, PAD)[0]))
+    return jax.jit(
+        jax.grad(lambda params, rows: step_losses(network[0], params, per_weight(rows), PAD)[0])
+    )
 
 
 def random_rows(seed=0) -> StepTargets:
@@ -209,7 +221,7 @@ def test_no_gradient_flows_into_targets(network):
     @jax.jit
     @jax.grad
     def gradient_of_targets(targets):
-        return step_losses(model, params, rows._replace(**targets), PAD)[0]
+        return whole_loss(model, params, rows._replace(**targets))[0]
 
     names = ("weights", "values", "value_weights", "prompt_values", "prompt_value_weights")
     for leaf in jax.tree.leaves(gradient_of_targets({n: getattr(rows, n) for n in names})):

@@ -6,13 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlsearch.config import ParallelConfig, SearchConfig, TowerConfig
+from rlsearch.config import ParallelConfig, SearchConfig, ShardingRules, TowerConfig
 from rlsearch.networks.board_model import BoardModel
 from rlsearch.objectives.self_play import found_value
+from rlsearch.parallel.collectives import collectives, num_loops
 from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
+from rlsearch.parallel.sharding import gathered, param_shardings
 from rlsearch.search.moves import search_moves
 from tests.boards import TURNS, TWICE, DiceGame, NoKnowledge, TableGame, pgx_game, play_out, stack
-from tests.hlo import collectives, collectives_in_loops, num_loops
 from tests.toy import perturbed
 
 POLICIES = pytest.mark.parametrize("policy", ["gumbel", "puct"])
@@ -41,6 +42,9 @@ def tic_tac_toe():
     model = BoardModel(config, environment.observation_shape, environment.num_actions)
     states = stack([play_out("tic_tac_toe", moves)[-1] for moves in OPENINGS])
     return environment, model, jax.jit(model.init)(jax.random.key(0)), states
+
+
+MESHES = [(1, 1, 1), (1, 8, 1), (1, 2, 4)]  # replica, data, model
 
 
 @pytest.fixture(scope="module", params=["gumbel", "puct"])
@@ -128,9 +132,12 @@ def test_a_reward_further_off_is_worth_less():
     np.testing.assert_allclose(result.action_value, expected, atol=0.15)
 
 
+MESHES = [(1, 1, 1), (1, 8, 1), (1, 2, 4)]  # replica, data, model
+
+
 @pytest.fixture(scope="module", params=["gumbel", pytest.param("puct", marks=pytest.mark.slow)])
 def programs(request, tic_tac_toe):
-    """A search from 16 roots, compiled for some numbers of devices, and its arguments."""
+    """A search from 16 roots, compiled for some meshes, and its arguments."""
     environment, model, params, states = tic_tac_toe
     params = perturbed(params)
     states = jax.tree.map(lambda x: jnp.resize(x, (16, *x.shape[1:])), states)
@@ -142,24 +149,28 @@ def programs(request, tic_tac_toe):
         dirichlet_fraction=0.25,
     )
     keys, compiled = row_keys(jax.random.key(0), len(states.player)), {}
-    for devices in (1, 2, 8):
-        run = over_data(
-            make_mesh(ParallelConfig(data=devices)),
-            lambda *x: search_moves(*x, environment, model, config),
-        )
-        compiled[devices] = jax.jit(run).lower(params, keys, states).compile()
+    for sizes in MESHES:
+        mesh = make_mesh(ParallelConfig(*sizes))
+        shardings = param_shardings(model.logical_axes(), params, mesh, ShardingRules())
+
+        def run(params, keys, states, mesh=mesh, shardings=shardings):
+            params = jax.lax.with_sharding_constraint(params, gathered(shardings))
+            search = over_data(mesh, lambda *x: search_moves(*x, environment, model, config))
+            return search(params, keys, states)
+
+        placed = jax.device_put(params, shardings)
+        compiled[sizes] = mesh, jax.jit(run).lower(placed, keys, states).compile()
     return compiled, (params, keys, states)
 
 
 def test_the_search_does_not_depend_on_how_roots_are_split(programs):
     compiled, (params, keys, states) = programs
     results = {}
-    for devices, program in compiled.items():
+    for sizes, (_, program) in compiled.items():
         shardings = program.input_shardings[0]
-        results[devices] = program(*jax.device_put((params, keys, states), shardings))
-    whole = results[1]
-    for devices in (2, 8):
-        split = results[devices]
+        results[sizes] = program(*jax.device_put((params, keys, states), shardings))
+    whole = results.pop(MESHES[0])
+    for split in results.values():
         np.testing.assert_array_equal(whole.action, split.action)
         np.testing.assert_array_equal(whole.visit_counts, split.visit_counts)
         np.testing.assert_allclose(whole.improved_policy, split.improved_policy, atol=1e-5)
@@ -170,11 +181,12 @@ def test_the_search_does_not_depend_on_how_roots_are_split(programs):
 
 def test_a_search_never_waits_for_another_device(programs):
     compiled, _ = programs
-    for devices in (2, 8):
-        text = compiled[devices].as_text()
-        assert f"num_partitions={devices}" in text
+    for sizes, (mesh, program) in compiled.items():
+        text = program.as_text()
+        assert f"num_partitions={mesh.size}" in text or mesh.size == 1
         assert num_loops(text) >= 2  # simulations, the way down the tree
-        assert collectives_in_loops(text) == [] and collectives(text) == []
+        inside = {c.axes for c in collectives(text, mesh) if c.loops}
+        assert inside == ({("model",)} if sizes[2] > 1 else set())
 
 
 @pytest.fixture(scope="module")

@@ -1,3 +1,5 @@
+"""One training step on meshes of every shape, over eight fake devices."""
+
 import re
 
 import jax
@@ -6,24 +8,26 @@ import numpy as np
 import optax
 import pytest
 
-from rlsearch.config import DistillConfig, OptimizerConfig, ParallelConfig, SearchConfig
+from rlsearch.config import OptimizerConfig, ParallelConfig
 from rlsearch.objectives.hindsight import hindsight_targets
-from rlsearch.objectives.search_distillation import search_targets
-from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
+from rlsearch.parallel.collectives import collectives
+from rlsearch.parallel.mesh import abstract_mesh, make_mesh
 from rlsearch.training.language import rows_stage
 from rlsearch.training.optimizer import make_optimizer
 from rlsearch.training.stage import Stage, StageFlops
-from rlsearch.training.state import init_state, state_shardings
+from rlsearch.training.state import abstract_state, init_state, stage_optimizer, state_shardings
 from rlsearch.training.step import make_step
-from tests.hlo import collectives, collectives_in_loops, num_loops
-from tests.toy import PAD, ToyTask, perturbed, toy_form, toy_model
+from tests.toy import PAD, ToyTask, perturbed, wide_model
 
 ROWS = 16
+# replica, data, model, accumulate
+ALONE = (1, 1, 1, 1)
+MESHES = [(1, 8, 1, 1), (1, 4, 2, 2), (1, 2, 4, 1), (2, 2, 2, 1)]
 
 
-def hindsight_stage(num_keys=ROWS) -> Stage:
+def hindsight_stage(model, num_keys=ROWS, batch_size=ROWS) -> Stage:
     return rows_stage(
-        toy_model()[0],
+        model,
         PAD,
         name="base",
         start=None,
@@ -32,34 +36,36 @@ def hindsight_stage(num_keys=ROWS) -> Stage:
         produce=lambda params, keys: (hindsight_targets(ToyTask(), keys, 0.4), {}),
         replay_size=2 * num_keys,
         updates_per_step=2,
-        batch_size=ROWS,
+        batch_size=batch_size,
         optimizer=OptimizerConfig(),
         flops=StageFlops(0.0, 0.0),
     )
 
 
-def compiled_step(devices):
-    """The step over some devices, compiled, and a state for it."""
-    stage, (_, params), optimizer = hindsight_stage(), toy_model(), optax.sgd(0.3)
-    mesh = make_mesh(ParallelConfig(data=devices))
-    step = make_step(stage, optimizer, mesh)
-    key = jax.random.key(0)
+def compiled_step(sizes, model, params):
+    """The step on a mesh, compiled; the mesh; and a state for it."""
+    *sizes, accumulate = sizes
+    # AdamW would make whole steps of gradients that differ from 0 by rounding alone.
+    stage, optimizer, key = hindsight_stage(model), optax.sgd(0.3, momentum=0.9), jax.random.key(0)
+    mesh = make_mesh(ParallelConfig(*sizes))
+    shardings = state_shardings(model, optimizer, mesh)
+    step = make_step(stage, optimizer, mesh, shardings, accumulate)
     init = jax.jit(
-        lambda params: init_state(params, optimizer, stage, key),
-        out_shardings=state_shardings(mesh),
+        lambda params: init_state(params, optimizer, stage, key), out_shardings=shardings
     )
-    state = init(perturbed(params))
-    return step.lower(state, jax.random.key(0)).compile(), state
+    state = init(jax.device_put(params, shardings.params))
+    return step.lower(state, key).compile(), mesh, state
 
 
 @pytest.fixture(scope="module")
 def steps():
-    return {devices: compiled_step(devices) for devices in (1, 2, 8)}
+    model, params = wide_model(num_layers=1)
+    return {sizes: compiled_step(sizes, model, perturbed(params)) for sizes in (ALONE, *MESHES)}
 
 
-def test_an_update_is_the_same_over_any_number_of_devices(steps):
-    before = jax.tree.map(np.array, steps[1][1])
-    (alone, losses), *others = (step(state, jax.random.key(3)) for step, state in steps.values())
+def test_an_update_is_the_same_on_any_mesh(steps):
+    before = jax.tree.map(np.array, steps[ALONE][2])
+    (alone, losses), *others = (step(state, jax.random.key(3)) for step, _, state in steps.values())
     for state, metrics in others:
         for one, other in zip(jax.tree.leaves(alone), jax.tree.leaves(state), strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
@@ -73,68 +79,77 @@ def test_an_update_is_the_same_over_any_number_of_devices(steps):
     ]
     assert min(changed) > 1e-4  # every parameter was learnt
     assert (alone.memory.added == 1).all()
-    for _, donated in steps.values():
+    for _, _, donated in steps.values():
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(donated.params))
     assert set(losses) == {"policy_loss", "value_loss", "value_error", "gradient_norm"}
 
 
-def test_the_gradient_is_what_devices_talk_about(steps):
-    assert collectives(steps[1][0].as_text()) == []
-    for devices in (2, 8):
-        assert "all-reduce" in collectives_in_loops(steps[devices][0].as_text())
+def test_parameters_and_moments_never_lie_whole_on_a_device(steps):
+    for (replica, data, model, _), (step, _, _) in steps.items():
+        state = step.input_shardings[0][0]
+        for tree in (state.params, state.optimizer[0].trace):
+            query = tree["blocks"][0]["attention"]["query"]
+            assert query.shard_shape((16, 4, 4)) == (16 // data, 4 // model, 4)
+            down = tree["blocks"][0]["mlp"]["down"]
+            assert down.shard_shape((32, 16)) == (32 // model, 16 // data)
+            assert tree["embedding"].shard_shape((5, 16)) == (5, 16 // data)
+        assert state.memory.added.shard_shape((16,)) == (16 // (replica * data),)
+        assert jax.tree.leaves(step.output_shardings[0]) == jax.tree.leaves(state)
 
 
 def test_a_trace_tells_what_an_operation_is_for(steps):
-    names = set(re.findall(r'op_name="jit\(step\)/([^"]*)"', steps[1][0].as_text()))
+    names = set(re.findall(r'op_name="jit\(step\)/([^"]*)"', steps[ALONE][0].as_text()))
     scopes = [name.split("/") for name in names]
     assert any(scope[0] == "collect" for scope in scopes)
     assert any(scope[0] == "update" and "jvp(network)" in scope for scope in scopes)
     assert not any({"collect", "update"} <= set(scope) for scope in scopes)
 
 
-@pytest.mark.parametrize("devices", [2, 8])
-def test_a_search_never_waits_for_another_device(devices):
-    model, params = toy_model()
-    search = SearchConfig(num_simulations=4, num_candidates=3)
-    config = DistillConfig(num_targets=2)
-
-    def produce(params, keys):
-        return search_targets(params, keys, ToyTask(), model, toy_form(), search, config, 0.4)
-
-    mesh = make_mesh(ParallelConfig(data=devices))
-    keys = row_keys(jax.random.key(0), ROWS)
-    program = jax.jit(over_data(mesh, produce)).lower(params, keys).compile()
-    text = program.as_text()
-    assert f"num_partitions={devices}" in text
-    assert num_loops(text) >= 3  # decisions, simulations, the way down the tree
-    assert collectives_in_loops(text) == []
-    assert re.search('op_name="[^"]*/search/[^"]*/network/', text)
+def test_what_an_update_says_over_which_axis(steps):
+    said = {
+        sizes: {(c.kind, c.axes) for c in collectives(step.as_text(), mesh)}
+        for sizes, (step, mesh, _) in steps.items()
+    }
+    assert said.pop(ALONE) == set()
+    assert {axes for _, axes in said[1, 8, 1, 1]} == {("data",)}
+    for sizes, kinds in said.items():
+        # Parameters are gathered; rows stay where they are, and whole in their features.
+        assert ("all-gather", ("data",)) in kinds and ("all-reduce", ("data",)) in kinds
+        assert "all-to-all" not in {kind for kind, _ in kinds}
+        assert (("all-reduce", ("model",)) in kinds) == (sizes[2] > 1)
+        assert (("all-reduce", ("replica",)) in kinds) == (sizes[0] > 1)
 
 
-@pytest.mark.parametrize("inside", [True, False])
-def test_a_collective_in_a_loop_would_be_noticed(inside):
-    mesh = make_mesh(ParallelConfig(data=2))
-
-    def talk(x):
-        return jax.lax.psum(jnp.sin(x), "data") / 2
-
-    def turn(_, x):
-        # A loop within the loop: what is reached through one body counts too.
-        return jax.lax.fori_loop(0, x.shape[0], lambda _, y: talk(y) if inside else jnp.sin(y), x)
-
-    def program(params, x):
-        x = jax.lax.fori_loop(0, 3, turn, x + params)
-        return x if inside else talk(x)
-
-    text = jax.jit(over_data(mesh, program)).lower(jnp.ones(()), jnp.ones(4)).compile().as_text()
-    assert collectives(text) == ["all-reduce"]
-    assert collectives_in_loops(text) == (["all-reduce"] if inside else [])
+def test_a_step_is_lowered_for_devices_that_nobody_has():
+    model, _ = wide_model(num_layers=1)
+    stage = hindsight_stage(model, num_keys=64, batch_size=64)
+    mesh = abstract_mesh(ParallelConfig(replica=2, model=4), 128)
+    assert dict(mesh.shape) == {"replica": 2, "data": 16, "model": 4}
+    abstract, key = abstract_state(stage, model, mesh), jax.eval_shape(jax.random.key, 0)
+    shardings = state_shardings(model, stage_optimizer(stage), mesh)
+    step = make_step(stage, stage_optimizer(stage), mesh, shardings)
+    lowered = step.trace(abstract, key).lower(lowering_platforms=("tpu",))
+    assert "mhlo.num_partitions = 128" in lowered.as_text()
 
 
-def test_problems_that_cannot_be_split_evenly_are_refused():
-    mesh = make_mesh(ParallelConfig(data=8))
-    with pytest.raises(ValueError, match="'base' runs 12 problems or games .* parallel.data, 8"):
-        make_step(hindsight_stage(12), optax.sgd(0.1), mesh)
+@pytest.mark.parametrize(
+    ("sizes", "stage", "message"),
+    [
+        ((1, 8), {"num_keys": 12}, "'base' runs 12 problems or games .*x data, 8"),
+        ((2, 2, 2), {"num_keys": 6}, "'base' runs 6 problems or games .*x data, 4"),
+        ((1, 8), {"batch_size": 12}, "minibatches of 12 rows: .*x data x accumulate, 8"),
+        ((1, 8, 1, 4), {}, "minibatches of 16 rows: .*x data x accumulate, 32"),
+    ],
+)
+def test_what_cannot_be_split_evenly_is_refused(sizes, stage, message):
+    config = ParallelConfig(*sizes)
+    with pytest.raises(ValueError, match=message):
+        make_step(
+            hindsight_stage(wide_model()[0], **stage),
+            optax.sgd(0.1),
+            make_mesh(config),
+            accumulate=config.accumulate,
+        )
 
 
 def test_the_learning_rate_warms_up_and_decays():

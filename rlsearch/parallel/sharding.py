@@ -1,0 +1,81 @@
+"""Where parameters lie: from the names of their axes, by the rules of the config.
+
+A parameter `("embed", "mlp")` is split along its first axis over `data` and along its second over
+`model`, and is the same in every replica. The optimiser's moments lie where their parameters do.
+"""
+
+from typing import Any
+
+import jax
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
+
+from rlsearch.config import ShardingRules
+from rlsearch.parallel.mesh import BATCH
+
+_FIELDS = {"heads": "model.num_heads", "kv_heads": "model.num_kv_heads"}  # must divide
+
+
+def param_shardings(axes: Any, shapes: Any, mesh: Mesh | AbstractMesh, rules: ShardingRules) -> Any:
+    """A sharding for each parameter.
+
+    Args:
+        axes: a tree with a tuple of names for each parameter, one an axis.
+        shapes: the same tree with the parameters, or what has their shapes.
+
+    Raises:
+        ValueError: a name that `rules` does not have, or heads that cannot be split evenly.
+    """
+    return jax.tree.map(
+        lambda names, x: NamedSharding(mesh, _spec(names, x.shape, mesh, rules)),
+        axes,
+        shapes,
+        is_leaf=lambda node: isinstance(node, tuple),
+    )
+
+
+def _spec(
+    names: tuple[str, ...],
+    shape: tuple[int, ...],
+    mesh: Mesh | AbstractMesh,
+    rules: ShardingRules,
+) -> PartitionSpec:
+    split: list[str | None] = []
+    for name, size in zip(names, shape, strict=True):
+        if not hasattr(rules, name):
+            valid = ", ".join(vars(rules))
+            raise ValueError(f"a parameter has an axis {name!r}: parallel.rules has {valid}")
+        axis = getattr(rules, name) or None
+        if axis is not None and size % mesh.shape[axis]:
+            if name in _FIELDS:
+                raise ValueError(
+                    f"{_FIELDS[name]} is {size}: it must be a multiple of parallel.{axis}, "
+                    f"{mesh.shape[axis]}, or parallel.rules.{name} must be ''"
+                )
+            axis = None
+        split.append(None if axis in split else axis)
+    return PartitionSpec(*split)
+
+
+def gathered(shardings: Any) -> Any:
+    """The same shardings whole over `replica` and `data`, still split over `model`.
+
+    Parameters are brought there once in front of a search, whose loops then say nothing over the
+    other axes.
+    """
+
+    def whole(sharding: NamedSharding) -> NamedSharding:
+        spec = [None if axis in BATCH else axis for axis in sharding.spec]
+        return NamedSharding(sharding.mesh, PartitionSpec(*spec))
+
+    return jax.tree.map(whole, shardings)
+
+
+def placed(shapes: Any, shardings: Any) -> Any:
+    """Abstract arrays `shapes` with `shardings`, a tree of the same structure or a prefix of it."""
+
+    def place(sharding: Any, part: Any) -> Any:
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), part
+        )
+
+    return jax.tree.map(place, shardings, shapes)
