@@ -13,6 +13,7 @@ import types
 from rlsearch.cli import arena, bench, data, evaluate, inspect, play, report, solve, sweep, train
 from rlsearch.cli.parser import Parser, unknown
 from rlsearch.config_file import ConfigError, all_field_types, is_several
+from rlsearch.parallel.hosts import leave
 
 COMMANDS = (train, evaluate, solve, sweep, report, arena, play, inspect, bench, data)
 
@@ -32,9 +33,12 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except Exception as error:
         code = _exit_code(error)
+        if code is not None:
+            _report(f"error: {_sentence(error)}")
+        if code != 2:  # bad usage is found by all processes of a run alike
+            leave(error, explained=code is not None)
         if code is None:
             raise
-        _report(f"error: {_sentence(error)}")
         return code
 
 

@@ -29,7 +29,10 @@ def add_parser(subparsers) -> None:
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Trains, and prints where the run is."""
     from rlsearch import config_file
+    from rlsearch.parallel.hosts import join_hosts, own_output
 
+    if join_hosts():  # before JAX is used, which a user's code may do when it is imported
+        arguments.stdout = own_output(arguments.stdout)
     if arguments.code:
         config_file.load_code(arguments.code)
     if arguments.data_dir is not None:
@@ -37,8 +40,11 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     config = config_file.override(config_file.load(arguments.config), overrides)
     run_dir = arguments.run_dir or f"runs/{config.name}"
 
-    from rlsearch.training.loop import train  # JAX takes seconds: a wrong config is found before
+    # JAX takes seconds: a wrong config is found before.
+    from rlsearch.parallel.agreement import is_main
+    from rlsearch.training.loop import train
 
     result = train(config, run_dir)
-    emit(arguments, result, f"trained: {run_dir}")
+    if is_main():
+        emit(arguments, result, f"trained: {run_dir}")
     return 0

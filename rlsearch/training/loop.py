@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from rlsearch.checkpoints.store import CheckpointStore
 from rlsearch.config import Experiment, SelfPlayExperiment
 from rlsearch.config_file import check_resumable, from_dict, to_dict
+from rlsearch.parallel.agreement import LateVote, check_all_take_part, is_main, wait_for_all
 from rlsearch.parallel.mesh import make_mesh, replicated
 from rlsearch.training.metrics import MetricsWriter
 from rlsearch.training.optimizer import make_optimizer
@@ -21,17 +22,21 @@ from rlsearch.training.stage import Model, Params, Stage
 from rlsearch.training.state import TrainState, init_state, run_key, state_shardings
 from rlsearch.training.step import check_split, make_step
 
+_SHARED_STORAGE_SECONDS = 60.0  # after which a network's file system shows what is new
+
 
 def warn(sentence: str) -> None:
     """Tells the user what went wrong without stopping for it."""
-    print(f"warning: {sentence}", file=sys.stderr)
+    if is_main():
+        print(f"warning: {sentence}", file=sys.stderr)
 
 
 def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, Any]:
     """Trains every stage, or what is left of them, and returns a summary.
 
     The same config on the same directory resumes it: bit for bit, as no random number depends on
-    when a run was stopped.
+    when a run was stopped. With several processes all of them call it; process 0 alone writes, but
+    for checkpoints, which each writes its share of.
 
     Raises:
         ConfigError: if the directory holds a run of a config that differs where it may not.
@@ -42,18 +47,20 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
     _check_same_run(config, directory)
     model, stages = model_and_stages(config)
     mesh = make_mesh(config.parallel)
+    check_all_take_part(mesh)
     store = CheckpointStore(directory.checkpoints, config.log.keep_checkpoints, warn)
     stage_ends = ends(stages)
     for stage in stages:
         check_split(stage, mesh)
-    directory.write_config(to_dict(config))  # not before it is known to be a good one
+    _write_config(config, directory)  # not before it is known to be a good one
 
     def abstract_at(step: int) -> TrainState:
         return abstract_state(stages[_stage_of(step, stage_ends)], model, mesh)
 
     restored = store.restore_latest(lambda step: abstract_at(step)._asdict())
     done, state = (restored[0], TrainState(**restored[1])) if restored else (0, None)
-    directory.record_start(resumed_step=done)
+    if is_main():
+        directory.record_start(resumed_step=done)
     writer = MetricsWriter(directory, done)
     began = time.monotonic() - writer.seconds
     try:
@@ -156,8 +163,8 @@ def _run_stage(
     def due(saved_at: float) -> bool:
         return time.monotonic() - saved_at >= config.log.checkpoint_seconds
 
-    step = make_step(stage, _optimizer(stage), mesh)
-    with Progress(stage.num_steps, stage.name) as progress:
+    step, agreed = make_step(stage, _optimizer(stage), mesh), LateVote(mesh)
+    with Progress(stage.num_steps, stage.name, shown=is_main()) as progress:
         saved_at, shown = time.monotonic(), None
         for number in range(max(done, first), end):
             state, metrics = step(state, run_key(config.seed, "training", number))
@@ -167,7 +174,7 @@ def _run_stage(
                 shown = writer.write(number, seconds, stage.name, metrics) or shown
                 _check_finite(shown)
                 progress.update(number - first, **_headline(shown))
-            saving = number == end or due(saved_at)
+            saving = number == end or agreed(due(saved_at))
             if saving:  # what is not a number must never become the newest checkpoint
                 _check_finite(jax.device_get(metrics))
                 writer.flush()  # a run killed after this checkpoint resumes behind it
@@ -191,6 +198,21 @@ def _check_finite(metrics: dict[str, float] | None) -> None:
                 f"{name} is {value}: training diverged; the last checkpoint is kept; "
                 "try a smaller learning_rate in another --run-dir"
             )
+
+
+def _write_config(config: Experiment | SelfPlayExperiment, directory: RunDirectory) -> None:
+    """Writes config.json, which every process has to see: checkpoints are written by them all."""
+    if is_main():
+        directory.write_config(to_dict(config))
+    wait_for_all("rlsearch has written config.json")
+    deadline = time.monotonic() + _SHARED_STORAGE_SECONDS
+    while directory.read_config() is None:
+        if time.monotonic() > deadline:
+            raise ValueError(
+                f"process {jax.process_index()} does not see {directory.config}, which process 0 "
+                "has written: --run-dir must be on storage that all hosts share"
+            )
+        time.sleep(1.0)
 
 
 def _check_same_run(config: Experiment | SelfPlayExperiment, directory: RunDirectory) -> None:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from rlsearch.parallel.mesh import over_data, row_keys, split_over_data
+from rlsearch.parallel.mesh import over_data, replicated, row_keys, split_over_data
 from rlsearch.training.stage import Stage
 from rlsearch.training.state import TrainState, state_shardings
 
@@ -51,7 +51,7 @@ def make_step(stage: Stage, optimizer: optax.GradientTransformation, mesh: Mesh)
         metrics = jax.tree.map(jnp.mean, {**facts, **losses})
         return TrainState(params, moments, memory), metrics
 
-    return jax.jit(step, donate_argnums=0, out_shardings=(state_shardings(mesh), None))
+    return jax.jit(step, donate_argnums=0, out_shardings=(state_shardings(mesh), replicated(mesh)))
 
 
 def check_split(stage: Stage, mesh: Mesh) -> None:
