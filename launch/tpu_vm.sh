@@ -72,7 +72,7 @@ prepare() {
   else
     wait_for_slice
   fi
-  local archive=/tmp/rlsearch-$TPU.tar.gz
+  local archive=${TMPDIR:-/tmp}/rlsearch-$TPU.tar.gz
   act git archive --format tar.gz --output "$archive" HEAD
   act gcloud compute tpus tpu-vm scp "$archive" "$TPU:rlsearch.tar.gz" "${place[@]}" --worker all
   on_hosts "mkdir -p rlsearch && tar -xzf rlsearch.tar.gz -C rlsearch && cd rlsearch && source launch/common.sh && install tpu"

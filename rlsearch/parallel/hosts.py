@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import traceback
-from typing import TextIO
+from typing import Any, TextIO
 
 HEARTBEAT_SECONDS = 20  # a process that is silent for so long is dead, and JAX ends the others
 _SHUTDOWN_SECONDS = 2 * HEARTBEAT_SECONDS  # at the end, all wait for all; a death is noticed first
@@ -42,12 +42,19 @@ def join_hosts() -> bool:
         arguments = {}
     import jax
 
+    from rlsearch.parallel.agreement import wait_for_all
+
     jax.distributed.initialize(
         **arguments,
         heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         shutdown_timeout_seconds=_SHUTDOWN_SECONDS,
     )
-    return jax.process_count() > 1
+    if jax.process_count() == 1:
+        return False
+    # Gloo has them all meet within half a minute once, as here; later they may keep each other
+    # waiting for as long as it takes.
+    wait_for_all("rlsearch has joined the hosts")
+    return True
 
 
 def cluster() -> str | None:
@@ -120,7 +127,7 @@ def leave(error: BaseException, explained: bool) -> None:
     os._exit(1)
 
 
-def _explicit(given: dict[str, str]) -> dict[str, str | int]:
+def _explicit(given: dict[str, str]) -> dict[str, Any]:
     missing = [name for name in _EXPLICIT if name not in given]
     if missing:
         raise ValueError(
@@ -152,6 +159,6 @@ def _is_tpu_vm() -> bool:
     import jax  # where it finds a TPU in this machine, it chooses that
 
     return (
-        "tpu" in (jax.config.jax_platforms or "").split(",")
+        "tpu" in (getattr(jax.config, "jax_platforms", None) or "").split(",")
         and "TPU_SKIP_MDS_QUERY" not in os.environ
     )

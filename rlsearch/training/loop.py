@@ -20,7 +20,7 @@ from rlsearch.training.run_directory import RunDirectory
 from rlsearch.training.setup import model_and_stages
 from rlsearch.training.stage import Model, Params, Stage
 from rlsearch.training.state import TrainState, init_state, run_key, state_shardings
-from rlsearch.training.step import check_split, make_step
+from rlsearch.training.step import Step, check_split, make_step
 
 _SHARED_STORAGE_SECONDS = 60.0  # after which a network's file system shows what is new
 
@@ -164,6 +164,7 @@ def _run_stage(
         return time.monotonic() - saved_at >= config.log.checkpoint_seconds
 
     step, agreed = make_step(stage, _optimizer(stage), mesh), LateVote(mesh)
+    step = _compiled(step, state, run_key(config.seed, "training", max(done, first)))
     with Progress(stage.num_steps, stage.name, shown=is_main()) as progress:
         saved_at, shown = time.monotonic(), None
         for number in range(max(done, first), end):
@@ -184,6 +185,19 @@ def _run_stage(
                 store.save(number, state._asdict())
                 saved_at = time.monotonic()
     return state
+
+
+def _compiled(step: Any, *arguments: Any) -> Step:
+    """With several processes, the step compiled by them all before one of them begins it.
+
+    In their first collective they have half a minute to meet, on CPUs at least, and one that finds
+    the program in its cache would be there too early.
+    """
+    if jax.process_count() == 1:
+        return step
+    step = step.lower(*arguments).compile()
+    wait_for_all("rlsearch has compiled a step")
+    return step
 
 
 def _headline(metrics: dict[str, float] | None) -> dict[str, float]:

@@ -90,4 +90,3 @@ def wait_until_idle(environment: dict[str, str]) -> None:
             return
         time.sleep(0.5)
     raise TimeoutError(f"the node is not idle: {shown}")
-

@@ -12,14 +12,15 @@ from rlsearch.config_file import to_dict
 from tests.boards import tiny_board_experiment
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-STEPS = 12
+STEPS = 8
+DEVICES = 4  # of all processes together
 
 
 def experiment() -> SelfPlayExperiment:
-    """Every step is logged; it is over all devices there are."""
+    """Every step is logged and, where no other process has to agree, saved."""
     tiny = tiny_board_experiment()
     play = dataclasses.replace(tiny.self_play, num_steps=STEPS, num_games=8, reanalysed=0)
-    return dataclasses.replace(tiny, self_play=play, parallel=ParallelConfig())
+    return dataclasses.replace(tiny, self_play=play, parallel=ParallelConfig(data=DEVICES))
 
 
 def write_config_file(path: pathlib.Path) -> str:
