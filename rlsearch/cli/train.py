@@ -29,10 +29,10 @@ def add_parser(subparsers) -> None:
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Trains, and prints where the run is."""
     from rlsearch import config_file
-    from rlsearch.parallel.hosts import join_hosts, own_output
+    from rlsearch.parallel.hosts import join_hosts
 
-    if join_hosts():  # before JAX is used, which a user's code may do when it is imported
-        arguments.stdout = own_output(arguments.stdout)
+    # Before JAX is used, which a user's code may do when it is imported.
+    arguments.stdout = join_hosts(arguments.stdout)
     if arguments.code:
         config_file.load_code(arguments.code)
     if arguments.data_dir is not None:

@@ -20,8 +20,8 @@ _SHUTDOWN_SECONDS = 2 * HEARTBEAT_SECONDS  # at the end, all wait for all; a dea
 _EXPLICIT = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 
-def join_hosts() -> bool:
-    """Connects this process with the others of its run; returns whether there are others.
+def join_hosts(output: TextIO) -> TextIO:
+    """Connects this process with the others of its run, if there are others.
 
     Called once, before JAX computes anything. The processes are those that `JAX_NUM_PROCESSES`
     counts (1: there are no others, whatever the cluster says), or those of the cluster in which
@@ -33,11 +33,11 @@ def join_hosts() -> bool:
     """
     given = {name: os.environ[name] for name in _EXPLICIT if os.environ.get(name)}
     if given.get("JAX_NUM_PROCESSES") == "1":
-        return False
+        return output
     if given:
         arguments = _explicit(given)
     elif cluster() is None:
-        return False
+        return output
     else:
         arguments = {}
     import jax
@@ -50,11 +50,12 @@ def join_hosts() -> bool:
         shutdown_timeout_seconds=_SHUTDOWN_SECONDS,
     )
     if jax.process_count() == 1:
-        return False
+        return output
+    output = own_output(output)
     # Gloo has them all meet within half a minute once, as here; later they may keep each other
     # waiting for as long as it takes.
     wait_for_all("rlsearch has joined the hosts")
-    return True
+    return output
 
 
 def cluster() -> str | None:

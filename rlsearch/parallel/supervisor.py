@@ -101,6 +101,15 @@ def environment(index: int, processes: int, devices: int | None, port: int) -> M
     return {**os.environ, **changed}
 
 
+def first_to_fail(codes: Sequence[int | None]) -> tuple[int, int] | None:
+    """Index and code of the process that failed, or None; of several, the one that began it.
+
+    SIGKILL comes from outside; JAX ends a process that lost another by SIGABRT, or it exits.
+    """
+    failed = [(index, code) for index, code in enumerate(codes) if code]
+    return min(failed, key=lambda one: one[1], default=None)
+
+
 class _Group:
     """The processes of one start; a context manager behind which none is left."""
 
@@ -132,13 +141,11 @@ class _Group:
         """Returns when all have ended well: None; or when one has not: its index and code."""
         while True:
             codes = [process.poll() for process in self._running]
-            failed = [(index, code) for index, code in enumerate(codes) if code]
-            if failed:
-                # A signal comes from outside, and what follows in the others does not.
-                index, code = min(failed, key=lambda one: one[1])
-                if code in _FINAL_CODES or self.asked:
+            failed = first_to_fail(codes)
+            if failed is not None:
+                if failed[1] in _FINAL_CODES or self.asked:
                     self._wait_for_all()
-                return index, code
+                return failed
             if None not in codes:
                 return None
             time.sleep(_POLL_SECONDS)

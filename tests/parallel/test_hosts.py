@@ -27,7 +27,7 @@ def started(monkeypatch):
                 monkeypatch.delenv(name)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        hosts.join_hosts()
+        assert hosts.join_hosts(sys.stdout) is sys.stdout
         return calls
 
     return start
