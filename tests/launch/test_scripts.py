@@ -5,11 +5,13 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 
 import pytest
 
 from tests.launch.two_processes import ROOT
 
+SHELLCHECK = shutil.which("shellcheck", path=f"{sys.prefix}/bin:{os.environ['PATH']}")
 SCRIPTS = sorted(path.name for path in (ROOT / "launch").iterdir() if path.suffix != ".txt")
 TPU = {
     "TPU": "slice",
@@ -45,10 +47,10 @@ def dry(script, *arguments, **environment) -> list[str]:
     return done.stdout.splitlines()
 
 
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+@pytest.mark.skipif(SHELLCHECK is None, reason="shellcheck is not installed")
 def test_shellcheck_finds_nothing():
     paths = [f"launch/{name}" for name in SCRIPTS]
-    done = subprocess.run(["shellcheck", *paths], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([str(SHELLCHECK), *paths], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -177,11 +179,12 @@ def test_slurm_is_not_started_by_hand():
 
 @pytest.fixture
 def programs(tmp_path):
-    """`gcloud`, `git` and `srun`, which note what they are asked, and fail as often as told."""
+    """Stand-ins for what the scripts call: they note what they are asked, and fail if told."""
     folder = tmp_path / "bin"
     folder.mkdir()
     text = f"""#!/usr/bin/env bash
 echo "$(basename "$0") $*" >> {tmp_path}/log
+[[ $0 != */kubectl ]] || cat > {tmp_path}/manifest
 case "$*" in
   *describe*) cat {tmp_path}/state ;;
   *create*) echo ACTIVE > {tmp_path}/state ;;
@@ -193,7 +196,7 @@ case "$*" in
     exit "$(cat {tmp_path}/code)" ;;
 esac
 """
-    for name in ("gcloud", "git", "srun", "rlsearch"):
+    for name in ("gcloud", "git", "kubectl", "srun", "rlsearch"):
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     return tmp_path
@@ -233,3 +236,11 @@ def test_a_slice_is_used_made_or_made_again(programs, state):
     assert log.count(" create ") == (state != "ACTIVE")
     assert log.count(" delete ") == (state == "SUSPENDED")
     assert log.count("rlsearch train") == 2
+
+
+def test_a_jobset_is_what_the_dry_run_shows(programs):
+    path = f"{programs}/bin:{os.environ['PATH']}"
+    assert run("gke.sh", "game24", **GKE, PATH=path).returncode == 0
+    first, *manifest, _ = dry("gke.sh", "game24", **GKE)
+    assert (programs / "manifest").read_text().splitlines() == manifest
+    assert (programs / "log").read_text() == first.replace(" <<'EOF'", "\n")
