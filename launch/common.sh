@@ -4,9 +4,11 @@
 #
 # PYTHON  the Python that .venv is made with, at least 3.11; by default python3
 # EXTRAS  extras of pyproject.toml to install, with commas between, such as cuda
+# VENV    a virtual environment of yours that has rlsearch; then nothing is installed
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-VENV=$ROOT/.venv
+READY=${VENV:-}
+VENV=${VENV:-$ROOT/.venv}
 cd "$ROOT" || exit 1
 
 fail() {
@@ -38,8 +40,40 @@ make_venv() {
   "$python" -m venv --clear "$VENV" || fail "'$python -m venv' did not make $VENV"
 }
 
+# Does what its arguments say, or prints it where DRY_RUN is not empty.
+act() {
+  if [[ -z ${DRY_RUN:-} ]]; then
+    "$@"
+    return
+  fi
+  local word words=()
+  for word in "$@"; do
+    [[ $word =~ ^[A-Za-z0-9_./:=@%+,-]+$ ]] || word=${word@Q}
+    words+=("$word")
+  done
+  echo "${words[*]}"
+}
+
+# Fails unless the variable $1 is set; $2 says what it is.
+need() {
+  [[ -n ${!1:-} ]] || fail "$1 is not set: it is $2"
+}
+
+# Takes --dry-run from the arguments, and leaves the others in ARGUMENTS.
+take_dry_run() {
+  local argument
+  DRY_RUN='' ARGUMENTS=()
+  for argument in "$@"; do
+    if [[ $argument == --dry-run ]]; then DRY_RUN=yes; else ARGUMENTS+=("$argument"); fi
+  done
+}
+
 # Installs the package with the extras $1 into .venv, unless that is done and still holds.
 install() {
+  if [[ -n $READY ]]; then
+    [[ -x $VENV/bin/rlsearch ]] || fail "VENV is '$VENV', which has no bin/rlsearch"
+    return
+  fi
   make_venv
   local extras=$1 marker state
   marker=$VENV/.installed-${extras:-none}

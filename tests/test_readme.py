@@ -77,9 +77,17 @@ def test_a_script_is_there_and_takes_its_arguments(parsed, capsys, line):
     assert subprocess.run(["bash", "-n", str(path)]).returncode == 0
     text = path.read_text() + (ROOT / "launch" / "common.sh").read_text()
     for name in names:
-        assert f"${{{name}:-" in text or f"${{{name}:+" in text, f"{script} does not read {name}"
+        read = (f"${{{name}:-", f"${{{name}:+", f"need {name} ")
+        assert any(form in text for form in read), f"{script} does not read {name}"
     if script == "launch/local.sh":
+        while arguments and arguments[0] in ("--processes", "--devices", "--restarts"):
+            arguments = arguments[2:]  # the script's own
         assert main(["train", str(ROOT / "configs" / "game24.py"), *arguments]) == 0
+    elif "--dry-run" in arguments:
+        done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        arguments.remove("--dry-run")
+        assert main(["train", *arguments]) == 0
     else:
         assert all(argument in text for argument in arguments)
 

@@ -28,6 +28,7 @@ from rlsearch.cli import (
 from rlsearch.cli.parser import Parser, unknown
 from rlsearch.config_file import ConfigError, all_field_types, is_several
 from rlsearch.parallel.compilation_cache import use_compilation_cache
+from rlsearch.parallel.hosts import leave
 
 COMMANDS = (
     *(train, evaluate, solve, sweep, report, arena, play, inspect, export, import_, bench, data),
@@ -50,9 +51,12 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except Exception as error:
         code = _exit_code(error)
+        if code is not None:
+            _report(f"error: {_sentence(error)}")
+        if code != 2:  # bad usage is found by all processes of a run alike
+            leave(error, explained=code is not None)
         if code is None:
             raise
-        _report(f"error: {_sentence(error)}")
         return code
 
 

@@ -32,7 +32,10 @@ def add_parser(subparsers) -> None:
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Trains, and prints where the run is."""
     from rlsearch import config_file
+    from rlsearch.parallel.hosts import join_hosts
 
+    # Before JAX is used, which a user's code may do when it is imported.
+    arguments.stdout = join_hosts(arguments.stdout)
     if arguments.code:
         config_file.load_code(arguments.code)
     if arguments.data_dir is not None:
@@ -40,16 +43,20 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     config = config_file.override(config_file.load(arguments.config), overrides)
     run_dir = arguments.run_dir or f"runs/{config.name}"
 
-    from rlsearch.training.loop import train  # JAX takes seconds: a wrong config is found before
+    # JAX takes seconds: a wrong config is found before.
+    from rlsearch.parallel.agreement import is_main
+    from rlsearch.training.loop import train
     from rlsearch.training.stopping import TrainingStopped
 
     try:
         result = train(config, run_dir)
     except TrainingStopped as stopped:
-        again = _command(arguments.argv)
-        print(f"stopped by {stopped.signal.name}: {stopped}; resume with: {again}", file=sys.stderr)
+        if is_main():
+            name, again = stopped.signal.name, _command(arguments.argv)
+            print(f"stopped by {name}: {stopped}; resume with: {again}", file=sys.stderr)
         return 128 + stopped.signal
-    emit(arguments, result, f"trained: {run_dir}")
+    if is_main():
+        emit(arguments, result, f"trained: {run_dir}")
     return 0
 
 

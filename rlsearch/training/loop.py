@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh
@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from rlsearch.checkpoints.store import Best, CheckpointStore
 from rlsearch.config import Experiment, LogConfig, SelfPlayExperiment
 from rlsearch.config_file import ConfigError, check_resumable, from_dict, to_dict
+from rlsearch.parallel.agreement import LateVote, is_main, wait_for_all
 from rlsearch.parallel.mesh import make_mesh, replicated
 from rlsearch.parallel.sharding import placed
 from rlsearch.training.metrics import MetricsWriter
@@ -30,17 +31,21 @@ from rlsearch.training.step import Step, check_split, make_step
 from rlsearch.training.stopping import StopRequest, TrainingStopped
 from rlsearch.training.trace import StepTrace
 
+_SHARED_STORAGE_SECONDS = 60.0  # after which a network's file system shows what is new
+
 
 def warn(sentence: str) -> None:
     """Tells the user what went wrong without stopping for it."""
-    print(f"warning: {sentence}", file=sys.stderr)
+    if is_main():
+        print(f"warning: {sentence}", file=sys.stderr)
 
 
 def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, Any]:
     """Trains every stage, or what is left of them, and returns a summary.
 
     The same config on the same directory resumes it: bit for bit, as no random number depends on
-    when a run was stopped.
+    when a run was stopped. With several processes all of them call it; process 0 alone writes, but
+    for checkpoints, which each writes its share of.
 
     Raises:
         ConfigError: if the directory holds a run of a config that differs where it may not.
@@ -60,7 +65,7 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
     where = {
         stage.name: state_shardings(model, stage_optimizer(stage), mesh, rules) for stage in stages
     }
-    directory.write_config(to_dict(config))  # not before it is known to be a good one
+    _write_config(config, directory)  # not before it is known to be a good one
 
     def abstract_at(step: int) -> TrainState:
         return abstract_state(stages[_stage_of(step, stage_ends)], model, mesh, rules)
@@ -68,9 +73,11 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
     restored = store.restore_latest(lambda step: abstract_at(step)._asdict())
     done, state = (restored[0], TrainState(**restored[1])) if restored else (0, None)
     with StopRequest() as stop:
-        directory.record_start(resumed_step=done)
+        if is_main():
+            directory.record_start(resumed_step=done)
         writer = MetricsWriter(directory, done)
-        began = time.monotonic() - writer.seconds
+        began, time_to_save = time.monotonic() - writer.seconds, LateVote(mesh)
+        open_run = OpenRun(config, directory, store, writer, began, stop, time_to_save)
         try:
             for stage, end in zip(stages, stage_ends, strict=True):
                 if done >= end:
@@ -82,9 +89,7 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
                 step = make_step(
                     stage, stage_optimizer(stage), mesh, there, config.parallel.accumulate
                 )
-                state, done = run_stage(
-                    stage, step, state, end, done, began, config, directory, store, writer, stop
-                )
+                state, done = run_stage(open_run, stage, step, state, end, done)
                 if stop.at is not None:
                     break
         finally:
@@ -162,18 +167,20 @@ def _stage_of(step: int, stage_ends: list[int]) -> int:
     return next(i for i, end in enumerate(stage_ends) if step <= end)
 
 
+class OpenRun(NamedTuple):
+    """What a start of training has open."""
+
+    config: Experiment | SelfPlayExperiment
+    directory: RunDirectory
+    store: CheckpointStore
+    writer: MetricsWriter
+    began: float  # when the run did, by the monotonic clock, had it never stopped
+    stop: StopRequest
+    time_to_save: LateVote
+
+
 def run_stage(
-    stage: Stage,
-    step: Step,
-    state: TrainState,
-    end: int,
-    done: int,
-    began: float,
-    config: Experiment | SelfPlayExperiment,
-    directory: RunDirectory,
-    store: CheckpointStore,
-    writer: MetricsWriter,
-    stop: StopRequest,
+    run: OpenRun, stage: Stage, step: Step, state: TrainState, end: int, done: int
 ) -> tuple[TrainState, int]:
     """Takes a stage's steps to its end, or to where a stop is asked for.
 
@@ -183,47 +190,41 @@ def run_stage(
         state: donated.
         end: number of steps of the run that are done when the stage is.
         done: number of steps of the run that `state` has behind it.
-        began: when the run did, by the monotonic clock, had it never stopped.
 
     Returns:
         The state, and the number of steps of the run that are done.
     """
-    first = end - stage.num_steps
+    first, log, seed = end - stage.num_steps, run.config.log, run.config.seed
     start = max(done, first)
-    log = config.log
 
     def due(number: int, saved_at: float) -> bool:
         wanted = log.keep_every_steps > 0 and number % log.keep_every_steps == 0
         return wanted or time.monotonic() - saved_at >= log.checkpoint_seconds
 
-    progress = Progress(stage.num_steps, stage.name)
-    with progress, StepTrace(config.profile, directory.profile) as trace:
+    called = time.monotonic()
+    step = _compiled(step, state, run_key(seed, "training", start))
+    progress = Progress(stage.num_steps, stage.name, shown=is_main())
+    with progress, StepTrace(run.config.profile, run.directory.profile) as trace:
         saved_at, shown = time.monotonic(), None
         for number in range(start, end):
-            called = time.monotonic()
-            key = run_key(config.seed, "training", number)
-            state, metrics = trace.take(number + 1, step, state, key)
+            state, metrics = trace.take(number + 1, step, state, run_key(seed, "training", number))
             if number == start:  # no other is waited for
                 jax.block_until_ready(metrics)
-                seconds = time.monotonic() - called
-                progress.note(
-                    f"{stage.name}: first step after {seconds:.1f} s, with its compilation"
-                )
-                directory.record_first_step(stage.name, seconds)
+                _tell_first_step(run.directory, stage, time.monotonic() - called, progress)
             number += 1
             _check_best_metric(log, [stage.name], metrics)
             if number == end or (number - first) % log.every_steps == 0:
-                seconds = time.monotonic() - began
-                shown = writer.write(number, seconds, stage.name, metrics) or shown
+                seconds = time.monotonic() - run.began
+                shown = run.writer.write(number, seconds, stage.name, metrics) or shown
                 _check_finite(shown)
                 progress.update(number - first, **_headline(shown))
-            stopping = stop.reached(number)
-            saving = number == end or stopping or due(number, saved_at)
+            stopping = run.stop.reached(number)
+            saving = number == end or stopping or run.time_to_save(due(number, saved_at))
             if saving:  # what is not a number must never become the newest checkpoint
                 values = {name: float(value) for name, value in jax.device_get(metrics).items()}
                 _check_finite(values)
-                writer.flush()  # a run killed after this checkpoint resumes behind it
-                store.save(
+                run.writer.flush()  # a run killed after this checkpoint resumes behind it
+                run.store.save(
                     number,
                     state._asdict(),
                     permanent=number == end,
@@ -234,6 +235,27 @@ def run_stage(
             if stopping:
                 return state, number
     return state, end
+
+
+def _tell_first_step(
+    directory: RunDirectory, stage: Stage, seconds: float, progress: Progress
+) -> None:
+    progress.note(f"{stage.name}: first step after {seconds:.1f} s, with its compilation")
+    if is_main():
+        directory.record_first_step(stage.name, seconds)
+
+
+def _compiled(step: Any, *arguments: Any) -> Step:
+    """With several processes, the step compiled by them all before one of them begins it.
+
+    In their first collective they have half a minute to meet, on CPUs at least, and one that finds
+    the program in its cache would be there too early.
+    """
+    if jax.process_count() == 1:
+        return step
+    step = step.lower(*arguments).compile()
+    wait_for_all("rlsearch has compiled a step")
+    return step
 
 
 def _headline(metrics: dict[str, float] | None) -> dict[str, float]:
@@ -269,6 +291,21 @@ def _check_best_metric(
         raise ValueError(f"{said} STAGE/METRIC with one of the stages {', '.join(stages)}")
     if metrics is not None and name in stages and metric not in metrics:
         raise ValueError(f"{said} {name}/ and one of {', '.join(sorted(metrics))}")
+
+
+def _write_config(config: Experiment | SelfPlayExperiment, directory: RunDirectory) -> None:
+    """Writes config.json, which every process has to see: checkpoints are written by them all."""
+    if is_main():
+        directory.write_config(to_dict(config))
+    wait_for_all("rlsearch has written config.json")
+    deadline = time.monotonic() + _SHARED_STORAGE_SECONDS
+    while directory.read_config() is None:
+        if time.monotonic() > deadline:
+            raise ValueError(
+                f"process {jax.process_index()} does not see {directory.config}, which process 0 "
+                "has written: --run-dir must be on storage that all hosts share"
+            )
+        time.sleep(1.0)
 
 
 def _check_same_run(

@@ -18,14 +18,18 @@ class Progress:
     is that of the steps since the first update, which so does not count compilation.
     """
 
-    def __init__(self, total: int, description: str, stream: TextIO | None = None):
+    def __init__(
+        self, total: int, description: str, stream: TextIO | None = None, shown: bool = True
+    ):
         """Begins to show.
 
         Args:
           total: number of steps at the end.
           description: what is being done, a word or two.
           stream: where to; by default standard error.
+          shown: False for all processes of a run but one.
         """
+        self._shown = shown
         self._total = total
         self._description = description
         self._stream = sys.stderr if stream is None else stream
@@ -34,7 +38,7 @@ class Progress:
         self._printed = True  # whether that line has been
         self._printed_at = -float("inf")
         self._bar: RichProgress | None = None
-        if self._stream.isatty():
+        if shown and self._stream.isatty():
             self._bar = RichProgress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -64,6 +68,8 @@ class Progress:
           shown: numbers and words to show by name; of the host, since reading one from a device
             would wait for it.
         """
+        if not self._shown:
+            return
         now = time.monotonic()
         if self._first is None:
             self._first = (step, now)
@@ -78,6 +84,8 @@ class Progress:
 
     def note(self, line: str) -> None:
         """Shows a line of its own, now."""
+        if not self._shown:
+            return
         if self._bar is not None:
             self._bar.console.print(line, highlight=False, markup=False)
         else:

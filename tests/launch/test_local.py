@@ -1,0 +1,107 @@
+"""Two real processes on this machine, and what happens when one of them dies."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from rlsearch.parallel.supervisor import environment as told
+from rlsearch.training import loop
+from rlsearch.training.metrics import read_metrics
+from tests.launch import two_processes
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The run of one process, over as many devices as the two have together."""
+    path = tmp_path_factory.mktemp("alone")
+    loop.train(two_processes.experiment(), str(path))
+    return path
+
+
+def wait_for(condition, seconds=600.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def has_checkpoint(run) -> bool:
+    folder = run / "checkpoints"
+    return folder.exists() and any(path.name.isdecimal() for path in folder.iterdir())
+
+
+def assert_same_curve(run, other):
+    one, two = (read_metrics(path / "metrics.jsonl") for path in (run, other))
+    assert [row["step"] for row in one] == list(range(1, two_processes.STEPS + 1))
+    for a, b in zip(one, two, strict=True):
+        assert list(a) == list(b)
+        for name in set(a) - {"seconds", "stage"}:
+            np.testing.assert_allclose(a[name], b[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_two_processes_learn_what_one_does_though_one_of_them_is_killed(alone, tmp_path):
+    venv, run = two_processes.make_venv(tmp_path), tmp_path / "run"
+    environment = two_processes.environment(
+        VENV=str(venv),
+        CONFIG=two_processes.write_config_file(tmp_path / "tiny.py"),
+        RUN_DIR=str(run),
+    )
+    script = str(two_processes.ROOT / "launch" / "local.sh")
+    command = ["bash", script, "--processes", "2", "--devices", "2", "--restarts", "1", "--json"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            wait_for(lambda: has_checkpoint(run) or process.poll() is not None)
+            os.kill(int((venv / "pid.1").read_text()), signal.SIGKILL)
+            out, error = process.communicate(timeout=600)
+        finally:
+            process.terminate()  # which ends the two as well
+    assert process.returncode == 0, error
+    assert "process 1 of 2 was killed by SIGKILL: the others are ended" in error
+    assert "restart 1 of 1" in error
+    # Process 0 alone writes, and what is not its result is on standard error.
+    result, evaluated, _ = out.splitlines()
+    assert json.loads(result)["steps"] == two_processes.STEPS
+    assert evaluated == f"evaluated {run}"
+    starts = json.loads((run / "environment.json").read_text())
+    assert [start["process_count"] for start in starts] == [2, 2]
+    assert [start["device_count"] for start in starts] == [two_processes.DEVICES] * 2
+    assert starts[0]["resumed_step"] == 0 < starts[1]["resumed_step"] < two_processes.STEPS
+    assert error.count(f"self_play {two_processes.STEPS}/{two_processes.STEPS}") == 1
+    assert_same_curve(alone, run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_that_lost_another_ends_within_a_minute_and_says_which(tmp_path, victim):
+    run = tmp_path / "run"
+    config = two_processes.write_config_file(tmp_path / "tiny.py")
+    command = [sys.executable, "-m", "rlsearch", "train", config, "--run-dir", str(run)]
+    command += ["--self_play.num_steps", "100000", "--parallel.data", "2"]
+    port = two_processes.free_port()
+    processes = []
+    for index in range(2):
+        variables = told(index, processes=2, devices=1, port=port)
+        environment = two_processes.environment() | {
+            name: value for name, value in variables.items() if name.startswith("JAX_")
+        }
+        processes.append(
+            subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        )
+    try:
+        wait_for(lambda: has_checkpoint(run) or any(p.poll() is not None for p in processes))
+        processes[victim].kill()
+        _, error = processes[1 - victim].communicate(timeout=60)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert processes[1 - victim].returncode != 0
+    named = {0: "the leader (usually slice 0 task 0)", 1: "stopped sending heartbeats):\n1\n"}
+    assert named[victim] in error

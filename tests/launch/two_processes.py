@@ -1,0 +1,68 @@
+"""A run that two processes train in seconds, and the places of a `.venv` in which to train it."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import socket
+import sys
+
+from rlsearch.config import ParallelConfig, SelfPlayExperiment
+from rlsearch.config_file import to_dict
+from tests.boards import tiny_board_experiment
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+STEPS = 8
+DEVICES = 4  # of all processes together
+
+
+def experiment() -> SelfPlayExperiment:
+    """Every step is logged and, where no other process has to agree, saved."""
+    tiny = tiny_board_experiment()
+    play = dataclasses.replace(tiny.self_play, num_steps=STEPS, num_games=8, reanalysed=0)
+    return dataclasses.replace(tiny, self_play=play, parallel=ParallelConfig(data=DEVICES))
+
+
+def write_config_file(path: pathlib.Path) -> str:
+    """Writes the experiment for the command line; returns its path."""
+    fields = json.dumps(to_dict(experiment()))
+    path.write_text(
+        "import json\n\nfrom rlsearch.config_file import from_dict\n\n"
+        f"config = from_dict(json.loads({fields!r}))\n"
+    )
+    return str(path)
+
+
+def make_venv(folder: pathlib.Path) -> pathlib.Path:
+    """A `VENV` that runs this code, and says where each training process is: `folder/pid.INDEX`.
+
+    Its `rlsearch evaluate` only says that it was called: what it does is tested elsewhere.
+    """
+    programs = {
+        "python": f'exec {sys.executable} "$@"\n',
+        "rlsearch": (
+            f'[ "$1" != evaluate ] || {{ echo "evaluated $2"; exit; }}\n'
+            f"echo $$ > {folder}/pid.${{JAX_PROCESS_ID:-$SLURM_PROCID}}\n"
+            f'exec {sys.executable} -m rlsearch "$@"\n'
+        ),
+    }
+    (folder / "bin").mkdir()
+    for name, text in programs.items():
+        program = folder / "bin" / name
+        program.write_text(f"#!/bin/sh\n{text}")
+        program.chmod(0o755)
+    return folder
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """That of the tests, less their eight fake devices."""
+    flags = os.environ["XLA_FLAGS"].split()
+    rest = [flag for flag in flags if "force_host_platform_device_count" not in flag]
+    return {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": " ".join(rest), **changes}
