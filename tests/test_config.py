@@ -92,6 +92,10 @@ BAD = [
     (LogConfig, {"every_steps": 0}, "at least 1"),
     (LogConfig, {"checkpoint_seconds": -1.0}, "at least 0"),
     (LogConfig, {"keep_checkpoints": 0}, "at least 1"),
+    (LogConfig, {"keep_every_steps": -1}, "at least 0"),
+    (LogConfig, {"keep_best": -1}, "at least 0"),
+    (LogConfig, {"keep_best": 1}, "0 where best_metric is not set"),
+    (LogConfig, {"best_mode": "least"}, "'max' or 'min'"),
 ]
 
 
