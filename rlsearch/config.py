@@ -295,7 +295,7 @@ class LogConfig:
         _check(self.keep_every_steps >= 0, self, "keep_every_steps", "at least 0")
         _check(self.keep_best >= 0, self, "keep_best", "at least 0")
         named = bool(self.best_metric) or not self.keep_best
-        _check(named, self, "best_metric", "a stage and its metric, as keep_best is set")
+        _check(named, self, "keep_best", "0 where best_metric is not set")
         _check(self.best_mode in ("max", "min"), self, "best_mode", "'max' or 'min'")
 
 

@@ -108,6 +108,10 @@ BAD = [
         )
         for steps in ((3,), (0, 3), (4, 3), (1, 2, 3))
     ),
+    (LogConfig, {"keep_every_steps": -1}, "at least 0"),
+    (LogConfig, {"keep_best": -1}, "at least 0"),
+    (LogConfig, {"keep_best": 1}, "0 where best_metric is not set"),
+    (LogConfig, {"best_mode": "least"}, "'max' or 'min'"),
 ]
 
 

@@ -184,7 +184,7 @@ def test_a_bad_problem_is_named(run, problem, said):
         ),
         ("train CONFIG --parallel.data 8", "stage 'distilled' runs 4 problems or games at once"),
         ("train CONFIG --distill.num_targets 3", "at most search.num_candidates, 2"),
-        ("train CONFIG --log.keep_best 1", "log.best_metric is '': it must be a stage and its met"),
+        ("train CONFIG --log.keep_best 1", "log.keep_best is 1: it must be 0 where best_metric"),
         ("train CONFIG --log.best_metric solved", "one of the stages base, distilled, control"),
         ("train CONFIG --task.cls no.such:Task", "task.cls is 'no.such:Task'"),
         ("train nowhere", "there is no config 'nowhere'"),

@@ -243,7 +243,7 @@ def test_a_run_may_go_on_over_other_devices(whole, tmp_path, interrupt_after):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
-START, COMPILE = Moment("start", 6.0), Moment("compile", 3.0)
+START, COMPILE = Moment("start", 3.0), Moment("compile", 0.5)
 BASE, LATER = Moment("step", 0.2), Moment("step", 0.3, STAGE_ENDS["base"])
 SAVE, LATER_SAVE = Moment("save", 0.05), Moment("save", 0.05, STAGE_ENDS["base"] + 2)
 
@@ -274,8 +274,8 @@ def test_a_run_killed_at_20_moments_ends_as_if_it_had_not_been(whole, tmp_path):
             break
     print(*kills, sep="\n")
     base = STAGE_ENDS["base"]
-    phases = {(kill.phase, kill.step >= base) for kill in kills if kill.phase in ("step", "save")}
-    assert phases == {("step", False), ("step", True), ("save", False), ("save", True)}
-    assert {kill.phase for kill in kills} == {"start", "compile", "step", "save"}
+    assert {"start", "compile", "save"} <= {kill.phase for kill in kills}
+    steps = [kill.step for kill in kills if kill.phase in ("step", "save")]
+    assert min(steps) < base < max(steps)
     filled = base + 2  # the replay has room for the rows of two steps
     assert any(kill.phase == "save" and kill.step >= filled for kill in kills)
