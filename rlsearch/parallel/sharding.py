@@ -12,8 +12,6 @@ from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from rlsearch.config import ShardingRules
 from rlsearch.parallel.mesh import BATCH
 
-_FIELDS = {"heads": "model.num_heads", "kv_heads": "model.num_kv_heads"}  # must divide
-
 
 def param_shardings(axes: Any, shapes: Any, mesh: Mesh | AbstractMesh, rules: ShardingRules) -> Any:
     """A sharding for each parameter.
@@ -46,10 +44,10 @@ def _spec(
             raise ValueError(f"a parameter has an axis {name!r}: parallel.rules has {valid}")
         axis = getattr(rules, name) or None
         if axis is not None and size % mesh.shape[axis]:
-            if name in _FIELDS:
+            if name == "heads":  # most of what attention does: whole, it would be done many times
                 raise ValueError(
-                    f"{_FIELDS[name]} is {size}: it must be a multiple of parallel.{axis}, "
-                    f"{mesh.shape[axis]}, or parallel.rules.{name} must be ''"
+                    f"model.num_heads is {size}: it must be a multiple of parallel.{axis}, "
+                    f"{mesh.shape[axis]}, or parallel.rules.heads must be ''"
                 )
             axis = None
         split.append(None if axis in split else axis)

@@ -18,13 +18,13 @@ from tests.toy import A, B, C, judge_for, perturbed, toy_form, wide_model
 
 ROWS = 16
 PROMPTS = jnp.tile(jnp.array([[2, 3, 1], [4, 4, 1]], jnp.int32), (ROWS // 2, 1))
-MODEL, PARAMS = wide_model(num_layers=1)
+MODEL, PARAMS = wide_model(num_layers=1, num_kv_heads=2)  # which four devices cannot share
 MESHES = [(1, 8, 1), (1, 4, 2), (1, 2, 4), (2, 2, 2)]  # replica, data, model
 
 
 @functools.cache
 def searched(sizes, gather=True):
-    """A search compiled for a mesh, with what it found from 16 roots."""
+    """What devices say in a search from 16 roots, its loops, and what it finds."""
     mesh = make_mesh(ParallelConfig(*sizes))
     config = SearchConfig(num_simulations=8, num_candidates=3, value_scale=0.5)
     shardings = param_shardings(MODEL.logical_axes(), PARAMS, mesh, ShardingRules())
