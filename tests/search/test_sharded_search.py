@@ -19,7 +19,12 @@ from tests.toy import A, B, C, judge_for, perturbed, toy_form, wide_model
 ROWS = 16
 PROMPTS = jnp.tile(jnp.array([[2, 3, 1], [4, 4, 1]], jnp.int32), (ROWS // 2, 1))
 MODEL, PARAMS = wide_model(num_layers=1, num_kv_heads=2)  # which four devices cannot share
-MESHES = [(1, 8, 1), (1, 4, 2), (1, 2, 4), (2, 2, 2)]  # replica, data, model
+MESHES = [  # replica, data, model
+    (1, 8, 1),
+    (1, 4, 2),
+    (1, 2, 4),
+    pytest.param((2, 2, 2), marks=pytest.mark.slow),
+]
 
 
 @functools.cache
