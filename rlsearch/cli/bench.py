@@ -7,7 +7,7 @@ from rlsearch.cli.output import emit
 from rlsearch.cli.parser import FIELDS_HELP, add_code, add_data_dir, add_json
 
 TAKES_FIELDS = True
-KINDS = ("search", "decode", "self_play", "strength")
+KINDS = ("search", "decode", "self_play", "strength", "train")
 
 
 def add_parser(subparsers) -> None:
@@ -43,17 +43,18 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     config = config_file.override(config_file.load(arguments.config), overrides)
 
     wanted = "self_play" if arguments.kind in ("self_play", "strength") else "language"
-    if config.kind != wanted:
+    if arguments.kind != "train" and config.kind != wanted:
         arguments.parser.error(f"bench {arguments.kind} is for configs of {wanted}")
     options = _strength_options(arguments)
 
-    from rlsearch.evaluation import bench, bench_self_play, bench_strength
+    from rlsearch.evaluation import bench, bench_self_play, bench_strength, bench_train
 
     measures = {
         "search": bench.bench_search,
         "decode": bench.bench_decode,
         "self_play": bench_self_play.bench_self_play,
         "strength": bench_strength.bench_strength,
+        "train": bench_train.bench_train,
     }
     result = measures[arguments.kind](config, **options)
     lines = [f"{key}: {value}" for key, value in result.items() if key != "curves"]

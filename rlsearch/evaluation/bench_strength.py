@@ -24,10 +24,9 @@ from rlsearch.evaluation.example_loop import example_game, example_learning, exa
 from rlsearch.evaluation.solved import read_solved_positions, solve_game
 from rlsearch.networks.board_model import BoardModel, Params
 from rlsearch.parallel.mesh import make_mesh
-from rlsearch.training.optimizer import make_optimizer
 from rlsearch.training.self_play import self_play_stage
 from rlsearch.training.setup import make_board
-from rlsearch.training.state import init_state, run_key
+from rlsearch.training.state import init_state, run_key, stage_optimizer
 from rlsearch.training.step import make_step
 
 
@@ -125,7 +124,7 @@ def _ours(config: SelfPlayExperiment) -> Iterator[Trained]:
     """After each training step."""
     environment, model = make_board(config)
     stage, mesh = self_play_stage(config, environment, model), make_mesh(config.parallel)
-    optimizer = make_optimizer(stage.optimizer, stage.num_steps * stage.updates_per_step)
+    optimizer = stage_optimizer(stage)
     step = make_step(stage, optimizer, mesh)
     params = jax.jit(model.init)(run_key(config.seed, "parameters", 0))
     memory_key = run_key(config.seed, "memory", 0)

@@ -7,7 +7,7 @@ import pytest
 
 from rlsearch.config_file import to_dict
 from tests.boards import tiny_board_experiment, write_board_config_file
-from tests.commands import fail, succeed
+from tests.commands import fail, read_json, succeed
 from tests.tiny import tiny_experiment
 
 CONFIG = tiny_board_experiment()
@@ -68,6 +68,21 @@ def test_evaluate_measures_against_perfect_play(run, evaluated):
         assert row["accuracy_where_it_matters"] < row["accuracy"]
         assert row["lost_lines"] > 0  # it has learnt next to nothing
     assert [row["settings"] for row in rows[1:]] == [{"num_simulations": n} for n in (2, 4)]
+
+
+@pytest.mark.slow
+def test_bench_train_measures_positions_utilisation_and_shares(config):
+    result = read_json("bench", "train", config)
+    assert (result["config"], result["stage"], result["devices"]) == ("tiny_board", "self_play", 1)
+    per_step = {"positions": 4 * 3, "simulations": 4 * (3 + 1) * 3}
+    for name, count in per_step.items():
+        rate = count / result["seconds_per_step"]
+        assert result[f"{name}_per_second"] == pytest.approx(rate)
+    assert result["peak"] == "a product of float32 matrices, measured in this run"
+    utilisation = result["flops_per_second"] / result["peak_flops_per_second"]
+    assert result["mfu"] == pytest.approx(utilisation) and 0 < utilisation < 1
+    shares = [result[f"{name}_share"] for name in ("search", "update", "host")]
+    assert sum(shares) == pytest.approx(1.0) and all(-1 < share < 1 for share in shares)
 
 
 def test_rows_have_the_cost_too(evaluated):

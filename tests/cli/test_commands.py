@@ -154,6 +154,19 @@ def test_bench_measures_throughput(config, kind):
     assert [line.partition(": ")[0] for line in lines] == list(result)
 
 
+@pytest.mark.slow
+def test_bench_train_measures_tokens_utilisation_and_shares(config):
+    result = read_json("bench", "train", config)
+    assert (result["config"], result["stage"], result["devices"]) == ("tiny", "distilled", 1)
+    searched = 4 * 3 * 3  # problems, decisions and simulations
+    assert result["simulations_per_second"] == pytest.approx(searched / result["seconds_per_step"])
+    tokens = result["tokens_per_second"] * result["seconds_per_step"]
+    assert 4 * 21 <= tokens <= 4 * 3 * (3 + 1) * 8
+    assert 0 < result["mfu"] < 1
+    shares = [result[f"{name}_share"] for name in ("search", "update", "host")]
+    assert sum(shares) == pytest.approx(1.0) and all(-1 < share < 1 for share in shares)
+
+
 @pytest.mark.parametrize(
     ("problem", "said"),
     [
