@@ -7,6 +7,7 @@ from rlsearch.cli.parser import add_code, add_data_dir, add_json, positive, whol
 
 TAKES_FIELDS = False
 SUITES = ("test-time-compute",)
+AGGREGATIONS = ("last", "min", "prod", "mean")
 POLICIES = ("base", "distilled", "control")
 
 
@@ -46,7 +47,14 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "--verifier",
         metavar="NAME",
-        help="value_head (default), constant (none), checker (an oracle) or module:Class",
+        help="value_head (default), orm or prm where they are trained, RUN/prm of another run, "
+        "constant (none), checker (an oracle) or module:Class",
+    )
+    parser.add_argument(
+        "--aggregation",
+        choices=AGGREGATIONS,
+        metavar="HOW",
+        help=f"one score of those of the steps: {', '.join(AGGREGATIONS)}; else the verifier's own",
     )
     parser.add_argument(
         "--oracle", action="store_true", help="also with the checker inside the search"
@@ -79,6 +87,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         "names": arguments.policies or (),
         "num_problems": arguments.problems,
         "verifier": arguments.verifier or "value_head",
+        "aggregation": arguments.aggregation or "",
         "data_dir": arguments.data_dir or "",
         "code": arguments.code or "",
         "report": print,
@@ -103,7 +112,10 @@ def run_board(arguments: argparse.Namespace) -> int:
     """Evaluates a run of self-play on solved positions, and prints the table."""
     from rlsearch.evaluation.board import evaluate_board
 
-    for name in ("strategies", "problems", "policies", "suite", "verifier", "oracle", "data_dir"):
+    for name in (
+        *("strategies", "problems", "policies", "suite", "verifier", "aggregation", "oracle"),
+        "data_dir",
+    ):
         if getattr(arguments, name):
             option = f"--{name.replace('_', '-')}"
             arguments.parser.error(f"{option} is for language, and this is a run of self-play")

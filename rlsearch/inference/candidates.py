@@ -8,9 +8,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rlsearch.decoding.steps import finished, start
+from rlsearch.decoding.steps import finished
 from rlsearch.inference.base import Policy, Solutions
-from rlsearch.inference.writing import Draft, append, blank, total
+from rlsearch.inference.writing import Draft, append, begin, total
 from rlsearch.networks.language_model import Params
 from rlsearch.verifiers.base import Verifier
 
@@ -57,25 +57,23 @@ def sample(
     temperature: float,
 ) -> Candidates:
     """`number` independent solutions of each of `prompts [B, P]`; the keys `[B]` are consumed."""
-
-    cache, first = start(policy.model, params, prompts, policy.form)
+    problems, first, read = begin(policy, params, verifier, prompts)
 
     def one(sample: jax.Array) -> Candidates:
         sample_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, sample)
         step_keys = jax.vmap(lambda key: jax.random.split(key, policy.form.num_steps))(sample_keys)
 
         def step(draft, keys):
-            draft = append(policy, params, verifier, prompts, cache, draft, keys, temperature)
-            return draft, None
+            return append(policy, params, verifier, problems, draft, keys, temperature), None
 
-        draft = blank(first, policy.form.num_steps)
-        draft, _ = jax.lax.scan(step, draft, jnp.swapaxes(step_keys, 0, 1))
+        draft, _ = jax.lax.scan(step, first, jnp.swapaxes(step_keys, 0, 1))
         usable = jnp.ones((prompts.shape[0], 1), bool)
         return candidates(policy, verifier, prompts, draft, usable)
 
     each = jax.lax.map(one, jnp.arange(number))
     side_by_side = (jnp.swapaxes(x[:, :, 0], 0, 1) for x in each[:4])
-    return Candidates(*side_by_side, *(x.sum(axis=0) for x in each[4:]))
+    found = Candidates(*side_by_side, *(x.sum(axis=0) for x in each[4:]))
+    return found._replace(verifier_tokens=found.verifier_tokens + read)
 
 
 def answer_with(found: Candidates, chosen: jax.Array) -> Solutions:

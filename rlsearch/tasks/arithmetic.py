@@ -294,13 +294,16 @@ class Arithmetic:
         last = jnp.take_along_axis(solutions, jnp.maximum(end - 1, 0)[:, None], axis=1)[:, 0]
         return jnp.where(well_formed, last - self._token("0"), -1)
 
-    def step_labels(self, prompts: np.ndarray, solutions: np.ndarray) -> np.ndarray:
+    def label_steps(self, prompts: jax.Array, solutions: jax.Array) -> jax.Array:
         """`[B, S]` bool, whether a solution `[B, T]` is written as far, and right as far."""
-        work_out = jax.jit(jax.vmap(lambda prompt: self._work_out(prompt[:-1])[0]))
-        lines = np.asarray(work_out(jnp.asarray(prompts)))
-        given = np.asarray(solutions)[:, : self.solution_length].reshape(lines.shape)
+        lines = jax.vmap(lambda prompt: self._work_out(prompt[:-1])[0])(prompts)
+        given = solutions[:, : self.solution_length].reshape(lines.shape)
         same = (given == lines).all(axis=2) & (given[:, :, 0] != self.pad)
-        return np.logical_and.accumulate(same, axis=1)
+        return jnp.cumprod(same, axis=1).astype(bool)
+
+    def step_labels(self, prompts: np.ndarray, solutions: np.ndarray) -> np.ndarray:
+        """As `label_steps`, on the host."""
+        return np.asarray(jax.jit(self.label_steps)(jnp.asarray(prompts), jnp.asarray(solutions)))
 
     def check(self, prompt: str, solution: str | bytes) -> bool:
         """As `check_tokens`, on text. Safe on any, and bounded in time.

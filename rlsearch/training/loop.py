@@ -17,7 +17,7 @@ from rlsearch.training.optimizer import make_optimizer
 from rlsearch.training.progress import Progress
 from rlsearch.training.run_directory import RunDirectory
 from rlsearch.training.setup import model_and_stages
-from rlsearch.training.stage import Model, Params, Stage
+from rlsearch.training.stage import Checkpoint, Model, Params, Stage
 from rlsearch.training.state import TrainState, init_state, run_key, state_shardings
 from rlsearch.training.step import check_split, make_step
 
@@ -49,7 +49,7 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
     directory.write_config(to_dict(config))  # not before it is known to be a good one
 
     def abstract_at(step: int) -> TrainState:
-        return abstract_state(stages[_stage_of(step, stage_ends)], model, mesh)
+        return abstract_state(stages[_stage_of(step, stage_ends)], mesh)
 
     restored = store.restore_latest(lambda step: abstract_at(step)._asdict())
     done, state = (restored[0], TrainState(**restored[1])) if restored else (0, None)
@@ -60,10 +60,11 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
         for stage, end in zip(stages, stage_ends, strict=True):
             if done >= end:
                 continue
+            read = [stage_params(point, mesh, store) for point in (stage.reads,) if point]
             if state is None or done == end - stage.num_steps:
-                params = start_params(stage, stages, config.seed, model, mesh, store)
-                state = _start(stage, params, run_key(config.seed, "memory", done), mesh)
-            state = _run_stage(stage, state, end, done, began, config, mesh, store, writer)
+                params = start_params(stage, config.seed, mesh, store)
+                state = _start(stage, params, run_key(config.seed, "memory", done), mesh, *read)
+            state = _run_stage(stage, state, end, done, began, config, mesh, store, writer, *read)
             done = end
     finally:
         writer.close()
@@ -87,20 +88,24 @@ def ends(stages: tuple[Stage, ...]) -> list[int]:
     return result
 
 
-def start_params(
-    stage: Stage,
-    stages: tuple[Stage, ...],
-    seed: int,
-    model: Model,
-    mesh: Mesh,
-    store: CheckpointStore,
-) -> Params:
-    """The parameters a stage starts from: fresh ones, or the last of the stage before it."""
+def start_params(stage: Stage, seed: int, mesh: Mesh, store: CheckpointStore) -> Params:
+    """The parameters a stage starts from: fresh ones, or the last of another stage."""
     if stage.start is None:
-        init = jax.jit(model.init, out_shardings=replicated(mesh))
+        init = jax.jit(stage.model.init, out_shardings=replicated(mesh))
         return init(run_key(seed, "parameters", 0))
-    names = [other.name for other in stages]
-    return load_params(store, ends(stages)[names.index(stage.start)], model, mesh)
+    return stage_params(stage.start, mesh, store)
+
+
+def stage_params(point: Checkpoint, mesh: Mesh, store: CheckpointStore) -> Params:
+    """The parameters that a stage ended with, of this run, whose `store` is given, or of another.
+
+    Raises:
+        FileNotFoundError: if there is no such checkpoint.
+    """
+    if not point.run:
+        return load_params(store, point.step, point.model, mesh)
+    with CheckpointStore(RunDirectory(point.run, create=False).checkpoints, 1, warn) as other:
+        return load_params(other, point.step, point.model, mesh)
 
 
 def load_params(store: CheckpointStore, step: int, model: Model, mesh: Mesh) -> Params:
@@ -109,22 +114,28 @@ def load_params(store: CheckpointStore, step: int, model: Model, mesh: Mesh) -> 
     return store.restore_part(step, {"params": _placed(shapes, replicated(mesh))})["params"]
 
 
-def abstract_state(stage: Stage, model: Model, mesh: Mesh) -> TrainState:
+def abstract_state(stage: Stage, mesh: Mesh) -> TrainState:
     """Shapes, dtypes and shardings of a stage's state."""
-    params = jax.eval_shape(model.init, jax.random.key(0))
     key = jax.random.key(0)
-    state = jax.eval_shape(lambda p, k: init_state(p, _optimizer(stage), stage, k), params, key)
+    models = [stage.model, *(point.model for point in (stage.reads,) if point)]
+    params, *read = (jax.eval_shape(model.init, key) for model in models)
+    state = jax.eval_shape(
+        lambda params, key, *read: init_state(params, _optimizer(stage), stage, key, *read),
+        params,
+        key,
+        *read,
+    )
     return TrainState(*map(_placed, state, state_shardings(mesh)))
 
 
-def _start(stage: Stage, params: Params, key: jax.Array, mesh: Mesh) -> TrainState:
+def _start(stage: Stage, params: Params, key: jax.Array, mesh: Mesh, *read: Params) -> TrainState:
     """The state in which a stage begins."""
     optimizer = _optimizer(stage)
     init = jax.jit(
-        lambda params, key: init_state(params, optimizer, stage, key),
+        lambda params, key, *read: init_state(params, optimizer, stage, key, *read),
         out_shardings=state_shardings(mesh),
     )
-    return init(params, key)
+    return init(params, key, *read)
 
 
 def _placed(shapes: Any, sharding: Any) -> Any:
@@ -150,6 +161,7 @@ def _run_stage(
     mesh: Mesh,
     store: CheckpointStore,
     writer: MetricsWriter,
+    *read: Params,
 ) -> TrainState:
     first = end - stage.num_steps
 
@@ -160,7 +172,7 @@ def _run_stage(
     with Progress(stage.num_steps, stage.name) as progress:
         saved_at, shown = time.monotonic(), None
         for number in range(max(done, first), end):
-            state, metrics = step(state, run_key(config.seed, "training", number))
+            state, metrics = step(state, run_key(config.seed, "training", number), *read)
             number += 1
             if number == end or (number - first) % config.log.every_steps == 0:
                 seconds = time.monotonic() - began
@@ -180,7 +192,7 @@ def _run_stage(
 
 
 def _headline(metrics: dict[str, float] | None) -> dict[str, float]:
-    keys = ("policy_loss", "value_loss", "solved", "ends", "replay_age")
+    keys = ("policy_loss", "value_loss", "verifier_loss", "solved", "ends", "replay_age")
     return {key: metrics[key] for key in keys if metrics and key in metrics}
 
 

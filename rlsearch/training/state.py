@@ -19,11 +19,20 @@ class TrainState(NamedTuple):
 
 
 def init_state(
-    params: Params, optimizer: optax.GradientTransformation, stage: Stage, key: jax.Array
+    params: Params,
+    optimizer: optax.GradientTransformation,
+    stage: Stage,
+    key: jax.Array,
+    *read: Params,
 ) -> TrainState:
-    """The state in which a stage starts from `params`."""
+    """The state in which a stage starts from `params`, beside those that it reads."""
     keys = row_keys(key, stage.num_keys)
-    return TrainState(params, optimizer.init(params), stage.memory(params, keys))
+    return TrainState(params, optimizer.init(params), stage.memory(beside(params, *read), keys))
+
+
+def beside(own: Params, *read: Params) -> Any:
+    """What a stage is given as parameters: its own, or the pair of its own and those it reads."""
+    return (own, *read) if read else own
 
 
 def state_shardings(mesh: Mesh) -> TrainState:

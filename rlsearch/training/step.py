@@ -12,14 +12,16 @@ import optax
 from jax.sharding import Mesh
 
 from rlsearch.parallel.mesh import over_data, row_keys, split_over_data
-from rlsearch.training.stage import Stage
-from rlsearch.training.state import TrainState, state_shardings
+from rlsearch.training.stage import Params, Stage
+from rlsearch.training.state import TrainState, beside, state_shardings
 
-Step = Callable[[TrainState, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
+Step = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
 
 
 def make_step(stage: Stage, optimizer: optax.GradientTransformation, mesh: Mesh) -> Step:
     """Compiles nothing yet: returns `step(state, key) -> (state, metrics)`; `state` is donated.
+
+    The step of a stage that reads parameters takes those behind the key.
 
     Raises:
         ValueError: see `check_split`.
@@ -27,17 +29,22 @@ def make_step(stage: Stage, optimizer: optax.GradientTransformation, mesh: Mesh)
     check_split(stage, mesh)
     collect = over_data(mesh, stage.collect)
 
-    def step(state: TrainState, key: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
+    def step(
+        state: TrainState, key: jax.Array, *read: Params
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
         collect_key, batch_key = jax.random.split(key)
         with jax.named_scope("collect"):
             keys = row_keys(collect_key, stage.num_keys)
-            memory, facts = collect(state.params, state.memory, split_over_data(mesh, keys))
+            known = beside(state.params, *read)
+            memory, facts = collect(known, state.memory, split_over_data(mesh, keys))
 
         def update(carry, key):
             params, moments = carry
             batch = split_over_data(mesh, stage.batch(memory, key))
             loss_key = jax.random.fold_in(key, 1)
-            gradient, losses = jax.grad(stage.loss, has_aux=True)(params, batch, loss_key)
+            gradient, losses = jax.grad(
+                lambda own: stage.loss(beside(own, *read), batch, loss_key), has_aux=True
+            )(params)
             updates, moments = optimizer.update(gradient, moments, params)
             losses["gradient_norm"] = optax.tree.norm(gradient)
             return (optax.apply_updates(params, updates), moments), losses

@@ -55,7 +55,7 @@ def states(run) -> dict[str, dict]:
                 np.asarray,
                 store.restore(
                     STAGE_ENDS[stage.name],
-                    loop.abstract_state(stage, setup.model, mesh)._asdict(),
+                    loop.abstract_state(stage, mesh)._asdict(),
                 ),
             )
             for stage in stages
