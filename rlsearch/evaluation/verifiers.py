@@ -9,9 +9,10 @@ from rlsearch.config_file import nearest
 from rlsearch.evaluation.run import read_run
 from rlsearch.networks.head import Head
 from rlsearch.parallel.mesh import make_mesh
-from rlsearch.training.loop import ends, load_params, warn
+from rlsearch.training.loop import load_params, warn
 from rlsearch.training.run_directory import RunDirectory
-from rlsearch.training.setup import Setup, make_setup, policy_stages, trained_verifiers
+from rlsearch.training.setup import Setup, judged_policy, make_setup, policy_stages
+from rlsearch.training.verifiers import verifier_model
 from rlsearch.verifiers.aggregate import AGGREGATIONS
 from rlsearch.verifiers.base import NAMES, Verifier, load_verifier
 from rlsearch.verifiers.head import HeadVerifier
@@ -75,9 +76,11 @@ def trained(
     Raises:
         ValueError: if its training is not over.
     """
-    stages = (*policy_stages(config, setup), *trained_verifiers(config, setup))
-    step = dict(zip([stage.name for stage in stages], ends(stages), strict=True))[name]
-    model = next(stage.model for stage in stages if stage.name == name)
+    before = sum(stage.num_steps for stage in policy_stages(config, setup))
+    step = before + config.verifier.num_steps * (config.verifier.train.index(name) + 1)
+    own = config.verifier.network == "own"
+    policy = setup.model if own else judged_policy(config, setup).model
+    model = verifier_model(config.verifier, policy)
     with CheckpointStore(directory.checkpoints, config.log.keep_checkpoints, warn) as store:
         if step not in store.steps():
             raise ValueError(

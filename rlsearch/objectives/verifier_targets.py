@@ -36,13 +36,14 @@ def outcome_targets(
 
 def process_targets(labels: StepLabels, form: StepFormat) -> VerifierTargets:
     """For a process reward model."""
-    ends, present = step_ends(labels.solutions, form)
-    blank = jnp.zeros(labels.solutions.shape, jnp.float32)
+    prompts, solutions = jnp.asarray(labels.prompts), jnp.asarray(labels.solutions)
+    ends, present = step_ends(solutions, form)
+    blank = jnp.zeros(solutions.shape, jnp.float32)
     rows = jnp.arange(len(blank))[:, None]
     # Steps that are not there share the place of the last token, to which they add nothing.
     return VerifierTargets(
-        labels.prompts,
-        labels.solutions,
+        prompts,
+        solutions,
         values=blank.at[rows, ends].add(jnp.where(present, labels.values, 0.0)),
         weights=blank.at[rows, ends].add(jnp.where(present, labels.weights, 0.0)),
     )

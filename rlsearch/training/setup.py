@@ -100,7 +100,7 @@ def trained_verifiers(config: Experiment, setup: Setup) -> tuple[Stage, ...]:
     """The stages that end with a verifier."""
     if not config.verifier.train:
         return ()
-    return verifier_stages(config.verifier, setup.task, setup.form, judged_policy(config, setup))
+    return verifier_stages(config, setup.task, setup.form, judged_policy(config, setup))
 
 
 def judged_policy(config: Experiment, setup: Setup) -> Checkpoint:

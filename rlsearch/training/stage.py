@@ -40,7 +40,7 @@ class StageFlops:
 class Checkpoint:
     """The parameters that a stage ended with."""
 
-    model: Model  # whose they are
+    model: Any  # a `Model`: whose they are
     step: int  # of the checkpoint
     run: str = ""  # the run's directory; empty: the same run
 

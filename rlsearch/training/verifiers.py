@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlsearch.config import VerifierConfig
+from rlsearch.config import Experiment, VerifierConfig
 from rlsearch.decoding.steps import StepFormat, sample_solutions
 from rlsearch.networks.flops import flops_per_token
 from rlsearch.networks.head import Head
@@ -32,12 +32,13 @@ from rlsearch.training.replay import Replay, add, empty_replay, sample
 from rlsearch.training.stage import Checkpoint, Metrics, Model, Stage, StageFlops
 from rlsearch.verifiers.exact import check_exact, exact_labels
 from rlsearch.verifiers.label_files import read_labels
+from rlsearch.verifiers.labels import StepLabels
 
 Reads = tuple[Params, Params]  # the verifier's own parameters, and those of the policy
 
 
 def verifier_stages(
-    config: VerifierConfig, task: Task, form: StepFormat, policy: Checkpoint
+    config: Experiment, task: Task, form: StepFormat, policy: Checkpoint
 ) -> tuple[Stage, ...]:
     """The verifiers of an experiment, in their order.
 
@@ -47,7 +48,13 @@ def verifier_stages(
     Raises:
         ValueError: if the labels that the config asks for cannot be had.
     """
-    return tuple(verifier_stage(name, config, task, form, policy) for name in config.train)
+    labels = None
+    if "prm" in config.verifier.train and config.verifier.labels != "exact":
+        labels = read_labels(config.verifier.labels, config.task, task)
+    return tuple(
+        verifier_stage(name, config.verifier, task, form, policy, labels if name == "prm" else None)
+        for name in config.verifier.train
+    )
 
 
 def verifier_model(config: VerifierConfig, policy: LanguageModel) -> Model:
@@ -58,18 +65,25 @@ def verifier_model(config: VerifierConfig, policy: LanguageModel) -> Model:
 
 
 def verifier_stage(
-    name: str, config: VerifierConfig, task: Task, form: StepFormat, policy: Checkpoint
+    name: str,
+    config: VerifierConfig,
+    task: Task,
+    form: StepFormat,
+    policy: Checkpoint,
+    labels: StepLabels | None = None,
 ) -> Stage:
-    """One verifier; see `verifier_stages`."""
-    writer = policy.model
-    assert isinstance(writer, LanguageModel)
+    """One verifier; see `verifier_stages`.
+
+    Args:
+        labels: what it learns from instead of fresh solutions.
+    """
+    writer: LanguageModel = policy.model
     model = verifier_model(config, writer)
-    given = name == "prm" and config.labels != "exact"
     produce: Callable[[Params, jax.Array], tuple[VerifierTargets, Metrics]]
     if name == "orm":
         produce = functools.partial(written_outcomes, task, writer, form)
     else:
-        if not given:
+        if labels is None:
             check_exact(task)
         produce = functools.partial(written_steps, task, writer, form)
 
@@ -86,10 +100,9 @@ def verifier_stage(
         return verifier_loss(token_logits(model, writer, read, rows), rows)
 
     memory, collect = fresh_memory, collect_fresh
-    if given:
-        rows = process_targets(read_labels(config.labels, task), form)
-        memory = functools.partial(given_memory, rows)
-        collect = keep_memory
+    if labels is not None:
+        rows = process_targets(labels, form)
+        memory, collect = functools.partial(given_memory, rows), keep_memory
     return Stage(
         name=name,
         model=model,
@@ -102,7 +115,7 @@ def verifier_stage(
         loss=loss,
         updates_per_step=config.updates_per_step,
         optimizer=config.optimizer,
-        flops_per_step=verifier_flops(config, task, form, model, writer, fresh=not given),
+        flops_per_step=verifier_flops(config, task, form, model, writer, fresh=labels is None),
         reads=policy,
     )
 
