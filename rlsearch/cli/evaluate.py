@@ -6,7 +6,7 @@ from rlsearch.cli.output import emit
 from rlsearch.cli.parser import add_code, add_data_dir, add_json, positive, whole
 
 TAKES_FIELDS = False
-SUITES = ("test-time-compute",)
+SUITES = ("test-time-compute", "verifiers")
 AGGREGATIONS = ("last", "min", "prod", "mean")
 POLICIES = ("base", "distilled", "control")
 
@@ -42,10 +42,12 @@ def add_parser(subparsers) -> None:
         "--suite",
         choices=SUITES,
         metavar="SUITE",
-        help=f"{SUITES[0]}: all strategies, and the best of them by difficulty",
+        help=f"{SUITES[0]}: all strategies, and the best of them by difficulty; {SUITES[1]}: how "
+        "well verifiers judge, and what they make of N samples",
     )
     parser.add_argument(
         "--verifier",
+        nargs="+",
         metavar="NAME",
         help="value_head (default), orm or prm where they are trained, RUN/prm of another run, "
         "constant (none), checker (an oracle) or module:Class",
@@ -80,13 +82,17 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     if arguments.positions:
         arguments.parser.error(f"--positions is for games, and this is a run of {config.kind}")
 
+    if arguments.suite == "verifiers":
+        return run_verifiers(arguments)
+    if len(arguments.verifier or ()) > 1:
+        arguments.parser.error("--verifier takes one name; several are for --suite verifiers")
     given = {
         "strategies": arguments.strategies or (),
         "budgets": arguments.budgets or (),
         "seeds": arguments.seeds or (),
         "names": arguments.policies or (),
         "num_problems": arguments.problems,
-        "verifier": arguments.verifier or "value_head",
+        "verifier": (arguments.verifier or ["value_head"])[0],
         "aggregation": arguments.aggregation or "",
         "data_dir": arguments.data_dir or "",
         "code": arguments.code or "",
@@ -104,6 +110,32 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         from rlsearch.evaluation.evaluate import evaluate
 
         result = evaluate(arguments.run_dir, oracle=arguments.oracle, **given)
+    emit(arguments, result, f"table: {result['table']}\npicture: {result['picture']}")
+    return 0
+
+
+def run_verifiers(arguments: argparse.Namespace) -> int:
+    """Measures verifiers, and prints what they are worth."""
+    from rlsearch.evaluation.verifier_suite import run_verifier_suite
+
+    for name in ("strategies", "oracle"):
+        if getattr(arguments, name):
+            arguments.parser.error(f"--{name} is not for the suite of verifiers")
+    for name in ("seeds", "policies"):
+        if len(getattr(arguments, name) or ()) > 1:
+            arguments.parser.error(f"--{name} takes one in the suite of verifiers")
+    result = run_verifier_suite(
+        arguments.run_dir,
+        verifiers=arguments.verifier or (),
+        budgets=arguments.budgets or (),
+        seed=(arguments.seeds or [0])[0],
+        policy_name=(arguments.policies or [""])[0],
+        num_problems=arguments.problems,
+        aggregation=arguments.aggregation or "",
+        data_dir=arguments.data_dir or "",
+        code=arguments.code or "",
+        report=print,
+    )
     emit(arguments, result, f"table: {result['table']}\npicture: {result['picture']}")
     return 0
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from etils import epath
 
 FORMS = ("prm800k", "math_shepherd")
-MAX_LINE = 2**20  # characters of one line: more is refused
+MAX_LINE = 2**20  # bytes of one line: more is refused
 MAX_STEPS = 1000  # of one solution
 STEP_SIGN = "\u043a\u0438"  # what Math-Shepherd writes behind a step
 FIRST_STEP = "Step 1:"
@@ -43,18 +43,21 @@ def read_ratings(path: epath.PathLike, form: str) -> Iterator[RatedSolution]:
     if form not in FORMS:
         raise ValueError(f"form is {form!r}: it must be {' or '.join(FORMS)}")
     of_line = _prm800k if form == "prm800k" else _math_shepherd
-    with epath.Path(path).open("r", encoding="utf-8", errors="replace") as file:
+    with epath.Path(path).open("rb") as file:
         number = 0
         while line := file.readline(MAX_LINE + 1):
             number += 1
             if len(line) > MAX_LINE:
-                raise ValueError(f"{path}, line {number}: it has over {MAX_LINE} characters")
+                raise ValueError(f"{path}, line {number}: it has over {MAX_LINE} bytes")
             if not line.strip():
                 continue
             try:
                 yield from of_line(json.loads(line))
-            except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+            except _WRONG as error:
                 raise ValueError(f"{path}, line {number}: it is not of the form {form}") from error
+
+
+_WRONG = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 
 
 def _text(value: Any) -> str:

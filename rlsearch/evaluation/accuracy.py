@@ -20,6 +20,7 @@ from rlsearch.networks.language_model import Params
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.tasks.base import Task
 from rlsearch.verifiers.base import Verifier
+from rlsearch.verifiers.network import NetworkVerifier
 
 Row = dict[str, Any]
 
@@ -186,7 +187,8 @@ def rows_of(
                 "ci95": list(wilson_interval(solved, problems)),
                 "problems": problems,
                 **costs,
-                "flops": answer_flops(policy, task, costs["policy_tokens"]),
+                "flops": answer_flops(policy, task, costs["policy_tokens"])
+                + verifier_flops(verifier, policy, task, costs["verifier_tokens"]),
                 "seconds": measured.seconds,
             }
         )
@@ -198,6 +200,16 @@ def answer_flops(policy: Policy, task: Task, policy_tokens: float) -> float:
     context = task.prompt_length + policy.form.max_length / 2
     read = flops_per_token(policy.model, task.prompt_length, policy=False)
     return task.prompt_length * read + policy_tokens * flops_per_token(policy.model, context)
+
+
+def verifier_flops(
+    verifier: Verifier | None, policy: Policy, task: Task, verifier_tokens: float
+) -> float:
+    """Forward FLOPs of a network of a verifier's own that reads so many tokens; else none."""
+    if not isinstance(verifier, NetworkVerifier):
+        return 0.0
+    context = task.prompt_length + policy.form.max_length / 2
+    return verifier_tokens * flops_per_token(verifier.network, context, policy=False)
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:

@@ -16,6 +16,7 @@ from rlsearch.training.verifiers import verifier_model
 from rlsearch.verifiers.aggregate import AGGREGATIONS
 from rlsearch.verifiers.base import NAMES, Verifier, load_verifier
 from rlsearch.verifiers.head import HeadVerifier
+from rlsearch.verifiers.label_files import read_about
 from rlsearch.verifiers.network import NetworkVerifier
 
 
@@ -91,6 +92,31 @@ def trained(
     if isinstance(model, Head):
         return HeadVerifier(params, model, label, config.verifier.policy, aggregation)
     return NetworkVerifier(params, model, label, aggregation)  # pyright: ignore
+
+
+def training_of(name: str, config: Experiment, code: str) -> dict[str, Any]:
+    """What a trained verifier has learnt from, and what that took; nothing of any other.
+
+    `generations` are the solutions and completions that a policy wrote for its labels; None where
+    their folder is no longer there.
+    """
+    run_dir, slash, stage = name.rpartition("/")
+    if slash and ":" not in name:
+        _, other = read_run(run_dir, code)
+        assert isinstance(other, Experiment), "it has been opened"
+        config = other
+    if (stage or name) not in config.verifier.train:
+        return {}
+    settings, exact = config.verifier, config.verifier.labels == "exact"
+    made = {"kind": "outcomes" if stage == "orm" else "exact"}
+    made["spent"] = settings.num_steps * settings.num_solutions  # pyright: ignore
+    if stage == "prm" and not exact:
+        made = read_about(settings.labels) or {}
+    return {
+        "labels": made.get("kind", settings.labels),
+        "generations": made.get("spent"),
+        "network": settings.network,
+    }
 
 
 def other_runs(

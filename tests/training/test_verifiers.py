@@ -111,7 +111,7 @@ def test_an_outcome_reward_model_knows_behind_every_step_how_it_will_end():
         assert found is not None and found > 0.95
 
 
-@pytest.mark.parametrize("network", ["copy", "head"])
+@pytest.mark.parametrize("network", [pytest.param("copy", marks=pytest.mark.slow), "head"])
 def test_a_copy_begins_as_the_policy_and_a_head_stays_on_its_trunk(network):
     stage, state, metrics = learn("prm", LabelledToyTask, network)
     if network == "copy":
