@@ -27,6 +27,7 @@ from rlsearch.evaluation.verifiers import training_of
 from rlsearch.inference.vote import first_best, vote
 from rlsearch.networks.language_model import Params
 from rlsearch.parallel.mesh import row_keys
+from rlsearch.training.loop import warn
 from rlsearch.training.run_directory import write_json
 from rlsearch.verifiers.aggregate import aggregate
 from rlsearch.verifiers.base import Verifier
@@ -179,6 +180,12 @@ def judge(of: Subjects, params: Params, verifier: Verifier, samples: Samples) ->
     steps, tokens = (
         np.stack([np.asarray(x) for x in column], 1) for column in zip(*each, strict=True)
     )
+    bad = np.isnan(steps) & samples.present
+    if bad.any():
+        warn(
+            f"verifier {verifier.label!r} gave {bad.sum()} scores that are no numbers, in "
+            f"{bad.any(axis=(1, 2)).sum()} of {len(bad)} problems: they count as 0"
+        )
     steps = np.clip(np.nan_to_num(steps, nan=0.0), 0.0, 1.0)
     solutions = aggregate(jnp.asarray(steps), samples.present.sum(axis=2), verifier.aggregation)
     solutions = np.where(samples.answers >= 0, np.asarray(solutions), -1.0)

@@ -70,7 +70,9 @@ def search_beams(
         going_on = jax.tree.map(lambda x: x[source.reshape(-1)], draft)
         # What was spent stays where it was spent: it is summed over a problem in the end.
         going_on = going_on._replace(
-            policy_tokens=draft.policy_tokens, verifier_tokens=draft.verifier_tokens
+            policy_tokens=draft.policy_tokens,
+            verifier_tokens=draft.verifier_tokens,
+            bad_scores=draft.bad_scores,
         )
         # A finished draft does not go on: of its copies only the first may be chosen.
         ended = finished(going_on.prefix, policy.form).reshape(batch, -1)
@@ -117,5 +119,9 @@ def _rank(
     last = jnp.maximum(ahead.prefix.num_steps - 1, 0)[:, None]
     end = jnp.take_along_axis(ahead.scores, last, axis=1)
     seen = draft._replace(scores=jnp.where(newest, end, draft.scores))
-    paid = draft._replace(policy_tokens=ahead.policy_tokens, verifier_tokens=ahead.verifier_tokens)
+    paid = draft._replace(
+        policy_tokens=ahead.policy_tokens,
+        verifier_tokens=ahead.verifier_tokens,
+        bad_scores=ahead.bad_scores,
+    )
     return total(seen, verifier), paid

@@ -24,6 +24,7 @@ class Candidates(NamedTuple):
     step_scores: jax.Array  # [B, n, S] float32, the verifier's of each step; 1 where there is none
     policy_tokens: jax.Array  # [B] int32
     verifier_tokens: jax.Array  # [B] int32
+    bad_scores: jax.Array  # [B] int32, scores that were no numbers
 
 
 def candidates(
@@ -44,6 +45,7 @@ def candidates(
         step_scores=draft.scores.reshape(*usable.shape, -1),
         policy_tokens=draft.policy_tokens.reshape(usable.shape).sum(axis=1),
         verifier_tokens=draft.verifier_tokens.reshape(usable.shape).sum(axis=1),
+        bad_scores=draft.bad_scores.reshape(usable.shape).sum(axis=1),
     )
 
 
@@ -87,4 +89,5 @@ def answer_with(found: Candidates, chosen: jax.Array) -> Solutions:
         generations=(found.scores >= 0).sum(axis=1),
         policy_tokens=found.policy_tokens,
         verifier_tokens=found.verifier_tokens,
+        bad_scores=found.bad_scores,
     )

@@ -137,12 +137,14 @@ class TreeSearch:
             return prefix, step.length
 
         answer, lengths = jax.lax.scan(finish, best[0], length=form.num_steps)
+        said = verifier.score(model, params, prompts, answer, form)
         return Solutions(
             tokens=answer.tokens,
-            score=score(model, params, prompts, answer, form),
+            score=jnp.clip(jnp.nan_to_num(said, nan=0.0), 0.0, 1.0),
             all_tokens=tokens,
             all_scores=scores,
             generations=jnp.maximum((scores >= 0).sum(axis=1), 1),
             policy_tokens=spent[:, 0] + lengths.sum(axis=0),
             verifier_tokens=spent[:, 1] + verifier.tokens(prompts, answer),
+            bad_scores=jnp.isnan(said).astype(jnp.int32),  # those of the nodes are not counted
         )

@@ -32,6 +32,7 @@ class Draft(NamedTuple):
     scores: jax.Array  # [R, S] float32, the verifier's of each step; 1 where there is none yet
     policy_tokens: jax.Array  # [R] int32, spent on it so far
     verifier_tokens: jax.Array  # [R] int32
+    bad_scores: jax.Array  # [R] int32, scores that were no numbers
 
 
 def begin(
@@ -47,7 +48,8 @@ def begin(
     shared, memory, read = verifier.start(prompts, policy.form)
     zeros = jnp.zeros_like(prefix.length)
     scores = jnp.ones((*zeros.shape, policy.form.num_steps))
-    return Problems(prompts, cache, shared), Draft(prefix, memory, scores, zeros, zeros), read
+    draft = Draft(prefix, memory, scores, zeros, zeros, zeros)
+    return Problems(prompts, cache, shared), draft, read
 
 
 def append(
@@ -72,8 +74,8 @@ def append(
     score, memory, read = verifier.read(
         model, params, problems.prompts, prefix, form, problems.shared, draft.memory
     )
-    score = jnp.clip(jnp.nan_to_num(score, nan=0.0), 0.0, 1.0)
-    going_on = ~finished(before, form)
+    going_on, bad = ~finished(before, form), jnp.isnan(score)
+    score = jnp.clip(jnp.where(bad, 0.0, score), 0.0, 1.0)
     newest = jnp.arange(draft.scores.shape[1]) == (prefix.num_steps - 1)[:, None]
     newest &= going_on[:, None]
     return Draft(
@@ -82,6 +84,7 @@ def append(
         scores=jnp.where(newest, score[:, None], draft.scores),
         policy_tokens=draft.policy_tokens + step.length,
         verifier_tokens=draft.verifier_tokens + jnp.where(going_on, read, 0),
+        bad_scores=draft.bad_scores + (going_on & bad),
     )
 
 

@@ -200,9 +200,11 @@ def test_scores_that_are_no_numbers_spoil_no_other_problem():
     hit = np.asarray(PROMPTS[:, 0] == A)
     np.testing.assert_array_equal(broken.tokens[~hit], whole.tokens[~hit])
     assert (broken.all_scores[hit] == 0).all() and (broken.all_scores[~hit] > 0).all()
+    np.testing.assert_array_equal(broken.bad_scores, np.where(hit, 4 * 3, 0))
     for name in ("beam (broken)", "tree (broken)"):
         found, sound = solve(name, 16), solve(name.split(" ")[0], 16)
         assert np.isfinite(found.all_scores).all()
+        np.testing.assert_array_equal(found.bad_scores > 0, hit)
         np.testing.assert_array_equal(found.tokens[~hit], sound.tokens[~hit])
 
 
