@@ -43,6 +43,7 @@ class TaskConfig:
     num_numbers: int = 4  # given in a problem, each to be used once
     largest: int = 13  # of the numbers given
     num_operations: int = 12  # of the longest expression of arithmetic
+    mistake_share: float = 0.0  # kinds of operations that traces of arithmetic get wrong, at times
     max_goal: int = 100  # largest number that may be a goal of random traces
     fraction_weight: float = 0.1  # weight, against 1, of a random step to a number not whole
     data_dir: str = ""  # folder with the benchmark's file; empty: the TFDS data folder
@@ -52,6 +53,7 @@ class TaskConfig:
         _check(1 <= self.num_held_out <= 1000, self, "num_held_out", "from 1 to 1000")
         _check(3 <= self.num_numbers <= 6, self, "num_numbers", "from 3 to 6")
         _check(2 <= self.num_operations <= 20, self, "num_operations", "from 2 to 20")
+        _check(0 <= self.mistake_share <= 1, self, "mistake_share", "in [0, 1]")
         _check(9 <= self.largest <= 99, self, "largest", "from 9 to 99")
         _check(24 <= self.max_goal <= 199, self, "max_goal", "from 24 to 199")
         _check(0 < self.fraction_weight <= 1, self, "fraction_weight", "in (0, 1]")

@@ -28,6 +28,7 @@ BAD = [
     (TaskConfig, {"num_held_out": 0}, "from 1 to 1000"),
     (TaskConfig, {"num_numbers": 7}, "from 3 to 6"),
     (TaskConfig, {"num_operations": 1}, "from 2 to 20"),
+    (TaskConfig, {"mistake_share": 1.5}, "in [0, 1]"),
     (TaskConfig, {"largest": 8}, "from 9 to 99"),
     (TaskConfig, {"max_goal": 200}, "from 24 to 199"),
     (TaskConfig, {"fraction_weight": 0.0}, "in (0, 1]"),
