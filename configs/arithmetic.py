@@ -1,11 +1,16 @@
 """Arithmetic: nested expressions of 2 to 12 operations, one operation a line. Not measured yet.
 
-    rlsearch train arithmetic && rlsearch evaluate runs/arithmetic
+    rlsearch train arithmetic && rlsearch evaluate runs/arithmetic --suite verifiers
 
-A finished solution does not show whether it is right, so that here voting and verifiers differ.
+A finished solution does not show whether it is right, so that here voting and verifiers differ. The
+generator is stopped while many of its solutions are wrong. An outcome and a process reward model
+then learn from it: each is a copy of it that learns on, from as many solutions of the same policy,
+in as many steps. They differ in their labels alone, the outcome for the one and for the other
+whether each line is right. `--distill.enabled true` puts search distillation between.
 """
 
 from rlsearch.config import (
+    ControlConfig,
     DistillConfig,
     EvaluationConfig,
     Experiment,
@@ -13,14 +18,18 @@ from rlsearch.config import (
     PretrainConfig,
     SearchConfig,
     TaskConfig,
+    TransformerConfig,
+    VerifierConfig,
 )
 
 config = Experiment(
     name="arithmetic",
     task=TaskConfig(cls="rlsearch.tasks.arithmetic:Arithmetic", num_held_out=110),
-    pretrain=PretrainConfig(num_steps=600, batch_size=128),
+    model=TransformerConfig(num_layers=3),
+    pretrain=PretrainConfig(num_steps=1200, batch_size=128, contrast=0.2),
     search=SearchConfig(num_simulations=48, num_candidates=6),
     distill=DistillConfig(
+        enabled=False,
         num_steps=20,
         num_problems=64,
         task_fraction=0.0,
@@ -29,6 +38,17 @@ config = Experiment(
         updates_per_step=2,
         replay_size=1920,
         batch_size=192,
+        optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=20),
+    ),
+    control=ControlConfig(enabled=False),
+    verifier=VerifierConfig(
+        train=("orm", "prm"),
+        network="copy",
+        num_steps=300,
+        num_solutions=64,
+        replay_size=12800,
+        updates_per_step=2,
+        batch_size=64,
         optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=20),
     ),
     evaluation=EvaluationConfig(

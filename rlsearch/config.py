@@ -52,6 +52,7 @@ class TaskConfig:
     num_numbers: int = 4  # given in a problem, each to be used once
     largest: int = 13  # of the numbers given
     num_operations: int = 12  # of the longest expression of arithmetic
+    mistake_share: float = 0.0  # kinds of operations that traces of arithmetic get wrong, at times
     max_goal: int = 100  # largest number that may be a goal of random traces
     fraction_weight: float = 0.1  # weight, against 1, of a random step to a number not whole
     data_dir: str = ""  # folder with the benchmark's file; empty: the TFDS data folder
@@ -61,6 +62,7 @@ class TaskConfig:
         _check(1 <= self.num_held_out <= 1000, self, "num_held_out", "from 1 to 1000")
         _check(3 <= self.num_numbers <= 6, self, "num_numbers", "from 3 to 6")
         _check(2 <= self.num_operations <= 20, self, "num_operations", "from 2 to 20")
+        _check(0 <= self.mistake_share <= 1, self, "mistake_share", "in [0, 1]")
         _check(9 <= self.largest <= 99, self, "largest", "from 9 to 99")
         _check(24 <= self.max_goal <= 199, self, "max_goal", "from 24 to 199")
         _check(0 < self.fraction_weight <= 1, self, "fraction_weight", "in (0, 1]")
@@ -164,6 +166,7 @@ class PretrainConfig:
 class DistillConfig:
     """Stage "distilled": search from every problem, then learn what it found."""
 
+    enabled: bool = True  # whether it is trained; without it there is no control either
     num_steps: int = 60  # training steps
     num_problems: int = 128  # B, problems searched a step
     task_fraction: float = 0.5  # share of the task's own problems; the rest have hindsight goals
@@ -205,6 +208,50 @@ class ControlConfig:
 
     def __post_init__(self):
         _check(self.num_samples >= 1, self, "num_samples", "at least 1")
+
+
+VERIFIERS = ("orm", "prm")
+
+
+@dataclasses.dataclass(frozen=True)
+class VerifierConfig:
+    """Stages "orm" and "prm": verifiers, which learn from what a policy writes. It stays as it is.
+
+    An outcome reward model learns whether a solution comes out right, a process reward model of
+    each step whether it is.
+    """
+
+    train: tuple[str, ...] = ()  # which of "orm" and "prm"
+    policy: str = "base"  # the stage that ended with the policy
+    policy_run: str = ""  # the run that has that stage; empty: this one
+    network: str = "own"  # "own" (fresh), "copy" (of the policy) or "head" (on its trunk)
+    model: TransformerConfig = TransformerConfig()  # shape of a network of its own
+    labels: str = "exact"  # prm: the task's own, or a folder that `rlsearch data label` has written
+    aggregation: str = "prod"  # prm: one score of those of the steps: "last", "min", "prod", "mean"
+    num_steps: int = 400  # training steps of each
+    num_solutions: int = 128  # written a training step
+    replay_size: int = 12800  # solutions kept, the newest
+    updates_per_step: int = 2  # minibatches learnt from a step
+    batch_size: int = 256  # solutions of a minibatch
+    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3)
+
+    def __post_init__(self):
+        known = set(self.train) <= set(VERIFIERS) and len(set(self.train)) == len(self.train)
+        _check(known, self, "train", "'orm', 'prm', both or none")
+        alone = bool(self.policy_run) and not self.train
+        _check(not alone, self, "train", "'orm', 'prm' or both, in a run of verifiers alone")
+        stages = ("base", "distilled", "control")
+        _check(self.policy in stages, self, "policy", "'base', 'distilled' or 'control'")
+        kinds = ("own", "copy", "head")
+        _check(self.network in kinds, self, "network", "'own', 'copy' or 'head'")
+        _check(bool(self.labels), self, "labels", "'exact' or the folder of labels")
+        ways = ("last", "min", "prod", "mean")
+        _check(self.aggregation in ways, self, "aggregation", "'last', 'min', 'prod' or 'mean'")
+        for field in ("num_steps", "num_solutions", "updates_per_step", "batch_size"):
+            _check(getattr(self, field) >= 1, self, field, "at least 1")
+        multiple = self.replay_size >= 1 and self.replay_size % self.num_solutions == 0
+        valid = f"a multiple of num_solutions, {self.num_solutions}"
+        _check(multiple, self, "replay_size", valid)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -421,6 +468,7 @@ class Experiment:
     pretrain: PretrainConfig = PretrainConfig()
     distill: DistillConfig = DistillConfig()
     control: ControlConfig = ControlConfig()
+    verifier: VerifierConfig = VerifierConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     parallel: ParallelConfig = ParallelConfig()
     log: LogConfig = LogConfig()

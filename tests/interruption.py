@@ -18,11 +18,11 @@ def limit_steps(monkeypatch, limit: int | None) -> None:
     def limited(*arguments):
         step = make_step(*arguments)
 
-        def one(state, key):
+        def one(*state):
             if len(taken) == limit:
                 raise InterruptionError
-            taken.append(key)
-            return step(state, key)
+            taken.append(state)
+            return step(*state)
 
         return one
 

@@ -22,6 +22,7 @@ from rlsearch.config import (
     TaskConfig,
     TowerConfig,
     TransformerConfig,
+    VerifierConfig,
 )
 
 BAD = [
@@ -29,6 +30,7 @@ BAD = [
     (TaskConfig, {"num_held_out": 0}, "from 1 to 1000"),
     (TaskConfig, {"num_numbers": 7}, "from 3 to 6"),
     (TaskConfig, {"num_operations": 1}, "from 2 to 20"),
+    (TaskConfig, {"mistake_share": 1.5}, "in [0, 1]"),
     (TaskConfig, {"largest": 8}, "from 9 to 99"),
     (TaskConfig, {"max_goal": 200}, "from 24 to 199"),
     (TaskConfig, {"fraction_weight": 0.0}, "in (0, 1]"),
@@ -70,6 +72,14 @@ BAD = [
     (DistillConfig, {"updates_per_step": 0}, "at least 1"),
     (DistillConfig, {"decisions_per_search": 0}, "at least 1"),
     (ControlConfig, {"num_samples": 0}, "at least 1"),
+    (VerifierConfig, {"train": ("orm", "prn")}, "'orm', 'prm', both or none"),
+    (VerifierConfig, {"train": ("orm", "orm")}, "'orm', 'prm', both or none"),
+    (VerifierConfig, {"policy": "best"}, "'base', 'distilled' or 'control'"),
+    (VerifierConfig, {"network": "trunk"}, "'own', 'copy' or 'head'"),
+    (VerifierConfig, {"labels": ""}, "'exact' or the folder of labels"),
+    (VerifierConfig, {"aggregation": "max"}, "'last', 'min', 'prod' or 'mean'"),
+    (VerifierConfig, {"num_solutions": 0}, "at least 1"),
+    (VerifierConfig, {"replay_size": 300}, "a multiple of num_solutions, 128"),
     (EnvironmentConfig, {"reward_scale": 0.0}, "positive"),
     (EnvironmentConfig, {"discount": 1.5}, "in (0, 1]"),
     (EnvironmentConfig, {"max_moves": -1}, "at least 0"),
@@ -126,6 +136,11 @@ def test_a_bad_value_is_refused_with_what_is_valid(cls, values, valid):
 def test_every_check_has_a_case_above():
     fields = set(re.findall(r'self, "(\w+)"', inspect.getsource(config)))
     assert fields <= {field for _, values, _ in BAD for field in values}
+
+
+def test_a_run_of_verifiers_alone_trains_one():
+    with pytest.raises(ValueError, match="train is .*: it must be 'orm', 'prm' or both, in a run"):
+        VerifierConfig(policy_run="runs/other")
 
 
 def test_the_defaults_are_valid():

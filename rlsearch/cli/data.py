@@ -1,28 +1,98 @@
-"""`rlsearch data prepare`: builds a dataset."""
+"""`rlsearch data`: builds a dataset, or labels what a run's policy writes."""
 
 import argparse
 
 from rlsearch.cli.output import emit
-from rlsearch.cli.parser import add_data_dir, add_json
+from rlsearch.cli.parser import Parser, add_code, add_data_dir, add_json, positive, whole
 from rlsearch.config_file import ConfigError
 
 TAKES_FIELDS = False
 NAMES = ("game24",)
+KINDS = ("exact", "hard", "soft", "bisection")
+FORMS = ("prm800k", "math_shepherd")
 
 
 def add_parser(subparsers) -> None:
     """Adds the command."""
-    parser = subparsers.add_parser("data", help="build a dataset")
-    parser.add_argument("action", metavar="ACTION", choices=("prepare",), help="prepare")
-    parser.add_argument("name", metavar="NAME", choices=NAMES, help=", ".join(NAMES))
-    add_data_dir(parser)
-    add_json(parser)
-    parser.set_defaults(run=run, parser=parser)
+    parser = subparsers.add_parser("data", help="build a dataset, or label what a policy writes")
+    actions = parser.add_subparsers(metavar="ACTION", required=True, parser_class=Parser)
+
+    prepare = actions.add_parser("prepare", help="build a dataset")
+    prepare.add_argument("name", metavar="NAME", choices=NAMES, help=", ".join(NAMES))
+    add_data_dir(prepare)
+    add_json(prepare)
+    prepare.set_defaults(run=run, act=prepare_dataset, parser=prepare)
+
+    label = actions.add_parser(
+        "label", help="label the steps of what a policy writes; the same command again resumes it"
+    )
+    label.add_argument("run_dir", metavar="RUN", help="the run's directory")
+    label.add_argument(
+        "--labels",
+        choices=KINDS,
+        default="soft",
+        metavar="KIND",
+        help=f"{', '.join(KINDS)} (default: %(default)s)",
+    )
+    label.add_argument(
+        "--generations",
+        type=positive,
+        default=10_000,
+        metavar="N",
+        help="that labels may take, solutions and completions together (default: %(default)s)",
+    )
+    label.add_argument("--name", metavar="NAME", help="of RUN/labels/NAME; else the kind's")
+    label.add_argument("--policy", metavar="NAME", help="base, distilled or control")
+    label.add_argument(
+        "--rollouts",
+        type=positive,
+        default=8,
+        metavar="N",
+        help="completions of a prefix (default: %(default)s)",
+    )
+    label.add_argument(
+        "--searches",
+        type=positive,
+        default=8,
+        metavar="N",
+        help="of bisection, for a first error, a problem (default: %(default)s)",
+    )
+    label.add_argument(
+        "--problems",
+        type=positive,
+        default=32,
+        metavar="N",
+        help="labelled at once (default: %(default)s)",
+    )
+    label.add_argument(
+        "--drawn",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="solutions drawn a label, of which mostly the most convincing wrong one is taken",
+    )
+    label.add_argument(
+        "--verifier", metavar="NAME", help="that says which one convinces; see `evaluate`"
+    )
+    label.add_argument("--seed", type=whole, default=0, metavar="S", help="(default: %(default)s)")
+    label.add_argument("--ratings", metavar="FILE", help="take labels from a file instead")
+    label.add_argument(
+        "--form", choices=FORMS, default=FORMS[0], metavar="FORM", help=" or ".join(FORMS)
+    )
+    add_code(label)
+    add_data_dir(label)
+    add_json(label)
+    label.set_defaults(run=run, act=label_steps, parser=label)
 
 
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
-    """Builds the dataset, and prints how many problems it has."""
+    """Does what the action says."""
     del overrides
+    return arguments.act(arguments)
+
+
+def prepare_dataset(arguments: argparse.Namespace) -> int:
+    """Builds the dataset, and prints how many problems it has."""
     from rlsearch.data.game24 import benchmark_rows
 
     try:
@@ -31,4 +101,33 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         raise ConfigError(str(error)) from error
     result = {"name": arguments.name, "problems": len(rows)}
     emit(arguments, result, f"{arguments.name} is prepared: {len(rows)} problems")
+    return 0
+
+
+def label_steps(arguments: argparse.Namespace) -> int:
+    """Makes the labels, and prints where they are and what they took."""
+    from rlsearch.evaluation.labelling import LabelSettings, import_labels, make_labels
+
+    places = {"data_dir": arguments.data_dir or "", "code": arguments.code or ""}
+    if arguments.ratings:
+        name = arguments.name or arguments.form
+        result = import_labels(arguments.run_dir, arguments.ratings, arguments.form, name, **places)
+        dropped = f", {result['dropped']} solutions left out" if result["dropped"] else ""
+        made = f"{result['labels']} labels of {result['solutions']} solutions{dropped}"
+    else:
+        settings = LabelSettings(
+            kind=arguments.labels,
+            generations=arguments.generations,
+            num_problems=arguments.problems,
+            num_rollouts=arguments.rollouts,
+            num_searches=arguments.searches,
+            drawn=arguments.drawn,
+            verifier=arguments.verifier or "",
+            policy=arguments.policy or "",
+            seed=arguments.seed,
+        )
+        name = arguments.name or ""
+        result = make_labels(arguments.run_dir, settings, name, **places, report=print)
+        made = f"{result['labels']} labels for {result['spent']} generations"
+    emit(arguments, result, f"{made}: {result['folder']}")
     return 0

@@ -6,7 +6,8 @@ from rlsearch.cli.output import emit
 from rlsearch.cli.parser import add_code, add_data_dir, add_json, positive, whole
 
 TAKES_FIELDS = False
-SUITES = ("test-time-compute",)
+SUITES = ("test-time-compute", "verifiers")
+AGGREGATIONS = ("last", "min", "prod", "mean")
 POLICIES = ("base", "distilled", "control")
 
 
@@ -41,12 +42,21 @@ def add_parser(subparsers) -> None:
         "--suite",
         choices=SUITES,
         metavar="SUITE",
-        help=f"{SUITES[0]}: all strategies, and the best of them by difficulty",
+        help=f"{SUITES[0]}: all strategies, and the best of them by difficulty; {SUITES[1]}: how "
+        "well verifiers judge, and what they make of N samples",
     )
     parser.add_argument(
         "--verifier",
+        nargs="+",
         metavar="NAME",
-        help="value_head (default), constant (none), checker (an oracle) or module:Class",
+        help="value_head (default), orm or prm where they are trained, RUN/prm of another run, "
+        "constant (none), checker (an oracle) or module:Class",
+    )
+    parser.add_argument(
+        "--aggregation",
+        choices=AGGREGATIONS,
+        metavar="HOW",
+        help=f"one score of those of the steps: {', '.join(AGGREGATIONS)}; else the verifier's own",
     )
     parser.add_argument(
         "--oracle", action="store_true", help="also with the checker inside the search"
@@ -72,13 +82,18 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     if arguments.positions:
         arguments.parser.error(f"--positions is for games, and this is a run of {config.kind}")
 
+    if arguments.suite == "verifiers":
+        return run_verifiers(arguments)
+    if len(arguments.verifier or ()) > 1:
+        arguments.parser.error("--verifier takes one name; several are for --suite verifiers")
     given = {
         "strategies": arguments.strategies or (),
         "budgets": arguments.budgets or (),
         "seeds": arguments.seeds or (),
         "names": arguments.policies or (),
         "num_problems": arguments.problems,
-        "verifier": arguments.verifier or "value_head",
+        "verifier": (arguments.verifier or ["value_head"])[0],
+        "aggregation": arguments.aggregation or "",
         "data_dir": arguments.data_dir or "",
         "code": arguments.code or "",
         "report": print,
@@ -99,12 +114,41 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     return 0
 
 
+def run_verifiers(arguments: argparse.Namespace) -> int:
+    """Measures verifiers, and prints what they are worth."""
+    from rlsearch.evaluation.verifier_suite import run_verifier_suite
+
+    for name in ("strategies", "oracle"):
+        if getattr(arguments, name):
+            arguments.parser.error(f"--{name} is not for the suite of verifiers")
+    for name in ("seeds", "policies"):
+        if len(getattr(arguments, name) or ()) > 1:
+            arguments.parser.error(f"--{name} takes one in the suite of verifiers")
+    result = run_verifier_suite(
+        arguments.run_dir,
+        verifiers=arguments.verifier or (),
+        budgets=arguments.budgets or (),
+        seed=(arguments.seeds or [0])[0],
+        policy_name=(arguments.policies or [""])[0],
+        num_problems=arguments.problems,
+        aggregation=arguments.aggregation or "",
+        data_dir=arguments.data_dir or "",
+        code=arguments.code or "",
+        report=print,
+    )
+    emit(arguments, result, f"table: {result['table']}\npicture: {result['picture']}")
+    return 0
+
+
 def run_board(arguments: argparse.Namespace) -> int:
     """Evaluates a run of self-play: on solved positions, or by returns where one plays alone."""
     from rlsearch.evaluation.arena import is_for_two
     from rlsearch.evaluation.run import open_board
 
-    for name in ("strategies", "problems", "policies", "suite", "verifier", "oracle", "data_dir"):
+    for name in (
+        *("strategies", "problems", "policies", "suite", "verifier", "aggregation", "oracle"),
+        "data_dir",
+    ):
         if getattr(arguments, name):
             option = f"--{name.replace('_', '-')}"
             arguments.parser.error(f"{option} is for language, and this is a run of self-play")

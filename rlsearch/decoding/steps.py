@@ -261,6 +261,57 @@ def draw_step(
     return after, step
 
 
+def read_step(
+    model: LanguageModel,
+    params: Params,
+    prompt_cache: KeyValues,
+    prefix: Prefix,
+    written: Prefix,
+    form: StepFormat,
+) -> Prefix:
+    """`prefix` with the step that `written` has behind it: how one network follows another's words.
+
+    Args:
+        prefix: what `model` has read.
+        written: the same solutions with one more step each, or none; of it only what was written
+            counts, not what its own network made of that.
+    """
+    batch, length = prefix.tokens.shape[0], form.max_step_length
+    places = jnp.arange(length)
+    number = jnp.minimum(written.length - prefix.length, length)
+    new = places < number[:, None]
+    at = prefix.length[:, None] + places
+    tokens = jnp.take_along_axis(written.tokens, jnp.minimum(at, form.max_length - 1), axis=1)
+    tokens = jnp.where(new, tokens, form.pad)
+    seen = jnp.concatenate(
+        [
+            jnp.ones((batch, prompt_cache.length), bool),
+            jnp.arange(form.max_length - 1) < prefix.length[:, None],
+        ],
+        axis=1,
+    )
+    seen = jnp.broadcast_to(seen[:, None], (batch, length, seen.shape[1]))
+    among = jnp.broadcast_to(jnp.tril(jnp.ones((length, length), bool)), (batch, length, length))
+    hidden, cache = model.extend(
+        params,
+        tokens,
+        prompt_cache.length + at,
+        jnp.concatenate([seen, among], axis=2),
+        (prompt_cache, prefix.cache),
+    )
+    last = jnp.maximum(number - 1, 0)[:, None, None]
+    newest = jnp.take_along_axis(hidden, last, axis=1)[:, 0]
+    return Prefix(
+        tokens=written.tokens,
+        num_steps=written.num_steps,
+        length=prefix.length + number,
+        hidden=jnp.where(number[:, None] > 0, newest, prefix.hidden),
+        cache=jax.tree.map(
+            lambda old, x: _write_cache(old, x, prefix.length, number), prefix.cache, cache
+        ),
+    )
+
+
 def _write(old: jax.Array, new: jax.Array, at: jax.Array, length: jax.Array) -> jax.Array:
     """Writes the first `length [B]` of `new [B, L]` into `old [B, T]` from place `at [B]` on."""
     offset = jnp.arange(old.shape[1]) - at[:, None]
@@ -338,3 +389,11 @@ def split_steps(tokens: jax.Array, form: StepFormat) -> jax.Array:
     rows = jnp.arange(tokens.shape[0])[:, None, None]
     same = step[rows, place] == jnp.arange(form.num_steps)[:, None]
     return jnp.where(inside & same, tokens[rows, place], form.pad)
+
+
+def step_ends(tokens: jax.Array, form: StepFormat) -> tuple[jax.Array, jax.Array]:
+    """Where the steps of solutions `[B, T]` end: `[B, S]` int32, and `[B, S]` bool, which do."""
+    ended = jnp.cumsum(form.ends_step(tokens), axis=1)
+    steps = jnp.arange(form.num_steps)
+    place = jax.vmap(jnp.searchsorted, (0, None))(ended, steps + 1)
+    return jnp.minimum(place, tokens.shape[1] - 1), steps < ended[:, -1:]

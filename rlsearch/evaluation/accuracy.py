@@ -19,7 +19,9 @@ from rlsearch.networks.flops import flops_per_token
 from rlsearch.networks.language_model import Params
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.tasks.base import Task
+from rlsearch.training.loop import warn
 from rlsearch.verifiers.base import Verifier
+from rlsearch.verifiers.network import NetworkVerifier
 
 Row = dict[str, Any]
 
@@ -100,7 +102,12 @@ def measure(
             compiled[budget] = solve.lower(params, verifier, *first).compile()
         began = time.monotonic()
         each = [compiled[budget](params, verifier, batch[part], keys[part]) for part in parts]
-        tokens, *costs = (np.concatenate(x)[: len(batch)] for x in zip(*each, strict=True))
+        tokens, *costs, bad = (np.concatenate(x)[: len(batch)] for x in zip(*each, strict=True))
+        if bad.any():
+            warn(
+                f"verifier {verifier.label!r} gave {bad.sum()} scores that are no numbers, in "
+                f"{(bad > 0).sum()} of {len(batch)} problems: they count as 0"
+            )
         seconds = (time.monotonic() - began) / len(seeds)
         costs = [cost.reshape(len(seeds), -1) for cost in costs]
         right = np.asarray(task.check_tokens(batch, jnp.asarray(tokens)))
@@ -116,8 +123,9 @@ def measure(
 
 
 def _answers(solved: Solutions) -> tuple[jax.Array, ...]:
-    """What is kept of each problem: the answer, and what it cost."""
-    return solved.tokens, solved.generations, solved.policy_tokens, solved.verifier_tokens
+    """What is kept of each problem: the answer, what it cost, and how many scores were bad."""
+    costs = solved.generations, solved.policy_tokens, solved.verifier_tokens
+    return solved.tokens, *costs, jnp.broadcast_to(solved.bad_scores, solved.score.shape)
 
 
 def in_parts(number: int, largest: int) -> np.ndarray:
@@ -186,7 +194,8 @@ def rows_of(
                 "ci95": list(wilson_interval(solved, problems)),
                 "problems": problems,
                 **costs,
-                "flops": answer_flops(policy, task, costs["policy_tokens"]),
+                "flops": answer_flops(policy, task, costs["policy_tokens"])
+                + verifier_flops(verifier, policy, task, costs["verifier_tokens"]),
                 "seconds": measured.seconds,
             }
         )
@@ -198,6 +207,16 @@ def answer_flops(policy: Policy, task: Task, policy_tokens: float) -> float:
     context = task.prompt_length + policy.form.max_length / 2
     read = flops_per_token(policy.model, task.prompt_length, policy=False)
     return task.prompt_length * read + policy_tokens * flops_per_token(policy.model, context)
+
+
+def verifier_flops(
+    verifier: Verifier | None, policy: Policy, task: Task, verifier_tokens: float
+) -> float:
+    """Forward FLOPs of a network of a verifier's own that reads so many tokens; else none."""
+    if not isinstance(verifier, NetworkVerifier):
+        return 0.0
+    context = task.prompt_length + policy.form.max_length / 2
+    return verifier_tokens * flops_per_token(verifier.network, context, policy=False)
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:

@@ -31,6 +31,16 @@ def calibration_error(scores: np.ndarray, labels: np.ndarray, num_bins: int = 10
     return float(error / max(len(scores), 1))
 
 
+def reliability(scores: np.ndarray, labels: np.ndarray, num_bins: int = 10) -> list[list[float]]:
+    """Mean score, share of right ones and number of each bin of equal width that is not empty."""
+    bins = np.minimum((scores * num_bins).astype(int), num_bins - 1)
+    groups = [bins == number for number in np.unique(bins)]
+    return [
+        [float(scores[group].mean()), float(labels[group].mean()), float(group.sum())]
+        for group in groups
+    ]
+
+
 def quality(scores: np.ndarray, labels: np.ndarray) -> dict[str, float | int | None]:
     """Accuracy at a threshold of a half, AUC and calibration of scores in [0, 1]."""
     return {

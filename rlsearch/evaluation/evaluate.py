@@ -12,15 +12,15 @@ from rlsearch.config import Experiment
 from rlsearch.evaluation.accuracy import evaluate_strategy, mean_solution_tokens, summarise
 from rlsearch.evaluation.picture import draw
 from rlsearch.evaluation.run import read_run
+from rlsearch.evaluation.verifiers import check_judges, open_verifier
 from rlsearch.inference.base import Policy, load_strategy
 from rlsearch.networks.language_model import Params
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.tasks.base import Task
-from rlsearch.training.language import language_stages
 from rlsearch.training.loop import ends, load_params, warn
 from rlsearch.training.run_directory import RunDirectory, write_json
-from rlsearch.training.setup import Setup, make_setup
-from rlsearch.verifiers.base import load_verifier
+from rlsearch.training.setup import Setup, make_setup, policy_stages
+from rlsearch.verifiers.base import Verifier
 from rlsearch.verifiers.checker import Checker
 
 
@@ -45,7 +45,7 @@ def make_policy(setup: Setup) -> Policy:
 
 def policies(directory: RunDirectory, config: Experiment, setup: Setup) -> dict[str, int]:
     """The policies whose training is complete, and the steps of their checkpoints."""
-    stages = language_stages(config, setup.task, setup.model, setup.form)
+    stages = policy_stages(config, setup)
     store = CheckpointStore(directory.checkpoints, config.log.keep_checkpoints, warn)
     present = set(store.steps())
     store.close()
@@ -79,6 +79,7 @@ class Subjects(NamedTuple):
 
     directory: RunDirectory
     config: Experiment
+    setup: Setup
     task: Task
     policy: Policy
     prompts: jax.Array  # [B, P] int32, of held-out problems
@@ -113,7 +114,14 @@ def subjects(
     prompts = jnp.asarray(setup.task.held_out_prompts()[:num_problems])
     params_of = {name: policy_params(directory, config, setup, name)[0] for name in names or found}
     units = {name: mean_solution_tokens(policy, p, prompts) for name, p in params_of.items()}
-    return Subjects(directory, config, setup.task, policy, prompts, found, params_of, units)
+    return Subjects(directory, config, setup, setup.task, policy, prompts, found, params_of, units)
+
+
+def judge_of(of: Subjects, name: str, aggregation: str = "", code: str = "") -> Verifier:
+    """The verifier `name`, which must be able to judge all policies; see `open_verifier`."""
+    judge = open_verifier(name, of.directory, of.config, of.setup, aggregation, code)
+    check_judges(judge, list(of.params_of))
+    return judge
 
 
 def evaluate(
@@ -124,6 +132,7 @@ def evaluate(
     names: Sequence[str] = (),
     num_problems: int | None = None,
     verifier: str = "value_head",
+    aggregation: str = "",
     oracle: bool = False,
     data_dir: str = "",
     code: str = "",
@@ -135,7 +144,7 @@ def evaluate(
     Args:
         strategies, budgets, seeds: empty for those of the run's config.
         names, num_problems: see `subjects`.
-        verifier: judges for all strategies; see `rlsearch.verifiers`.
+        verifier, aggregation: judge for all strategies; see `open_verifier`.
         oracle: adds tree search with the checker inside it, an upper bound, labelled so.
         report: is told one line after each result.
     """
@@ -146,7 +155,7 @@ def evaluate(
         raise ValueError(
             f"evaluation.strategies has {foreign[0]!r}: name it with --strategies to run its code"
         )
-    judge = load_verifier(verifier, of.task)
+    judge = judge_of(of, verifier, aggregation, code)
     chosen = [(name, judge) for name in strategies or defaults.strategies]
     if oracle:
         chosen.append(("tree_search", Checker.of(of.task)))

@@ -23,14 +23,14 @@ from rlsearch.evaluation.compute_optimal import (
     difficulty_bins,
     mean_by_bin,
 )
-from rlsearch.evaluation.evaluate import Subjects, subjects
+from rlsearch.evaluation.evaluate import Subjects, judge_of, subjects
 from rlsearch.evaluation.pass_at_k import pass_at_k
 from rlsearch.evaluation.suite_picture import draw
 from rlsearch.inference.base import load_strategy
 from rlsearch.inference.candidates import Candidates, sample
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.training.run_directory import write_json
-from rlsearch.verifiers.base import Verifier, load_verifier
+from rlsearch.verifiers.base import Verifier
 
 STRATEGIES = (
     "self_consistency",
@@ -56,6 +56,7 @@ def run_suite(
     names: Sequence[str] = (),
     num_problems: int | None = None,
     verifier: str = "value_head",
+    aggregation: str = "",
     data_dir: str = "",
     code: str = "",
     report: Callable[[str], None] = lambda line: None,
@@ -66,11 +67,11 @@ def run_suite(
         strategies: which compete; empty for all that are there.
         budgets, seeds: empty for those of the run's config.
         names, num_problems, data_dir, code: see `subjects`.
-        verifier: judges for all strategies; see `rlsearch.verifiers`.
+        verifier, aggregation: judge for all strategies; see `open_verifier`.
         report: is told one line after each result.
     """
     of = subjects(run_dir, names, num_problems, data_dir, code)
-    judge = load_verifier(verifier, of.task)
+    judge = judge_of(of, verifier, aggregation, code)
     budgets = sorted(budgets or of.config.evaluation.budgets)
     seeds = seeds or of.config.evaluation.seeds
     rows, right = [], {}

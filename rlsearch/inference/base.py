@@ -43,6 +43,7 @@ class Solutions(NamedTuple):
     generations: jax.Array  # [B] int32, solutions finished
     policy_tokens: jax.Array  # [B] int32
     verifier_tokens: jax.Array  # [B] int32, read by a verifier other than the policy's own heads
+    bad_scores: jax.Array | int = 0  # [B] int32, scores that were no numbers and counted as 0
 
 
 class Strategy(Protocol):

@@ -15,12 +15,11 @@ Letters: B problems, N drafts of each, M drafts that go on from one, S steps.
 import jax
 import jax.numpy as jnp
 
-from rlsearch.decoding.steps import draw_step, finished, start
+from rlsearch.decoding.steps import finished
 from rlsearch.inference.base import Policy
 from rlsearch.inference.candidates import Candidates, candidates
-from rlsearch.inference.writing import Draft, append, blank, total
+from rlsearch.inference.writing import Draft, Problems, append, begin, total
 from rlsearch.networks.language_model import Params
-from rlsearch.networks.transformer import KeyValues
 from rlsearch.verifiers.base import Verifier
 
 
@@ -46,12 +45,12 @@ def search_beams(
         temperature: of the steps that are kept.
     """
     batch, num_steps = prompts.shape[0], policy.form.num_steps
-    cache, first = start(policy.model, params, prompts, policy.form)
+    problems, first, read = begin(policy, params, verifier, prompts)
 
     def each_draft(x: jax.Array) -> jax.Array:
         return jnp.repeat(x, num_drafts, axis=0)
 
-    prompts, cache, first = jax.tree.map(each_draft, (prompts, cache, first))
+    problems, first = jax.tree.map(each_draft, (problems, first))
     # Draft number i is written with the keys of sample number i, so that M = 1 is sampling.
     number = jnp.tile(jnp.arange(num_drafts), batch)
     draft_keys = jax.vmap(jax.random.fold_in)(each_draft(keys), number)
@@ -59,19 +58,21 @@ def search_beams(
     step_keys = jnp.swapaxes(step_keys, 0, 1)
 
     def write(draft: Draft, keys: jax.Array) -> Draft:
-        return append(policy, params, verifier, prompts, cache, draft, keys, temperature)
+        return append(policy, params, verifier, problems, draft, keys, temperature)
 
     def turn(carry: tuple[Draft, jax.Array], keys: jax.Array):
         draft, usable = carry
         draft = write(draft, keys)
-        rank, draft = _rank(policy, params, verifier, prompts, cache, draft, keys, lookahead)
+        rank, draft = _rank(policy, params, verifier, problems, draft, keys, lookahead)
         rank = jnp.where(usable.reshape(-1), rank, -1.0)
         kept, copy = _keep(rank.reshape(batch, groups, -1), expansions)
         source = jnp.arange(batch)[:, None] * num_drafts + kept
         going_on = jax.tree.map(lambda x: x[source.reshape(-1)], draft)
         # What was spent stays where it was spent: it is summed over a problem in the end.
         going_on = going_on._replace(
-            policy_tokens=draft.policy_tokens, verifier_tokens=draft.verifier_tokens
+            policy_tokens=draft.policy_tokens,
+            verifier_tokens=draft.verifier_tokens,
+            bad_scores=draft.bad_scores,
         )
         # A finished draft does not go on: of its copies only the first may be chosen.
         ended = finished(going_on.prefix, policy.form).reshape(batch, -1)
@@ -79,9 +80,10 @@ def search_beams(
         return (going_on, usable), None
 
     usable = jnp.ones((batch, num_drafts), bool)
-    carry = blank(first, num_steps), usable
-    (draft, usable), _ = jax.lax.scan(turn, carry, step_keys[:-1])
-    return candidates(policy, verifier, prompts, write(draft, step_keys[-1]), usable)
+    (draft, usable), _ = jax.lax.scan(turn, (first, usable), step_keys[:-1])
+    draft = write(draft, step_keys[-1])
+    found = candidates(policy, verifier, problems.prompts, draft, usable)
+    return found._replace(verifier_tokens=found.verifier_tokens + read)
 
 
 def _keep(rank: jax.Array, expansions: int) -> tuple[jax.Array, jax.Array]:
@@ -101,8 +103,7 @@ def _rank(
     policy: Policy,
     params: Params,
     verifier: Verifier,
-    prompts: jax.Array,
-    cache: KeyValues,
+    problems: Problems,
     draft: Draft,
     keys: jax.Array,
     lookahead: int,
@@ -111,15 +112,16 @@ def _rank(
 
     With lookahead the newest step's score is the one at the end of its roll-out.
     """
-    if lookahead == 0:
-        return total(draft, verifier), draft
-    ahead, form = draft.prefix, policy.form
+    ahead = draft
     for _ in range(lookahead):
-        ahead, step = draw_step(policy.model, params, cache, ahead, keys, form, 0.0)
-        draft = draft._replace(policy_tokens=draft.policy_tokens + step.length)
-    score = jnp.nan_to_num(verifier.score(policy.model, params, prompts, ahead, form), nan=0.0)
-    cost = jnp.where(finished(draft.prefix, form), 0, verifier.tokens(prompts, ahead))
-    draft = draft._replace(verifier_tokens=draft.verifier_tokens + cost)
+        ahead = append(policy, params, verifier, problems, ahead, keys, 0.0)
     newest = jnp.arange(draft.scores.shape[1]) == (draft.prefix.num_steps - 1)[:, None]
-    seen = jnp.where(newest, jnp.clip(score, 0.0, 1.0)[:, None], draft.scores)
-    return total(draft._replace(scores=seen), verifier), draft
+    last = jnp.maximum(ahead.prefix.num_steps - 1, 0)[:, None]
+    end = jnp.take_along_axis(ahead.scores, last, axis=1)
+    seen = draft._replace(scores=jnp.where(newest, end, draft.scores))
+    paid = draft._replace(
+        policy_tokens=ahead.policy_tokens,
+        verifier_tokens=ahead.verifier_tokens,
+        bad_scores=ahead.bad_scores,
+    )
+    return total(seen, verifier), paid

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rlsearch.decoding.steps import finished, start
+from rlsearch.decoding.steps import finished
 from rlsearch.inference.base import Policy, Solutions
-from rlsearch.inference.writing import Draft, append, blank, total
+from rlsearch.inference.writing import Draft, append, begin, total
 from rlsearch.networks.language_model import Params
 from rlsearch.verifiers.base import Verifier
 
@@ -24,6 +24,7 @@ class Candidates(NamedTuple):
     step_scores: jax.Array  # [B, n, S] float32, the verifier's of each step; 1 where there is none
     policy_tokens: jax.Array  # [B] int32
     verifier_tokens: jax.Array  # [B] int32
+    bad_scores: jax.Array  # [B] int32, scores that were no numbers
 
 
 def candidates(
@@ -44,6 +45,7 @@ def candidates(
         step_scores=draft.scores.reshape(*usable.shape, -1),
         policy_tokens=draft.policy_tokens.reshape(usable.shape).sum(axis=1),
         verifier_tokens=draft.verifier_tokens.reshape(usable.shape).sum(axis=1),
+        bad_scores=draft.bad_scores.reshape(usable.shape).sum(axis=1),
     )
 
 
@@ -57,25 +59,23 @@ def sample(
     temperature: float,
 ) -> Candidates:
     """`number` independent solutions of each of `prompts [B, P]`; the keys `[B]` are consumed."""
-
-    cache, first = start(policy.model, params, prompts, policy.form)
+    problems, first, read = begin(policy, params, verifier, prompts)
 
     def one(sample: jax.Array) -> Candidates:
         sample_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, sample)
         step_keys = jax.vmap(lambda key: jax.random.split(key, policy.form.num_steps))(sample_keys)
 
         def step(draft, keys):
-            draft = append(policy, params, verifier, prompts, cache, draft, keys, temperature)
-            return draft, None
+            return append(policy, params, verifier, problems, draft, keys, temperature), None
 
-        draft = blank(first, policy.form.num_steps)
-        draft, _ = jax.lax.scan(step, draft, jnp.swapaxes(step_keys, 0, 1))
+        draft, _ = jax.lax.scan(step, first, jnp.swapaxes(step_keys, 0, 1))
         usable = jnp.ones((prompts.shape[0], 1), bool)
         return candidates(policy, verifier, prompts, draft, usable)
 
     each = jax.lax.map(one, jnp.arange(number))
     side_by_side = (jnp.swapaxes(x[:, :, 0], 0, 1) for x in each[:4])
-    return Candidates(*side_by_side, *(x.sum(axis=0) for x in each[4:]))
+    found = Candidates(*side_by_side, *(x.sum(axis=0) for x in each[4:]))
+    return found._replace(verifier_tokens=found.verifier_tokens + read)
 
 
 def answer_with(found: Candidates, chosen: jax.Array) -> Solutions:
@@ -89,4 +89,5 @@ def answer_with(found: Candidates, chosen: jax.Array) -> Solutions:
         generations=(found.scores >= 0).sum(axis=1),
         policy_tokens=found.policy_tokens,
         verifier_tokens=found.verifier_tokens,
+        bad_scores=found.bad_scores,
     )

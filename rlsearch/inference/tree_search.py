@@ -73,6 +73,7 @@ class TreeSearch:
 
         prompt_cache, first = start(model, params, prompts, form)
         rows = jnp.arange(prompts.shape[0])
+        read_root = verifier.tokens(prompts, first)
         nodes_of_a_tree = 1 if config is None else config.num_simulations + 1
         dearest = 0 if config is None else config.num_simulations * form.max_step_length
 
@@ -89,7 +90,7 @@ class TreeSearch:
             best = better(best, nodes, tree.raw_values, done, affordable)
             all_scores = jnp.where(done, tree.raw_values, -1.0)
             read = jax.vmap(verifier.tokens, (None, 1), 1)(prompts, nodes)
-            read = jnp.where(tree.embeddings.step.length > 0, read, 0).sum(axis=1)
+            read = jnp.where(tree.embeddings.step.length > 0, read, 0).sum(axis=1) + read_root
             cost = jnp.stack([result.tokens, read], axis=1)
             return best, nodes.tokens, all_scores, jnp.where(affordable[:, None], cost, 0)
 
@@ -136,12 +137,14 @@ class TreeSearch:
             return prefix, step.length
 
         answer, lengths = jax.lax.scan(finish, best[0], length=form.num_steps)
+        said = verifier.score(model, params, prompts, answer, form)
         return Solutions(
             tokens=answer.tokens,
-            score=score(model, params, prompts, answer, form),
+            score=jnp.clip(jnp.nan_to_num(said, nan=0.0), 0.0, 1.0),
             all_tokens=tokens,
             all_scores=scores,
             generations=jnp.maximum((scores >= 0).sum(axis=1), 1),
             policy_tokens=spent[:, 0] + lengths.sum(axis=0),
-            verifier_tokens=spent[:, 1],
+            verifier_tokens=spent[:, 1] + verifier.tokens(prompts, answer),
+            bad_scores=jnp.isnan(said).astype(jnp.int32),  # those of the nodes are not counted
         )

@@ -3,12 +3,12 @@
 Letters: R solutions in the making, S steps, T tokens of a solution.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rlsearch.decoding.steps import Prefix, draw_step, finished
+from rlsearch.decoding.steps import Prefix, draw_step, finished, start
 from rlsearch.inference.base import Policy
 from rlsearch.networks.language_model import Params
 from rlsearch.networks.transformer import KeyValues
@@ -16,27 +16,47 @@ from rlsearch.verifiers.aggregate import aggregate
 from rlsearch.verifiers.base import Verifier
 
 
+class Problems(NamedTuple):
+    """What is there before R solutions are written; those of one problem may share it."""
+
+    prompts: jax.Array  # [R, P] int32
+    cache: KeyValues  # what the policy made of them
+    shared: Any  # what the verifier did; see `Verifier.start`
+
+
 class Draft(NamedTuple):
     """R partly written solutions."""
 
     prefix: Prefix
+    memory: Any  # what the verifier keeps of them
     scores: jax.Array  # [R, S] float32, the verifier's of each step; 1 where there is none yet
     policy_tokens: jax.Array  # [R] int32, spent on it so far
     verifier_tokens: jax.Array  # [R] int32
+    bad_scores: jax.Array  # [R] int32, scores that were no numbers
 
 
-def blank(prefix: Prefix, num_steps: int) -> Draft:
-    """Solutions before their first step."""
+def begin(
+    policy: Policy, params: Params, verifier: Verifier, prompts: jax.Array
+) -> tuple[Problems, Draft, jax.Array]:
+    """Solutions of `prompts [B, P]` before their first step.
+
+    Returns:
+        The problems, an empty draft of each, and the tokens `[B]` int32 that the verifier reads
+        once for all solutions of a problem.
+    """
+    cache, prefix = start(policy.model, params, prompts, policy.form)
+    shared, memory, read = verifier.start(prompts, policy.form)
     zeros = jnp.zeros_like(prefix.length)
-    return Draft(prefix, jnp.ones((*zeros.shape, num_steps)), zeros, zeros)
+    scores = jnp.ones((*zeros.shape, policy.form.num_steps))
+    draft = Draft(prefix, memory, scores, zeros, zeros, zeros)
+    return Problems(prompts, cache, shared), draft, read
 
 
 def append(
     policy: Policy,
     params: Params,
     verifier: Verifier,
-    prompts: jax.Array,
-    prompt_cache: KeyValues,
+    problems: Problems,
     draft: Draft,
     keys: jax.Array,
     temperature: float,
@@ -46,23 +66,25 @@ def append(
     A score that is no number counts as 0: a verifier that fails on one solution spoils no other.
 
     Args:
-        prompts: `[R, P]` int32, with their cache.
         keys: `[R]` typed keys, consumed.
         temperature: 0 takes the likeliest tokens. Static.
     """
     model, form, before = policy.model, policy.form, draft.prefix
-    prefix, step = draw_step(model, params, prompt_cache, before, keys, form, temperature)
-    score = verifier.score(model, params, prompts, prefix, form)
-    score = jnp.clip(jnp.nan_to_num(score, nan=0.0), 0.0, 1.0)
-    going_on = ~finished(before, form)
+    prefix, step = draw_step(model, params, problems.cache, before, keys, form, temperature)
+    score, memory, read = verifier.read(
+        model, params, problems.prompts, prefix, form, problems.shared, draft.memory
+    )
+    going_on, bad = ~finished(before, form), jnp.isnan(score)
+    score = jnp.clip(jnp.where(bad, 0.0, score), 0.0, 1.0)
     newest = jnp.arange(draft.scores.shape[1]) == (prefix.num_steps - 1)[:, None]
     newest &= going_on[:, None]
     return Draft(
         prefix=prefix,
+        memory=memory,
         scores=jnp.where(newest, score[:, None], draft.scores),
         policy_tokens=draft.policy_tokens + step.length,
-        verifier_tokens=draft.verifier_tokens
-        + jnp.where(going_on, verifier.tokens(prompts, prefix), 0),
+        verifier_tokens=draft.verifier_tokens + jnp.where(going_on, read, 0),
+        bad_scores=draft.bad_scores + (going_on & bad),
     )
 
 

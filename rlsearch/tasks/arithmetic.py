@@ -13,6 +13,13 @@ there are is how difficult a problem is.
 
 One in sixteen expressions is held out, by a hash of it.
 
+With `task.mistake_share` the traces have mistakes, so that a policy that learns from them is right
+only most of the time, however long it learns. Which operations are got wrong depends on the sign
+and the last digit of the second number, each such kind has a rate of its own and a number by which
+it is wrong, and what comes after goes on from the wrong number. As the mistakes of one kind agree,
+a vote does not see through those that are made more often than not. Checkers and labels know the
+truth; a value that is learnt from traces alone does not.
+
 Letters: B batch, E places of an expression, P tokens of a prompt (E and a newline), S steps, L
 tokens of a step, T = S L tokens of a solution.
 """
@@ -32,6 +39,7 @@ LARGEST = 99
 LARGEST_SUBTRAHEND = 20
 MIN_OPERATIONS = 2
 HELD_OUT_SHARE = 16  # one in so many expressions is held out
+MISTAKES = (-10, -1, 1, 10)  # by which a result is wrong
 DRAWS = 12  # of which all being held out has a chance of one in 16 ** 12
 LINE = 6  # tokens of `a op b = c` and its end
 MAX_TEXT_LENGTH = 4096  # characters; the longest right solution has under 300
@@ -165,8 +173,24 @@ class Arithmetic:
 
         return jax.lax.fori_loop(0, most, grow, blank.at[-1].set(zero + value))
 
-    def _reduce(self, tokens: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    @functools.cached_property
+    def _mistakes(self) -> tuple[np.ndarray, np.ndarray]:
+        """By sign and last digit `[3, 10]`: how often a result is wrong, and by how much."""
+        random = np.random.default_rng(self.config.split_seed)
+        kinds = len(OPERATORS) * 10
+        number = round(self.config.mistake_share * kinds)
+        rates = np.zeros(kinds, np.float32)
+        rates[random.permutation(kinds)[:number]] = (np.arange(number) + 0.5) / max(number, 1)
+        by = random.choice(MISTAKES, kinds)
+        return rates.reshape(-1, 10), by.reshape(-1, 10).astype(np.int32)
+
+    def _reduce(
+        self, tokens: jax.Array, care: jax.Array | float = 1.0
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Works out the first innermost operation of an expression `[E]`.
+
+        Args:
+            care: `[]` float32 in [0, 1]; a mistake that is made more often than that is made.
 
         Returns:
             The expression after it `[E]`, the line `[L]` without its end, and whether there was an
@@ -182,6 +206,10 @@ class Arithmetic:
         at = jnp.argmax(here)
         x, y, kind = a[at] - zero, b[at] - zero, jnp.clip(kind[at], 0, len(OPERATORS) - 1)
         result = jnp.stack([x + y, x - y, x * y])[kind]
+        rates, by = (jnp.asarray(table)[kind, y % 10] for table in self._mistakes)
+        wrong = result + by
+        mistaken = (care < rates) & (wrong >= 0) & (wrong <= LARGEST)
+        result = jnp.where(mistaken, wrong, result)
         possible = here.any() & (result >= 0) & (result <= LARGEST)
         result = zero + jnp.clip(result, 0, LARGEST)
         after = jnp.where(places > at + 4, tokens, jnp.roll(tokens, 4))
@@ -190,17 +218,24 @@ class Arithmetic:
         line = jnp.stack([jnp.asarray(word, jnp.int32) for word in words])
         return jnp.where(possible, after, tokens), line, possible
 
-    def _work_out(self, expression: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The right lines `[S, L]` of an expression `[E]`, padded, and its value `[]`, or -1."""
+    def _work_out(
+        self, expression: jax.Array, care: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """The lines `[S, L]` of an expression `[E]`, padded, and its value `[]`, or -1.
 
-        def step(tokens, _):
-            after, line, possible = self._reduce(tokens)
+        Args:
+            care: `[S]`, see `_reduce`; by default so much that all is right.
+        """
+
+        def step(tokens, care):
+            after, line, possible = self._reduce(tokens, care)
             single = (self._is_number(after) | (after == self._token(OPEN))).sum() == 1
             end = jnp.where(single, self.end_of_solution, self.end_of_step)
             line = line.at[LINE - 1].set(end)
             return after, jnp.where(possible, line, self.pad)
 
-        left, lines = jax.lax.scan(step, expression, length=self.num_steps)
+        care = jnp.ones(self.num_steps) if care is None else care
+        left, lines = jax.lax.scan(step, expression, care)
         others = (left[:-1] != self._token(FILLER)).any()
         done = ~others & self._is_number(left[-1])
         return lines, jnp.where(done, left[-1] - self._token("0"), -1)
@@ -253,24 +288,25 @@ class Arithmetic:
 
     def draw_task_problem(self, key: jax.Array) -> jax.Array:
         """A training prompt `[P]` int32. `key` is consumed."""
-        prompts, _, _, valid = jax.vmap(self.draw_trace)(jax.random.split(key, DRAWS))
-        return prompts[jnp.argmax(valid)]
+        expressions = jax.vmap(self._draw_expression)(jax.random.split(key, DRAWS))
+        return self._prompt(expressions[jnp.argmin(jax.vmap(self._is_held_out)(expressions))])
 
     def draw_trace(self, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         """An expression and how it is worked out. The other prompt has one number changed.
 
         Returns:
             prompt `[P]`, other prompt `[P]`, steps `[S, L]`, all int32, and whether the draw may
-            be learnt from `[]` bool: its expression is not held out.
+            be learnt from `[]` bool: its expression is not held out, and no mistake has led to a
+            number that has no word.
         """
-        own_key, place_key, number_key = jax.random.split(key, 3)
+        own_key, place_key, number_key, care_key = jax.random.split(key, 4)
         expression = self._draw_expression(own_key)
-        lines, _ = self._work_out(expression)
+        lines, value = self._work_out(expression, jax.random.uniform(care_key, (self.num_steps,)))
         there = jnp.where(self._is_number(expression), 0.0, -jnp.inf)
         at = jax.random.categorical(place_key, there)
         number = jax.random.randint(number_key, (), 0, LARGEST + 1) + self._token("0")
         other = expression.at[at].set(number)
-        valid = ~self._is_held_out(expression)
+        valid = ~self._is_held_out(expression) & (value >= 0)
         return self._prompt(expression), self._prompt(other), lines, valid
 
     # ---- Checkers --------------------------------------------------------------------------
@@ -294,13 +330,16 @@ class Arithmetic:
         last = jnp.take_along_axis(solutions, jnp.maximum(end - 1, 0)[:, None], axis=1)[:, 0]
         return jnp.where(well_formed, last - self._token("0"), -1)
 
-    def step_labels(self, prompts: np.ndarray, solutions: np.ndarray) -> np.ndarray:
+    def label_steps(self, prompts: jax.Array, solutions: jax.Array) -> jax.Array:
         """`[B, S]` bool, whether a solution `[B, T]` is written as far, and right as far."""
-        work_out = jax.jit(jax.vmap(lambda prompt: self._work_out(prompt[:-1])[0]))
-        lines = np.asarray(work_out(jnp.asarray(prompts)))
-        given = np.asarray(solutions)[:, : self.solution_length].reshape(lines.shape)
+        lines = jax.vmap(lambda prompt: self._work_out(prompt[:-1])[0])(prompts)
+        given = solutions[:, : self.solution_length].reshape(lines.shape)
         same = (given == lines).all(axis=2) & (given[:, :, 0] != self.pad)
-        return np.logical_and.accumulate(same, axis=1)
+        return jnp.cumprod(same, axis=1).astype(bool)
+
+    def step_labels(self, prompts: np.ndarray, solutions: np.ndarray) -> np.ndarray:
+        """As `label_steps`, on the host."""
+        return np.asarray(jax.jit(self.label_steps)(jnp.asarray(prompts), jnp.asarray(solutions)))
 
     def check(self, prompt: str, solution: str | bytes) -> bool:
         """As `check_tokens`, on text. Safe on any, and bounded in time.

@@ -131,6 +131,10 @@ class Task(Protocol):
         """
         ...
 
+    def label_steps(self, prompts: jax.Array, solutions: jax.Array) -> jax.Array:
+        """As `step_labels`, on the device. A task that cannot say so there has no such method."""
+        ...
+
     def parse_problem(self, text: str) -> str:
         """The prompt of what a user typed.
 

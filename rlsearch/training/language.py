@@ -5,6 +5,8 @@ Every stage is the same step (`rlsearch.training.step`) with another source of r
     base        random traces with hindsight goals          from fresh parameters
     distilled   what tree search found, with the checker    from the base
     control     right samples of plain expert iteration     from the base, at the FLOPs of distilled
+
+Behind them come the verifiers that the run trains (`rlsearch.training.verifiers`).
 """
 
 import functools
@@ -24,7 +26,7 @@ from rlsearch.parallel.mesh import row_keys
 from rlsearch.search.search import num_decisions
 from rlsearch.tasks.base import Task
 from rlsearch.training.replay import Replay, add, empty_replay, sample
-from rlsearch.training.stage import Metrics, Stage, StageFlops
+from rlsearch.training.stage import Checkpoint, Metrics, Stage, StageFlops
 
 
 def language_stages(
@@ -36,20 +38,6 @@ def language_stages(
         ValueError: if parts of the config do not fit together.
     """
     pretrain, distill, control = config.pretrain, config.distill, config.control
-    if config.search.actions == "moves":
-        raise ValueError("search.actions is 'moves': in language it must be steps or tokens")
-    total = num_decisions(form, config.search)
-    if total % distill.decisions_per_search:
-        raise ValueError(
-            f"distill.decisions_per_search is {distill.decisions_per_search}: it must be a divisor "
-            f"of the decisions of a solution, {total}"
-        )
-    if distill.num_targets > config.search.num_candidates:
-        raise ValueError(
-            f"distill.num_targets is {distill.num_targets}: it must be at most "
-            f"search.num_candidates, {config.search.num_candidates}"
-        )
-
     stage = functools.partial(rows_stage, model, form.pad)
     base = stage(
         name="base",
@@ -63,10 +51,26 @@ def language_stages(
         optimizer=pretrain.optimizer,
         flops=stage_flops(model, task, form, rows=pretrain.batch_size, candidates=1),
     )
+    if not distill.enabled:
+        return (base,)
+
+    if config.search.actions == "moves":
+        raise ValueError("search.actions is 'moves': in language it must be steps or tokens")
+    total = num_decisions(form, config.search)
+    if total % distill.decisions_per_search:
+        raise ValueError(
+            f"distill.decisions_per_search is {distill.decisions_per_search}: it must be a divisor "
+            f"of the decisions of a solution, {total}"
+        )
+    if distill.num_targets > config.search.num_candidates:
+        raise ValueError(
+            f"distill.num_targets is {distill.num_targets}: it must be at most "
+            f"search.num_candidates, {config.search.num_candidates}"
+        )
     learnt = distill.updates_per_step * distill.batch_size
     from_base = functools.partial(
         stage,
-        start="base",
+        start=Checkpoint(model, base.num_steps),
         num_keys=distill.num_problems,
         replay_size=distill.replay_size,
         updates_per_step=distill.updates_per_step,
@@ -116,7 +120,7 @@ def rows_stage(
     model: LanguageModel,
     pad: int,
     name: str,
-    start: str | None,
+    start: Checkpoint | None,
     num_steps: int,
     num_keys: int,
     produce: Callable[[Params, jax.Array], tuple[StepTargets, Metrics]],
@@ -154,6 +158,7 @@ def rows_stage(
 
     return Stage(
         name=name,
+        model=model,
         start=start,
         num_steps=num_steps,
         num_keys=num_keys,

@@ -9,16 +9,16 @@ import jax
 from jax.sharding import Mesh
 
 from rlsearch.checkpoints.store import Best, CheckpointStore
-from rlsearch.config import Experiment, LogConfig, SelfPlayExperiment
+from rlsearch.config import Experiment, LogConfig, SelfPlayExperiment, ShardingRules
 from rlsearch.config_file import ConfigError, check_resumable, from_dict, to_dict
 from rlsearch.parallel.agreement import LateVote, is_main, wait_for_all
 from rlsearch.parallel.mesh import make_mesh, replicated
-from rlsearch.parallel.sharding import placed
+from rlsearch.parallel.sharding import gathered, param_shardings, placed
 from rlsearch.training.metrics import MetricsWriter
 from rlsearch.training.progress import Progress
 from rlsearch.training.run_directory import RunDirectory
 from rlsearch.training.setup import model_and_stages
-from rlsearch.training.stage import Model, Params, Stage
+from rlsearch.training.stage import Checkpoint, Model, Params, Stage
 from rlsearch.training.state import (
     TrainState,
     abstract_state,
@@ -63,12 +63,13 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
     for stage in stages:
         check_split(stage, mesh, config.parallel.accumulate)
     where = {
-        stage.name: state_shardings(model, stage_optimizer(stage), mesh, rules) for stage in stages
+        stage.name: state_shardings(stage.model, stage_optimizer(stage), mesh, rules)
+        for stage in stages
     }
     _write_config(config, directory)  # not before it is known to be a good one
 
     def abstract_at(step: int) -> TrainState:
-        return abstract_state(stages[_stage_of(step, stage_ends)], model, mesh, rules)
+        return abstract_state(stages[_stage_of(step, stage_ends)], mesh, rules)
 
     restored = store.restore_latest(lambda step: abstract_at(step)._asdict())
     done, state = (restored[0], TrainState(**restored[1])) if restored else (0, None)
@@ -83,13 +84,15 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
                 if done >= end:
                     continue
                 there = where[stage.name]
+                read = [read_params(stage.reads, mesh, rules, store)] if stage.reads else []
                 if state is None or done == end - stage.num_steps:
-                    params = start_params(stage, stages, config.seed, model, there.params, store)
-                    state = _start(stage, params, run_key(config.seed, "memory", done), there)
+                    params = start_params(stage, config.seed, there.params, store)
+                    key = run_key(config.seed, "memory", done)
+                    state = _start(stage, params, key, there, *read)
                 step = make_step(
                     stage, stage_optimizer(stage), mesh, there, config.parallel.accumulate
                 )
-                state, done = run_stage(open_run, stage, step, state, end, done)
+                state, done = run_stage(open_run, stage, step, state, end, done, *read)
                 if stop.at is not None:
                     break
         finally:
@@ -124,23 +127,39 @@ def ends(stages: tuple[Stage, ...]) -> list[int]:
     return result
 
 
-def start_params(
-    stage: Stage,
-    stages: tuple[Stage, ...],
-    seed: int,
-    model: Model,
-    shardings: Any,
-    store: CheckpointStore,
-) -> Params:
-    """The parameters a stage starts from: fresh ones, or the last of the stage before it.
+def start_params(stage: Stage, seed: int, shardings: Any, store: CheckpointStore) -> Params:
+    """The parameters a stage starts from: fresh ones, or the last of another stage.
 
     They are made, or read, where `shardings` says: no device ever holds more than its own part.
     """
     if stage.start is None:
-        init = jax.jit(model.init, out_shardings=shardings)
+        init = jax.jit(stage.model.init, out_shardings=shardings)
         return init(run_key(seed, "parameters", 0))
-    step = ends(stages)[[other.name for other in stages].index(stage.start)]
-    return _read_params(store, step, model, shardings)
+    return _params_at(stage.start, shardings, store)
+
+
+def read_params(
+    point: Checkpoint, mesh: Mesh, rules: ShardingRules, store: CheckpointStore
+) -> Params:
+    """The parameters that a stage reads and does not learn.
+
+    They lie as searches read them: split over `model`, and whole otherwise.
+    """
+    shapes = jax.eval_shape(point.model.init, jax.random.key(0))
+    shardings = param_shardings(point.model.logical_axes(), shapes, mesh, rules)
+    return _params_at(point, gathered(shardings), store)
+
+
+def _params_at(point: Checkpoint, shardings: Any, store: CheckpointStore) -> Params:
+    """The parameters that a stage ended with, of this run, whose `store` is given, or of another.
+
+    Raises:
+        FileNotFoundError: if there is no such checkpoint.
+    """
+    if not point.run:
+        return _read_params(store, point.step, point.model, shardings)
+    with CheckpointStore(RunDirectory(point.run, create=False).checkpoints, 1, warn) as other:
+        return _read_params(other, point.step, point.model, shardings)
 
 
 def load_params(store: CheckpointStore, step: int, model: Model, mesh: Mesh) -> Params:
@@ -153,13 +172,16 @@ def _read_params(store: CheckpointStore, step: int, model: Model, shardings: Any
     return store.restore_part(step, {"params": placed(shapes, shardings)})["params"]
 
 
-def _start(stage: Stage, params: Params, key: jax.Array, shardings: TrainState) -> TrainState:
+def _start(
+    stage: Stage, params: Params, key: jax.Array, shardings: TrainState, *read: Params
+) -> TrainState:
     """The state in which a stage begins."""
     optimizer = stage_optimizer(stage)
     init = jax.jit(
-        lambda params, key: init_state(params, optimizer, stage, key), out_shardings=shardings
+        lambda params, key, *read: init_state(params, optimizer, stage, key, *read),
+        out_shardings=shardings,
     )
-    return init(params, key)
+    return init(params, key, *read)
 
 
 def _stage_of(step: int, stage_ends: list[int]) -> int:
@@ -180,7 +202,13 @@ class OpenRun(NamedTuple):
 
 
 def run_stage(
-    run: OpenRun, stage: Stage, step: Step, state: TrainState, end: int, done: int
+    run: OpenRun,
+    stage: Stage,
+    step: Step,
+    state: TrainState,
+    end: int,
+    done: int,
+    *read: Params,
 ) -> tuple[TrainState, int]:
     """Takes a stage's steps to its end, or to where a stop is asked for.
 
@@ -190,6 +218,7 @@ def run_stage(
         state: donated.
         end: number of steps of the run that are done when the stage is.
         done: number of steps of the run that `state` has behind it.
+        read: what the stage reads and does not learn, if it does.
 
     Returns:
         The state, and the number of steps of the run that are done.
@@ -202,12 +231,13 @@ def run_stage(
         return wanted or time.monotonic() - saved_at >= log.checkpoint_seconds
 
     called = time.monotonic()
-    step = _compiled(step, state, run_key(seed, "training", start))
+    step = _compiled(step, state, run_key(seed, "training", start), *read)
     progress = Progress(stage.num_steps, stage.name, shown=is_main())
     with progress, StepTrace(run.config.profile, run.directory.profile) as trace:
         saved_at, shown = time.monotonic(), None
         for number in range(start, end):
-            state, metrics = trace.take(number + 1, step, state, run_key(seed, "training", number))
+            key = run_key(seed, "training", number)
+            state, metrics = trace.take(number + 1, step, state, key, *read)
             if number == start:  # no other is waited for
                 jax.block_until_ready(metrics)
                 _tell_first_step(run.directory, stage, time.monotonic() - called, progress)
@@ -259,7 +289,7 @@ def _compiled(step: Any, *arguments: Any) -> Step:
 
 
 def _headline(metrics: dict[str, float] | None) -> dict[str, float]:
-    keys = ("policy_loss", "value_loss", "solved", "ends", "replay_age")
+    keys = ("policy_loss", "value_loss", "verifier_loss", "solved", "ends", "replay_age")
     return {key: metrics[key] for key in keys if metrics and key in metrics}
 
 

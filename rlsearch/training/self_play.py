@@ -103,6 +103,7 @@ def self_play_stage(
     searched = settings.num_games * (settings.moves_per_step + settings.reanalysed)
     return Stage(
         name="self_play",
+        model=model,
         start=None,
         num_steps=settings.num_steps,
         num_keys=settings.num_games,

@@ -9,14 +9,17 @@ from rlsearch.config import (
     TaskConfig,
     find_class,
 )
+from rlsearch.config_file import from_dict
 from rlsearch.decoding.steps import StepFormat
 from rlsearch.environments.base import Environment
 from rlsearch.networks.board_model import BoardModel
 from rlsearch.networks.language_model import LanguageModel
 from rlsearch.tasks.base import Task
 from rlsearch.training.language import language_stages
+from rlsearch.training.run_directory import RunDirectory
 from rlsearch.training.self_play import self_play_stage
-from rlsearch.training.stage import Model, Stage
+from rlsearch.training.stage import Checkpoint, Model, Stage
+from rlsearch.training.verifiers import verifier_stages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,4 +85,54 @@ def model_and_stages(config: Experiment | SelfPlayExperiment) -> tuple[Model, tu
         environment, model = make_board(config)
         return model, (self_play_stage(config, environment, model),)
     setup = make_setup(config)
-    return setup.model, language_stages(config, setup.task, setup.model, setup.form)
+    policies = policy_stages(config, setup)
+    return setup.model, (*policies, *trained_verifiers(config, setup))
+
+
+def policy_stages(config: Experiment, setup: Setup) -> tuple[Stage, ...]:
+    """The stages that end with a policy; none where a run is of the verifiers of another's."""
+    if config.verifier.policy_run:
+        return ()
+    return language_stages(config, setup.task, setup.model, setup.form)
+
+
+def trained_verifiers(config: Experiment, setup: Setup) -> tuple[Stage, ...]:
+    """The stages that end with a verifier."""
+    if not config.verifier.train:
+        return ()
+    return verifier_stages(config, setup.task, setup.form, judged_policy(config, setup))
+
+
+def judged_policy(config: Experiment, setup: Setup) -> Checkpoint:
+    """The policy whose solutions the verifiers learn to judge.
+
+    Raises:
+        FileNotFoundError: if there is no run where it is said to be.
+        ValueError: if that run has no such policy, or is of another task.
+    """
+    run, name = config.verifier.policy_run, config.verifier.policy
+    if run:
+        saved = RunDirectory(run, create=False).read_config()
+        if saved is None:
+            raise FileNotFoundError(
+                f"verifier.policy_run is {run!r}: there is no config.json in it"
+            )
+        other = from_dict(saved)
+        if not isinstance(other, Experiment) or not same_task(other.task, config.task):
+            raise ValueError(
+                f"verifier.policy_run is {run!r}: it must be a run of the same task, {config.task}"
+            )
+        config, setup = other, make_setup(other)
+    steps, total = {}, 0
+    for stage in policy_stages(config, setup):
+        total += stage.num_steps
+        steps[stage.name] = total
+    if name not in steps:
+        where = f"the run {run!r}" if run else "this experiment"
+        raise ValueError(f"verifier.policy is {name!r}: {where} has {', '.join(steps) or 'none'}")
+    return Checkpoint(setup.model, steps[name], run)
+
+
+def same_task(one: TaskConfig, other: TaskConfig) -> bool:
+    """Whether two runs are of one task: only where its files lie may differ."""
+    return dataclasses.replace(one, data_dir="") == dataclasses.replace(other, data_dir="")

@@ -41,11 +41,25 @@ class StageFlops:
 
 
 @dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """The parameters that a stage ended with."""
+
+    model: Any  # a `Model`: whose they are
+    step: int  # of the checkpoint
+    run: str = ""  # the run's directory; empty: the same run
+
+
+@dataclasses.dataclass(frozen=True)
 class Stage:
-    """One stage. Its memory is a pytree of `[B, ...]` arrays, the data of B lanes."""
+    """One stage. Its memory is a pytree of `[B, ...]` arrays, the data of B lanes.
+
+    A stage may read parameters that it does not learn: where `reads` is not None, `memory`,
+    `collect` and `loss` are given the pair of its own parameters and those.
+    """
 
     name: str
-    start: str | None  # the stage whose last parameters it starts from; None: fresh ones
+    model: Model  # what it trains
+    start: Checkpoint | None  # whose parameters it starts from; None: fresh ones
     num_steps: int
     num_keys: int  # K, keys a step: one a problem or game
     memory: Callable[[Params, jax.Array], Any]  # of parameters and `[K]` keys: at the beginning
@@ -60,3 +74,4 @@ class Stage:
     updates_per_step: int
     optimizer: OptimizerConfig
     flops_per_step: StageFlops
+    reads: Checkpoint | None = None

@@ -27,11 +27,20 @@ def stage_optimizer(stage: Stage) -> optax.GradientTransformation:
 
 
 def init_state(
-    params: Params, optimizer: optax.GradientTransformation, stage: Stage, key: jax.Array
+    params: Params,
+    optimizer: optax.GradientTransformation,
+    stage: Stage,
+    key: jax.Array,
+    *read: Params,
 ) -> TrainState:
-    """The state in which a stage starts from `params`."""
+    """The state in which a stage starts from `params`, beside those that it reads."""
     keys = row_keys(key, stage.num_keys)
-    return TrainState(params, optimizer.init(params), stage.memory(params, keys))
+    return TrainState(params, optimizer.init(params), stage.memory(beside(params, *read), keys))
+
+
+def beside(own: Params, *read: Params) -> Any:
+    """What a stage is given as parameters: its own, or the pair of its own and those it reads."""
+    return (own, *read) if read else own
 
 
 def state_shardings(
@@ -55,7 +64,7 @@ def state_shardings(
 
 
 def abstract_state(
-    stage: Stage, model: Model, mesh: Mesh | AbstractMesh, rules: ShardingRules = ShardingRules()
+    stage: Stage, mesh: Mesh | AbstractMesh, rules: ShardingRules = ShardingRules()
 ) -> TrainState:
     """Shapes, dtypes and shardings of a stage's state, without a single array.
 
@@ -63,9 +72,15 @@ def abstract_state(
     `make_step(...).lower(abstract_state(...), jax.eval_shape(jax.random.key, 0))`.
     """
     key, optimizer = jax.random.key(0), stage_optimizer(stage)
-    params = jax.eval_shape(model.init, key)
-    state = jax.eval_shape(lambda p, k: init_state(p, optimizer, stage, k), params, key)
-    return placed(state, state_shardings(model, optimizer, mesh, rules))
+    models = [stage.model, *(point.model for point in (stage.reads,) if point)]
+    params, *read = (jax.eval_shape(model.init, key) for model in models)
+    state = jax.eval_shape(
+        lambda params, key, *read: init_state(params, optimizer, stage, key, *read),
+        params,
+        key,
+        *read,
+    )
+    return placed(state, state_shardings(stage.model, optimizer, mesh, rules))
 
 
 def run_key(seed: int, stream: str, step: int | jax.Array) -> jax.Array:

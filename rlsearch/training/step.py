@@ -26,9 +26,9 @@ from rlsearch.parallel.mesh import (
 )
 from rlsearch.parallel.sharding import gathered
 from rlsearch.training.stage import Metrics, Params, Stage
-from rlsearch.training.state import TrainState
+from rlsearch.training.state import TrainState, beside
 
-Step = Callable[[TrainState, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
+Step = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
 
 
 def make_step(
@@ -39,6 +39,8 @@ def make_step(
     accumulate: int = 1,
 ) -> Any:
     """Compiles nothing yet: returns `step(state, key) -> (state, metrics)`; `state` is donated.
+
+    The step of a stage that reads parameters takes those behind the key.
 
     Args:
         shardings: of the state (`state_shardings`); by default only lanes are split.
@@ -51,16 +53,19 @@ def make_step(
     shardings = shardings or TrainState(replicated(mesh), replicated(mesh), data_sharding(mesh))
     collect = make_collect(stage, mesh, shardings.params)
 
-    def gradient_of(params: Any, batch: Any, keys: jax.Array) -> tuple[Any, Any]:
-        gradient, losses = jax.grad(stage.loss, has_aux=True)(params, batch, keys)
+    def gradient_of(params: Any, batch: Any, keys: jax.Array, *read: Params) -> tuple[Any, Any]:
+        def loss(own: Params) -> tuple[jax.Array, Metrics]:
+            return stage.loss(beside(own, *read), batch, keys)
+
+        gradient, losses = jax.grad(loss, has_aux=True)(params)
         return jax.lax.with_sharding_constraint(gradient, shardings.params), losses
 
-    def mean_gradient(params: Any, batch: Any, keys: jax.Array) -> tuple[Any, Any]:
+    def mean_gradient(params: Any, batch: Any, keys: jax.Array, *read: Params) -> tuple[Any, Any]:
         if accumulate == 1:
-            return gradient_of(params, batch, keys)
+            return gradient_of(params, batch, keys, *read)
 
         def add(total: Any, part: Any) -> tuple[Any, Any]:
-            gradient, losses = gradient_of(params, *part)
+            gradient, losses = gradient_of(params, *part, *read)
             return jax.tree.map(jnp.add, total, gradient), losses
 
         # Every device cuts its own rows into parts.
@@ -71,15 +76,18 @@ def make_step(
         total, losses = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, params), parts)
         return jax.tree.map(lambda x: x / accumulate, total), jax.tree.map(jnp.mean, losses)
 
-    def step(state: TrainState, key: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
+    def step(
+        state: TrainState, key: jax.Array, *read: Params
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
         collect_key, batch_key = jax.random.split(key)
-        memory, facts = collect(state.params, state.memory, collect_key)
+        memory, facts = collect(state.params, state.memory, collect_key, *read)
 
         def update(carry, key):
             params, moments = carry
             batch = split_over_data(mesh, stage.batch(memory, key))
             keys = row_keys(jax.random.fold_in(key, 1), stage.batch_size)
-            gradient, losses = mean_gradient(params, batch, split_over_data(mesh, keys))
+            keys = split_over_data(mesh, keys)
+            gradient, losses = mean_gradient(params, batch, keys, *read)
             updates, moments = optimizer.update(gradient, moments, params)
             losses["gradient_norm"] = optax.tree.norm(gradient)
             return (optax.apply_updates(params, updates), moments), losses
@@ -99,16 +107,20 @@ def make_step(
 def make_collect(stage: Stage, mesh: Mesh | AbstractMesh, shardings: Any) -> Callable:
     """The first half of a step, `(params, memory, key) -> (memory, metrics [K])`, not jitted.
 
+    That of a stage that reads parameters takes those behind the key.
+
     Args:
         shardings: of the parameters.
     """
     collect = over_data(mesh, stage.collect)
 
     @jax.named_scope("collect")
-    def all_lanes(params: Params, memory: Any, key: jax.Array) -> tuple[Any, Metrics]:
+    def all_lanes(
+        params: Params, memory: Any, key: jax.Array, *read: Params
+    ) -> tuple[Any, Metrics]:
         keys = split_over_data(mesh, row_keys(key, stage.num_keys))
         params = jax.lax.with_sharding_constraint(params, gathered(shardings))
-        return collect(params, memory, keys)
+        return collect(beside(params, *read), memory, keys)
 
     return all_lanes
 

@@ -22,10 +22,10 @@ class StepTrace:
         self._directory = str(directory)
         self._running = False
 
-    def take(self, number: int, step: Callable, state: Any, key: jax.Array) -> Any:
-        """`step(state, key)`, which is the run's step `number`, from 1 on."""
+    def take(self, number: int, step: Callable, state: Any, *arguments: Any) -> Any:
+        """`step(state, *arguments)`, which is the run's step `number`, from 1 on."""
         if number not in self._steps:
-            return step(state, key)
+            return step(state, *arguments)
         if not self._running:
             jax.block_until_ready(state)  # the steps before are not to be in it
             options = jax.profiler.ProfileOptions()
@@ -33,7 +33,7 @@ class StepTrace:
             jax.profiler.start_trace(self._directory, profiler_options=options)
             self._running = True
         with jax.profiler.StepTraceAnnotation("train", step_num=number):
-            result = step(state, key)
+            result = step(state, *arguments)
         if number == self._steps[-1]:
             jax.block_until_ready(result)
             self._stop()

@@ -3,10 +3,11 @@
 A verifier is a pytree, so that parameters of its own pass through `jit` as arguments. One of your
 own is a class with the same members, in a file of your own, named `module:Class` on the command
 line, and registered with `jax.tree_util.register_dataclass` or, where it has no parameters,
-`register_static`.
+`register_static`. `Free` has all of them but `score` for one that needs no network of its own,
+and `Stateless` those of one that need not remember what it has read.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,11 @@ from rlsearch.tasks.base import Task
 
 
 class Verifier(Protocol):
-    """Scores the newest step of solutions. Knows nothing of strategies."""
+    """Scores the newest step of solutions. Knows nothing of strategies.
+
+    Whoever has a solution before it asks for its `score`; whoever writes one calls `start` and then
+    `read` behind each step.
+    """
 
     @property
     def label(self) -> str:
@@ -56,8 +61,59 @@ class Verifier(Protocol):
         """`[B]` int32, what `score` reads with a network that is not the policy's."""
         ...
 
+    def start(self, prompts: jax.Array, form: StepFormat) -> tuple[Any, Any, jax.Array]:
+        """What it keeps of `prompts [B, P]` and of their empty solutions, to read along.
 
-class Free:
+        Returns:
+            shared: what all solutions of a problem have in common, a pytree of `[B, ...]` arrays.
+            memory: what belongs to one solution, likewise.
+            `[B]` int32, the tokens that this reads.
+        """
+        ...
+
+    def read(
+        self,
+        model: LanguageModel,
+        params: Params,
+        prompts: jax.Array,
+        prefix: Prefix,
+        form: StepFormat,
+        shared: Any,
+        memory: Any,
+    ) -> tuple[jax.Array, Any, jax.Array]:
+        """As `score`, of solutions that it has read up to their newest step: a token is read once.
+
+        Returns:
+            `[B]` scores, the memory behind that step, and `[B]` int32, the tokens that this reads.
+        """
+        ...
+
+
+class Stateless:
+    """For verifiers that keep nothing: reading along is scoring what is there, again and again."""
+
+    def start(self, prompts: jax.Array, form: StepFormat) -> tuple[Any, Any, jax.Array]:
+        """Nothing."""
+        del form
+        return (), (), jnp.zeros(prompts.shape[:1], jnp.int32)
+
+    def read(
+        self: Any,
+        model: LanguageModel,
+        params: Params,
+        prompts: jax.Array,
+        prefix: Prefix,
+        form: StepFormat,
+        shared: Any,
+        memory: Any,
+    ) -> tuple[jax.Array, Any, jax.Array]:
+        """What `score` and `tokens` say."""
+        del shared
+        score = self.score(model, params, prompts, prefix, form)
+        return score, memory, self.tokens(prompts, prefix)
+
+
+class Free(Stateless):
     """For verifiers that read nothing with a network of their own."""
 
     def tokens(self, prompts: jax.Array, prefix: Prefix) -> jax.Array:

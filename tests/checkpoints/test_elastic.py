@@ -50,7 +50,7 @@ def evaluated(params):
 
 
 def restored(store, step, stage, parallel):
-    abstract = abstract_state(stage, MODEL, make_mesh(parallel), parallel.rules)
+    abstract = abstract_state(stage, make_mesh(parallel), parallel.rules)
     state = store.restore(step, abstract._asdict())
     for leaf, wanted in zip(
         jax.tree.leaves(state), jax.tree.leaves(abstract._asdict()), strict=True

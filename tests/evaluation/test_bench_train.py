@@ -20,7 +20,7 @@ STAGE = rows_stage(
     MODEL,
     PAD,
     name="distilled",
-    start="base",
+    start=None,
     num_steps=100,
     num_keys=ROWS,
     produce=lambda params, keys: (

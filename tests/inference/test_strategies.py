@@ -17,7 +17,7 @@ from rlsearch.inference.self_consistency import SelfConsistency
 from rlsearch.inference.tree_search import TreeSearch
 from rlsearch.inference.weighted_best_of_n import WeightedBestOfN
 from rlsearch.parallel.mesh import row_keys
-from rlsearch.verifiers.base import Free
+from rlsearch.verifiers.base import Free, Stateless
 from rlsearch.verifiers.checker import Checker
 from rlsearch.verifiers.constant import Constant
 from rlsearch.verifiers.value_head import ValueHead
@@ -49,7 +49,7 @@ class Broken(Free):
 
 
 @jax.tree_util.register_static
-class Reader:
+class Reader(Stateless):
     """The critic, charged as if it read ten tokens each time."""
 
     label, oracle, aggregation = "reader", False, "mean"
@@ -200,9 +200,11 @@ def test_scores_that_are_no_numbers_spoil_no_other_problem():
     hit = np.asarray(PROMPTS[:, 0] == A)
     np.testing.assert_array_equal(broken.tokens[~hit], whole.tokens[~hit])
     assert (broken.all_scores[hit] == 0).all() and (broken.all_scores[~hit] > 0).all()
+    np.testing.assert_array_equal(broken.bad_scores, np.where(hit, 4 * 3, 0))
     for name in ("beam (broken)", "tree (broken)"):
         found, sound = solve(name, 16), solve(name.split(" ")[0], 16)
         assert np.isfinite(found.all_scores).all()
+        np.testing.assert_array_equal(found.bad_scores > 0, hit)
         np.testing.assert_array_equal(found.tokens[~hit], sound.tokens[~hit])
 
 
@@ -220,7 +222,9 @@ def test_a_verifier_with_a_network_of_its_own_is_paid_for():
         PARAMS, Reader(), PROMPTS, KEYS
     )
     steps = (answers.policy_tokens - answers.policy_tokens % 2) // 2
-    assert (answers.verifier_tokens >= 10).all() and (answers.verifier_tokens <= 10 * steps).all()
+    # And beside the nodes the root of each tree, and the answer in the end.
+    most = 10 * (steps + TreeSearch().max_trees(POLICY, budget) + 1)
+    assert (answers.verifier_tokens >= 30).all() and (answers.verifier_tokens <= most).all()
 
 
 def right(answers) -> np.ndarray:

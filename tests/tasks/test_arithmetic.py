@@ -190,6 +190,36 @@ def test_the_other_prompt_has_one_number_changed():
     assert (others[rows, places] >= first_number).all()
 
 
+def test_mistakes_are_made_in_traces_alone_and_at_their_rates():
+    wrong = Arithmetic(TaskConfig(num_operations=MOST, num_held_out=40, mistake_share=0.4))
+    draw = jax.jit(jax.vmap(wrong.draw_trace))
+    prompts, _, lines, valid = (
+        np.asarray(x) for x in draw(row_keys(jax.random.key(0), 4 * NUM_DRAWS))
+    )
+    prompts, lines = prompts[valid], lines[valid]
+    rates, by = wrong._mistakes
+    assert (rates > 0).sum() == 12 and 0 < rates.max() < 1 and (by != 0).all()
+    made = {kind: [] for kind in np.ndindex(rates.shape)}
+    for line in lines[lines[:, :, 0] != wrong.pad]:
+        x, y, z = (int(token) - wrong.tokenizer.index["0"] for token in line[[0, 2, 4]])
+        kind = int(line[1]) - wrong.tokenizer.index["+"]
+        right = (x + y, x - y, x * y)[kind]
+        assert z in (right, right + by[kind, y % 10])
+        if 0 <= right + by[kind, y % 10] <= LARGEST:
+            made[kind, y % 10].append(z != right)
+    for kind, seen in made.items():
+        spread = 4 * np.sqrt(0.25 / max(len(seen), 1))
+        assert not seen or abs(np.mean(seen) - rates[kind]) <= (spread if rates[kind] else 0)
+    # What is true does not depend on them.
+    labels = wrong.step_labels(prompts, lines.reshape(len(lines), -1))
+    np.testing.assert_array_equal(
+        labels, task().step_labels(prompts, lines.reshape(len(lines), -1))
+    )
+    present = lines[:, :, 0] != wrong.pad
+    assert 0.5 < labels[present].mean() < 0.95
+    assert [p.tolist() for p in wrong.held_out_prompts()] == task().held_out_prompts().tolist()
+
+
 def test_solutions_obey_the_grammar_and_the_contract():
     _, _, lines, solutions, _ = draws()
     present = solutions != task().pad

@@ -43,7 +43,7 @@ def interrupt_after(monkeypatch):
 
 def states(run) -> dict[str, dict]:
     """The last checkpoint of each stage: parameters, optimiser and replay."""
-    (model, stages), mesh = loop.model_and_stages(CONFIG), make_mesh(CONFIG.parallel)
+    (_, stages), mesh = loop.model_and_stages(CONFIG), make_mesh(CONFIG.parallel)
     with CheckpointStore(pathlib.Path(run) / "checkpoints", keep=1) as store:
         assert store.permanent_steps() == list(STAGE_ENDS.values())
         return {
@@ -51,7 +51,7 @@ def states(run) -> dict[str, dict]:
                 np.asarray,
                 store.restore(
                     STAGE_ENDS[stage.name],
-                    loop.abstract_state(stage, model, mesh)._asdict(),
+                    loop.abstract_state(stage, mesh)._asdict(),
                 ),
             )
             for stage in stages

@@ -43,8 +43,8 @@ def interrupt_after(monkeypatch):
 
 def last_state(run) -> dict:
     """Parameters, optimiser, games, replay and returns of the last checkpoint."""
-    model, (stage,) = loop.model_and_stages(CONFIG)
-    abstract = loop.abstract_state(stage, model, make_mesh(CONFIG.parallel))
+    _, (stage,) = loop.model_and_stages(CONFIG)
+    abstract = loop.abstract_state(stage, make_mesh(CONFIG.parallel))
     with CheckpointStore(pathlib.Path(run) / "checkpoints", keep=1) as store:
         return jax.tree.map(np.asarray, store.restore(LAST, abstract._asdict()))
 

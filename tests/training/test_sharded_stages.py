@@ -39,7 +39,7 @@ def test_nothing_that_is_collected_is_talked_about_over_data(config, name, sizes
     stage = next(stage for stage in stages if stage.name == name)
     mesh, optimizer = make_mesh(ParallelConfig(*sizes)), stage_optimizer(stage)
     step = make_step(stage, optimizer, mesh, state_shardings(model, optimizer, mesh))
-    abstract, key = abstract_state(stage, model, mesh), jax.eval_shape(jax.random.key, 0)
+    abstract, key = abstract_state(stage, mesh), jax.eval_shape(jax.random.key, 0)
     found = collectives(step.lower(abstract, key).compile().as_text(), mesh)
 
     def axes(scope):

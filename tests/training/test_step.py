@@ -125,7 +125,7 @@ def test_a_step_is_lowered_for_devices_that_nobody_has():
     stage = hindsight_stage(model, num_keys=64, batch_size=64)
     mesh = abstract_mesh(ParallelConfig(replica=2, model=4), 128)
     assert dict(mesh.shape) == {"replica": 2, "data": 16, "model": 4}
-    abstract, key = abstract_state(stage, model, mesh), jax.eval_shape(jax.random.key, 0)
+    abstract, key = abstract_state(stage, mesh), jax.eval_shape(jax.random.key, 0)
     shardings = state_shardings(model, stage_optimizer(stage), mesh)
     step = make_step(stage, stage_optimizer(stage), mesh, shardings)
     lowered = step.trace(abstract, key).lower(lowering_platforms=("tpu",))

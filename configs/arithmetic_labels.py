@@ -1,0 +1,30 @@
+"""A process reward model of what the run `arithmetic` writes, from labels made before.
+
+    rlsearch data label runs/arithmetic --labels soft --generations 20000
+    rlsearch train arithmetic_labels --verifier.labels runs/arithmetic/labels/soft \
+        --verifier.aggregation last --run-dir runs/arithmetic_soft
+    rlsearch evaluate runs/arithmetic --suite verifiers --verifier prm runs/arithmetic_soft/prm
+
+So labels of every kind can be compared at equal generations: exact, hard, soft and by bisection.
+Not measured yet.
+"""
+
+import dataclasses
+from pathlib import Path
+
+from rlsearch.config import Experiment
+from rlsearch.config_file import load
+
+arithmetic = load(str(Path(__file__).with_name("arithmetic.py")))
+assert isinstance(arithmetic, Experiment)
+
+config = dataclasses.replace(
+    arithmetic,
+    name="arithmetic_labels",
+    verifier=dataclasses.replace(
+        arithmetic.verifier,
+        train=("prm",),
+        policy_run="runs/arithmetic",
+        labels="runs/arithmetic/labels/soft",
+    ),
+)

@@ -1,0 +1,61 @@
+"""Labels from solutions that somebody else has rated, in the words of a task."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from rlsearch.data.step_ratings import RatedSolution
+from rlsearch.tasks.base import Task
+from rlsearch.verifiers.labels import StepLabels
+
+
+def rated_labels(task: Task, solutions: Iterable[RatedSolution]) -> tuple[StepLabels, int]:
+    """Those solutions that a task has words for, and how many it has none for.
+
+    A problem is one that `parse_problem` takes, and none that is held out. A step is a line of the
+    language, with or without the sign that ends it.
+    """
+    held_out = {tuple(prompt) for prompt in task.held_out_prompts().tolist()}
+    rows, dropped = [], 0
+    for solution in solutions:
+        row = _tokens(task, solution)
+        if row is None or tuple(row[0]) in held_out:
+            dropped += 1
+        else:
+            rows.append((*row, solution.ratings))
+    count, steps = len(rows), task.num_steps
+    labels = StepLabels(
+        prompts=np.array([row[0] for row in rows], np.int32).reshape(count, task.prompt_length),
+        solutions=np.full((count, task.solution_length), task.pad, np.int32),
+        values=np.zeros((count, steps), np.float32),
+        weights=np.zeros((count, steps), np.float32),
+        generations=np.zeros((count,), np.int32),
+    )
+    for number, (_, tokens, ratings) in enumerate(rows):
+        labels.solutions[number, : len(tokens)] = tokens
+        for step, rating in enumerate(ratings):
+            labels.weights[number, step] = rating is not None
+            labels.values[number, step] = rating or 0.0
+    return labels, dropped
+
+
+def _tokens(task: Task, solution: RatedSolution) -> tuple[list[int], list[int]] | None:
+    """The prompt and the solution as tokens, or None where the task cannot say them."""
+    try:
+        prompt = task.tokenizer.encode(task.parse_problem(solution.problem))
+    except ValueError:
+        return None
+    tokens = []
+    for step in solution.steps:
+        line = task.tokenizer.encode(step.strip())
+        if not line or line[-1] not in (task.end_of_step, task.end_of_solution):
+            line = [*line, task.end_of_step]
+        if len(line) > task.max_step_length:
+            return None
+        tokens += line
+    allowed = np.asarray(task.grammar)
+    fits = len(prompt) == task.prompt_length and len(tokens) <= len(allowed)
+    fits = fits and 0 < len(solution.steps) <= task.num_steps
+    if not fits or not allowed[np.arange(len(tokens)), tokens].all():
+        return None
+    return prompt, tokens

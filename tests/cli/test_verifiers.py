@@ -1,0 +1,224 @@
+"""Training verifiers, naming them, labelling, and all that is refused: on one tiny run."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from rlsearch.checkpoints.store import CheckpointStore
+from rlsearch.config import TaskConfig
+from rlsearch.evaluation import labelling
+from rlsearch.evaluation.labelling import LabelSettings, make_labels
+from rlsearch.parallel.mesh import make_mesh
+from rlsearch.training import loop
+from rlsearch.training.setup import load_task, model_and_stages
+from rlsearch.verifiers.label_files import read_labels, read_part
+from tests.commands import fail, read_json
+from tests.interruption import InterruptionError, limit_steps
+from tests.tiny import tiny_experiment
+from tests.verifier_run import STAGE_ENDS, verifier_experiment, write_config
+
+CONFIG, SLOW = verifier_experiment(), pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "arithmetic"
+    summary = loop.train(CONFIG, str(path))
+    assert summary["stages"] == STAGE_ENDS
+    return path
+
+
+def last_state(run):
+    *_, stage = model_and_stages(CONFIG)[1]
+    with CheckpointStore(run / "checkpoints", keep=1) as store:
+        assert store.permanent_steps() == list(STAGE_ENDS.values())
+        abstract = loop.abstract_state(stage, make_mesh(CONFIG.parallel))._asdict()
+        return jax.tree.leaves(store.restore(STAGE_ENDS["prm"], abstract))
+
+
+def test_a_verifiers_training_is_resumed_bit_for_bit(run, tmp_path, monkeypatch):
+    shutil.copytree(run, tmp_path / "run")
+    copy = tmp_path / "run" / "checkpoints"
+    for path in copy.iterdir():  # as the run was when the policy was trained
+        if int(path.name.partition(".")[0]) > STAGE_ENDS["base"]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with monkeypatch.context() as patch:
+        limit_steps(patch, 3)  # in the middle of the second verifier
+        with pytest.raises(InterruptionError):
+            loop.train(CONFIG, str(tmp_path / "run"))
+    loop.train(CONFIG, str(tmp_path / "run"))
+    for one, other in zip(last_state(run), last_state(tmp_path / "run"), strict=True):
+        np.testing.assert_array_equal(one, other)
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["stage"] for line in lines] == ["base"] * 2 + ["orm"] * 2 + ["prm"] * 2
+
+
+def test_a_verifier_of_the_run_judges_and_is_paid_for(run):
+    asked = ["--strategies", "best_of_n", "beam_search", "--budgets", 2, "--seeds", 0]
+    rows = read_json("evaluate", run, *asked, "--verifier", "prm", "--aggregation", "min")["rows"]
+    assert {row["verifier"] for row in rows} == {"prm"} and len(rows) == 2
+    for row in rows:  # the prompt once a problem, and all that was written
+        assert row["verifier_tokens"] == 10 + row["policy_tokens"]
+    free = read_json("evaluate", run, *asked)["rows"]
+    assert all(row["verifier_tokens"] == 0 for row in free)
+    assert free[0]["policy_tokens"] == rows[0]["policy_tokens"]
+    assert free[0]["flops"] < rows[0]["flops"]
+
+
+def test_the_suite_of_verifiers(run):
+    result = read_json("evaluate", run, "--suite", "verifiers", "--budgets", 1, 4)
+    assert (run / "evaluations" / "verifiers.png").read_bytes().startswith(b"\x89PNG")
+    saved = json.loads((run / "evaluations" / "verifiers.json").read_text())
+    assert saved == {key: result[key] for key in saved}
+    made = [(row["verifier"], row["strategy"], row["budget"]) for row in saved["rows"]]
+    assert len(set(made)) == len(made) == 2 * 2 * 4
+    assert [row["verifier"] for row in saved["verifiers"]] == ["value_head", "orm", "prm"]
+    prm = saved["verifiers"][2]
+    assert (prm["labels"], prm["generations"], prm["network"]) == ("exact", 8, "own")
+    assert prm["steps"]["count"] >= 3 * 4 and 0 <= prm["steps"]["calibration_error"] <= 1
+    row = next(r for r in saved["rows"] if r["verifier"] == "prm" and r["budget"] == 4)
+    assert row["verifier_tokens"] == 10 + row["policy_tokens"]
+    said = fail("evaluate", run, "--suite", "verifiers", "--policies", "base", "control")
+    assert "--policies takes one" in said
+    assert "takes one name" in fail("evaluate", run, "--verifier", "prm", "orm")
+
+
+@pytest.mark.parametrize(
+    "kind", ["soft", *(pytest.param(k, marks=SLOW) for k in ("exact", "bisection"))]
+)
+def test_labels_are_made_again_bit_for_bit_after_a_kill(run, kind, monkeypatch):
+    settings = LabelSettings(kind, 60, num_problems=4, num_rollouts=2, num_searches=1)
+    whole = make_labels(str(run), settings, f"{kind}_whole")
+    assert 0 < whole["spent"] <= 60 and whole["parts"] > 1
+
+    write, written = labelling.write_part, []
+
+    def killed(path, labels):
+        if len(written) == 1:
+            raise InterruptionError
+        written.append(path)
+        write(path, labels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(labelling, "write_part", killed)
+        with pytest.raises(InterruptionError):
+            make_labels(str(run), settings, f"{kind}_killed")
+    folder = run / "labels" / f"{kind}_killed"
+    with pytest.raises(ValueError, match="they are not all made yet"):
+        read_labels(folder, CONFIG.task, model_task())
+    first = pathlib.Path(written[0])
+    modified = first.stat().st_mtime_ns
+    assert make_labels(str(run), settings, f"{kind}_killed")["spent"] == whole["spent"]
+    assert first.stat().st_mtime_ns == modified  # what was there was not made again
+    one, other = (read_labels(f, CONFIG.task, model_task()) for f in (whole["folder"], folder))
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert int(one.generations.sum()) == whole["spent"]
+
+
+def model_task():
+    return load_task(CONFIG.task)
+
+
+@SLOW
+def test_hard_labels_are_the_soft_ones_above_zero(run):
+    small = ["--generations", 40, "--rollouts", 2, "--problems", 4]
+    for kind in ("hard", "soft"):
+        made = read_json("data", "label", run, "--labels", kind, *small)
+        assert made["labels"] > 0 and made["spent"] <= 40
+    hard, soft = (
+        read_labels(run / "labels" / k, CONFIG.task, model_task()) for k in ("hard", "soft")
+    )
+    np.testing.assert_array_equal(hard.values, soft.values > 0)
+    np.testing.assert_array_equal(hard.solutions, soft.solutions)
+    said = fail("data", "label", run, "--labels", "soft", *small, "--rollouts", 3)
+    assert "there the num_rollouts is 2, and now 3; give another --name" in said
+
+
+def test_a_verifier_of_another_run_learns_from_labels_and_judges_this_one(run, tmp_path):
+    made = read_json("data", "label", run, "--labels", "exact", "--generations", 11, "--name", "e")
+    config = verifier_experiment(
+        train=("prm",), policy_run=str(run), network="copy", labels=made["folder"]
+    )
+    other = tmp_path / "other"
+    assert loop.train(config, str(other))["stages"] == {"prm": 2}
+    name = f"{other}/prm"
+    shutil.rmtree(run / "labels" / "e")  # a trained verifier is whole by itself
+    asked = ["--strategies", "best_of_n", "--budgets", 2, "--seeds", 0, "--verifier", name]
+    rows = read_json("evaluate", run, *asked)["rows"]
+    assert rows[0]["verifier"] == name and rows[0]["verifier_tokens"] > 0
+    assert "no stage of it is complete yet" in fail("evaluate", other)
+
+
+def test_convincing_wrong_solutions_are_labelled(run):
+    drawn = ["--labels", "exact", "--generations", 24, "--problems", 4, "--drawn", 3]
+    made = read_json("data", "label", run, *drawn, "--verifier", "prm", "--name", "active")
+    assert made["spent"] == 24 and made["solutions"] == 8 and made["drawn"] == 3
+    assert "only with a verifier" in fail("data", "label", run, *drawn, "--name", "x")
+
+
+def refused(run, *argv) -> str:
+    return fail("evaluate", run, "--strategies", "best_of_n", "--budgets", 1, *argv)
+
+
+def test_verifiers_that_cannot_judge_are_refused_by_name(run, tmp_path):
+    assert "it must be value_head, constant, checker, orm, prm, RUN/NAME" in refused(
+        run, "--verifier", "pmr"
+    )
+    game = dataclasses.replace(tiny_experiment(), verifier=CONFIG.verifier)
+    name = f"{write_config(tmp_path / 'game', game)}/orm"
+    said = refused(run, "--verifier", name)
+    assert f"verifier is {name!r}: it judges rlsearch.tasks.game24:Game24" in said
+    longer = dataclasses.replace(CONFIG.task, num_operations=3)
+    other = dataclasses.replace(CONFIG, task=longer)
+    said = refused(run, "--verifier", f"{write_config(tmp_path / 'longer', other)}/prm")
+    assert "its prompt_length is 14, and that of this run is 10" in said
+    head = dataclasses.replace(
+        CONFIG, verifier=dataclasses.replace(CONFIG.verifier, network="head")
+    )
+    said = refused(run, "--verifier", f"{write_config(tmp_path / 'head', head)}/prm")
+    assert "it is a head on the trunk of a policy of" in said
+    said = refused(run, "--verifier", f"{write_config(tmp_path / 'unfinished', CONFIG)}/prm")
+    assert "its training is not over" in said
+    assert "that run has trained orm, prm" in refused(run, "--verifier", f"{tmp_path}/longer/best")
+    assert "there is no config.json in it" in refused(run, "--verifier", "nowhere/prm")
+
+
+def test_policies_and_labels_of_another_task_are_refused(run, tmp_path):
+    config = verifier_experiment(train=("prm",), policy_run=str(run))
+    other = dataclasses.replace(config, task=dataclasses.replace(CONFIG.task, split_seed=1))
+    with pytest.raises(ValueError, match="it must be a run of the same task"):
+        loop.train(other, str(tmp_path / "a"))
+    with pytest.raises(FileNotFoundError, match="there is no config.json in it"):
+        loop.train(verifier_experiment(train=("prm",), policy_run="nowhere"), str(tmp_path / "a"))
+    with pytest.raises(ValueError, match="verifier.policy is 'control': this experiment has base"):
+        loop.train(verifier_experiment(policy="control"), str(tmp_path / "a"))
+    made = make_labels(str(run), LabelSettings("exact", 4, num_problems=4), "of_two")
+    with pytest.raises(ValueError, match="which has another task.split_seed"):
+        read_labels(made["folder"], TaskConfig(**vars(other.task)), model_task())
+    with pytest.raises(FileNotFoundError, match="there is no labels.json in it"):
+        loop.train(verifier_experiment(labels=str(tmp_path / "none")), str(tmp_path / "a"))
+    assert not (tmp_path / "a" / "config.json").exists()
+
+
+def test_a_damaged_part_is_no_labels(run, tmp_path):
+    made = make_labels(str(run), LabelSettings("exact", 8, num_problems=4), "damaged")
+    part = next(iter((run / "labels" / "damaged").glob("000000.npz")))
+    good = dict(np.load(part))
+    np.savez(part, **(good | {"values": good["values"] + 2}))
+    with pytest.raises(ValueError, match="a token, value or weight is out of range"):
+        read_part(part, model_task())
+    np.savez(part, **(good | {"values": np.array([{}], object)}))
+    with pytest.raises(ValueError, match="is damaged: .*allow_pickle=False"):
+        read_part(part, model_task())
+    np.savez(part, **(good | {"prompts": good["prompts"][:, 1:]}))
+    with pytest.raises(ValueError, match="prompts is int32"):
+        read_part(part, model_task())
+    part.write_bytes(b"PK")
+    with pytest.raises(ValueError, match="is damaged"):
+        read_labels(made["folder"], CONFIG.task, model_task())
