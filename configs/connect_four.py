@@ -1,4 +1,15 @@
-"""Connect four by self-play. Meant for an hour on 2 CPU cores; not measured yet, so no number."""
+"""Connect four by self-play.
+
+    rlsearch train connect_four
+    rlsearch evaluate runs/connect_four --positions FILE --budgets 128
+
+On 1,200 solved positions of 8 to 30 plies (random play: 35% of moves keep the game-theoretic
+value), training seed 0, 79 minutes on one CPU core while the other was busy, 2026-11-23:
+
+                      keeps the value    where some legal move fails (701 positions)
+    policy alone      91.8%              85.9%
+    128 simulations   97.0%              94.9%
+"""
 
 from rlsearch.config import (
     EnvironmentConfig,
