@@ -3,10 +3,12 @@
     rlsearch train arithmetic && rlsearch evaluate runs/arithmetic --suite verifiers
 
 A finished solution does not show whether it is right, so that here voting and verifiers differ. The
-generator is stopped while many of its solutions are wrong. An outcome and a process reward model
-then learn from it: each is a copy of it that learns on, from as many solutions of the same policy,
-in as many steps. They differ in their labels alone, the outcome for the one and for the other
-whether each line is right. `--distill.enabled true` puts search distillation between.
+generator learns from traces that get four in ten kinds of operations wrong, each at a rate of its
+own: a vote does not see through those that are made more often than not. An outcome and a process
+reward model then learn from what it writes: each is a copy of it that learns on, from as many
+solutions of the same policy, in as many steps. They differ in their labels alone, the outcome for
+the one and for the other whether each line is right. The value head learns from the traces, as if
+they were right, and is no judge here. `--distill.enabled true` puts search distillation between.
 """
 
 from rlsearch.config import (
@@ -24,9 +26,11 @@ from rlsearch.config import (
 
 config = Experiment(
     name="arithmetic",
-    task=TaskConfig(cls="rlsearch.tasks.arithmetic:Arithmetic", num_held_out=110),
+    task=TaskConfig(
+        cls="rlsearch.tasks.arithmetic:Arithmetic", num_held_out=110, mistake_share=0.4
+    ),
     model=TransformerConfig(num_layers=3),
-    pretrain=PretrainConfig(num_steps=1200, batch_size=128, contrast=0.2),
+    pretrain=PretrainConfig(num_steps=1200, batch_size=128, contrast=0.1),
     search=SearchConfig(num_simulations=48, num_candidates=6),
     distill=DistillConfig(
         enabled=False,

@@ -106,6 +106,11 @@ def subjects(
     """
     directory, config, setup = open_run(run_dir, data_dir, code)
     found, policy = policies(directory, config, setup), make_policy(setup)
+    if config.verifier.policy_run:
+        raise ValueError(
+            f"run is {run_dir!r}: it has verifiers alone: evaluate {config.verifier.policy_run} "
+            f"with --verifier {run_dir}/{config.verifier.train[0]}"
+        )
     if not found:
         raise ValueError(f"run is {run_dir!r}: no stage of it is complete yet")
     unknown = sorted(set(names) - set(found))

@@ -59,8 +59,9 @@ def test_a_verifiers_training_is_resumed_bit_for_bit(run, tmp_path, monkeypatch)
 
 
 def test_a_verifier_of_the_run_judges_and_is_paid_for(run):
-    asked = ["--strategies", "best_of_n", "beam_search", "--budgets", 2, "--seeds", 0]
-    rows = read_json("evaluate", run, *asked, "--verifier", "prm", "--aggregation", "min")["rows"]
+    asked = ["--budgets", 2, "--seeds", 0, "--strategies", "best_of_n"]
+    judge = ["beam_search", "--verifier", "prm", "--aggregation", "min"]
+    rows = read_json("evaluate", run, *asked, *judge)["rows"]
     assert {row["verifier"] for row in rows} == {"prm"} and len(rows) == 2
     for row in rows:  # the prompt once a problem, and all that was written
         assert row["verifier_tokens"] == 10 + row["policy_tokens"]
@@ -152,9 +153,10 @@ def test_a_verifier_of_another_run_learns_from_labels_and_judges_this_one(run, t
     asked = ["--strategies", "best_of_n", "--budgets", 2, "--seeds", 0, "--verifier", name]
     rows = read_json("evaluate", run, *asked)["rows"]
     assert rows[0]["verifier"] == name and rows[0]["verifier_tokens"] > 0
-    assert "no stage of it is complete yet" in fail("evaluate", other)
+    assert f"evaluate {run} with --verifier {other}/prm" in fail("evaluate", other)
 
 
+@SLOW
 def test_convincing_wrong_solutions_are_labelled(run):
     drawn = ["--labels", "exact", "--generations", 24, "--problems", 4, "--drawn", 3]
     made = read_json("data", "label", run, *drawn, "--verifier", "prm", "--name", "active")
