@@ -103,16 +103,16 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(whole, tmp_path, interrup
         with pytest.raises(ConfigError, match=f"{group}.num_steps .3 there, 4 now"):
             loop._check_same_run(with_steps(group, 4), RunDirectory(tmp_path), done)
     loop._check_same_run(with_steps("distill", 4), RunDirectory(tmp_path), 3)
-    assert "resuming with changes to distill.num_steps" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "resuming with changes to distill.num_steps" in said
+    assert re.search(
+        r"^base: first step after \d+\.\d s, with its compilation$", said, re.MULTILINE
+    )
     # Now what was done since the end of a stage is lost.
     seldom = dataclasses.replace(CONFIG, log=LogConfig(every_steps=1, checkpoint_seconds=1e6))
     interrupt_after(2)
     interrupt(tmp_path, seldom)
-    said = capsys.readouterr().err
-    assert "resuming with changes to log.checkpoint_seconds" in said
-    assert re.search(
-        r"^base: first step after \d+\.\d s, with its compilation$", said, re.MULTILINE
-    )
+    assert "resuming with changes to log.checkpoint_seconds" in capsys.readouterr().err
     interrupt_after(None)
     assert loop.train(CONFIG, str(tmp_path))["steps"] == LAST
     starts = json.loads((tmp_path / "environment.json").read_text())
