@@ -141,6 +141,7 @@ def test_hard_labels_are_the_soft_ones_above_zero(run):
     assert "there the num_rollouts is 2, and now 3; give another --name" in said
 
 
+@SLOW
 def test_a_verifier_of_another_run_learns_from_labels_and_judges_this_one(run, tmp_path):
     made = read_json("data", "label", run, "--labels", "exact", "--generations", 11, "--name", "e")
     config = verifier_experiment(

@@ -30,7 +30,7 @@ from rlsearch.verifiers.monte_carlo import (
 from tests.toy import PAD, A, ToyTask, ending_form, perturbed, toy_form, toy_model
 
 MODEL, FRESH = toy_model()
-PARAMS = perturbed(FRESH, 0.15)
+PARAMS, ROLLOUTS = perturbed(FRESH, 0.15), 64
 PROMPTS = jnp.tile(jnp.array(ToyTask.PROBLEMS, jnp.int32), (4, 1))
 KEYS = row_keys(jax.random.key(0), len(PROMPTS))
 WRITER = Writer(ToyTask(), MODEL, toy_form())  # pyright: ignore
@@ -44,9 +44,9 @@ def written(writer):
 
 
 @functools.cache
-def labels(number=8, first=None, last=None):
+def labels(first=None, last=None):
     rows = slice(first, last)
-    make = jax.jit(lambda *x: soft_labels(WRITER, *x, number))
+    make = jax.jit(lambda *x: soft_labels(WRITER, *x, ROLLOUTS))
     made = make(PARAMS, PROMPTS[rows], written(WRITER)[rows], KEYS[rows])
     return jax.tree.map(np.asarray, made)
 
@@ -76,7 +76,7 @@ def test_a_solution_can_be_gone_on_from_at_any_step(writer, steps):
 
 
 def test_soft_labels_are_what_the_policy_makes_of_a_prefix():
-    found, solutions = labels(64), np.asarray(written(WRITER))
+    found, solutions = labels(), np.asarray(written(WRITER))
     np.testing.assert_array_equal(found.solutions, solutions)
     right = np.asarray(ToyTask().check_tokens(PROMPTS, written(WRITER)))
     np.testing.assert_array_equal(found.values[:, 2], right)  # the whole speaks for itself
@@ -89,8 +89,8 @@ def test_soft_labels_are_what_the_policy_makes_of_a_prefix():
     logits = MODEL.policy_logits(PARAMS, MODEL.read(PARAMS, jnp.array(read))[0][:, -1])
     chance = jax.nn.softmax(jnp.where(jnp.array(toy_form().grammar[4]), logits, -1e9))
     exact = np.asarray(chance)[np.arange(len(read)), np.asarray(PROMPTS[:, 1])] * first
-    assert np.abs(found.values[:, 1] - exact).max() < 0.25  # four standard errors of 64
-    assert (found.generations == 1 + 2 * 64).all() and (found.weights == 1).all()
+    assert np.abs(found.values[:, 1] - exact).max() < 0.25  # four standard errors
+    assert (found.generations == 1 + 2 * ROLLOUTS).all() and (found.weights == 1).all()
 
 
 def test_hard_labels_say_whether_any_completion_is_right():
@@ -102,7 +102,7 @@ def test_hard_labels_say_whether_any_completion_is_right():
 
 
 def test_a_solutions_labels_do_not_depend_on_its_batch():
-    whole, part = labels(), labels(8, 5, 9)
+    whole, part = labels(), labels(5, 9)
     for one, other in zip(whole, part, strict=True):
         np.testing.assert_array_equal(one[5:9], other)
 
