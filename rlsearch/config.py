@@ -50,7 +50,7 @@ class TaskConfig:
     num_held_out: int = 100  # puzzles held out of training by the random split
     split_seed: int = 24  # seed of the random split
     num_numbers: int = 4  # given in a problem, each to be used once
-    largest: int = 13  # of the numbers given
+    largest: int = 13  # of the numbers given; of arithmetic's, given or not
     num_operations: int = 12  # of the longest expression of arithmetic
     mistake_share: float = 0.0  # kinds of operations that traces of arithmetic get wrong, at times
     max_goal: int = 100  # largest number that may be a goal of random traces

@@ -6,10 +6,10 @@
     7 * 2 = 14 .
 
 The first innermost operation is worked out, then the next; the last line ends with a full stop.
-All numbers on the way are whole and from 0 to 99. A solution is right when the last number is the
-value: nothing in it shows whether it is, unlike in Game of 24, so that voting, outcome and process
-verifiers differ. `step_labels` says of each line whether all is right up to it. How many operations
-there are is how difficult a problem is.
+All numbers on the way are whole and from 0 to `task.largest`. A solution is right when the last
+number is the value: nothing in it shows whether it is, unlike in Game of 24, so that voting,
+outcome and process verifiers differ. `step_labels` says of each line whether all is right up to it.
+How many operations there are is how difficult a problem is.
 
 One in sixteen expressions is held out, by a hash of it.
 
@@ -35,11 +35,10 @@ from rlsearch.config import TaskConfig
 from rlsearch.data.words import WordTokenizer
 from rlsearch.parallel.mesh import row_keys
 
-LARGEST = 99
 LARGEST_SUBTRAHEND = 20
 MIN_OPERATIONS = 2
 HELD_OUT_SHARE = 16  # one in so many expressions is held out
-MISTAKES = (-10, -1, 1, 10)  # by which a result is wrong
+MISTAKES = (-2, -1, 1, 2)  # by which a result is wrong
 DRAWS = 12  # of which all being held out has a chance of one in 16 ** 12
 LINE = 6  # tokens of `a op b = c` and its end
 MAX_TEXT_LENGTH = 4096  # characters; the longest right solution has under 300
@@ -65,7 +64,7 @@ class Arithmetic:
     @functools.cached_property
     def tokenizer(self) -> WordTokenizer:
         """One token a word."""
-        numbers = [str(number) for number in range(LARGEST + 1)]
+        numbers = [str(number) for number in range(self.config.largest + 1)]
         return WordTokenizer(
             [NEWLINE, FULL_STOP, EQUALS, FILLER, OPEN, CLOSE, *OPERATORS, *numbers]
         )
@@ -136,13 +135,13 @@ class Arithmetic:
         Every operation is chosen so that it has the value of the number that it replaces.
         """
         count_key, value_key, key = jax.random.split(key, 3)
-        most = self.config.num_operations
+        most, largest = self.config.num_operations, self.config.largest
         count = jax.random.randint(count_key, (), MIN_OPERATIONS, most + 1)
         zero, first_operator = self._token("0"), self._token(OPERATORS[0])
         places = jnp.arange(self.expression_length)
-        value = jax.random.randint(value_key, (), 1, LARGEST + 1)
+        value = jax.random.randint(value_key, (), 1, largest + 1)
         blank = jnp.full((self.expression_length,), self._token(FILLER), jnp.int32)
-        factors = jnp.asarray(_FACTORS)
+        factors = jnp.asarray(_factors(largest))
 
         def grow(number, tokens):
             place_key, *operand_keys, kind_key = jax.random.split(
@@ -152,8 +151,8 @@ class Arithmetic:
             at = jax.random.categorical(place_key, there)
             value = tokens[at] - zero
             part = jax.random.randint(operand_keys[0], (), 1, jnp.maximum(value, 2))
-            most = jnp.minimum(LARGEST_SUBTRAHEND, LARGEST - value)
-            taken = jax.random.randint(operand_keys[1], (), jnp.minimum(1, most), most + 1)
+            spare = jnp.minimum(LARGEST_SUBTRAHEND, largest - value)
+            taken = jax.random.randint(operand_keys[1], (), jnp.minimum(1, spare), spare + 1)
             has_factor = factors[value].any()
             log_factors = jnp.where(factors[value], 0.0, -jnp.inf)
             factor = jax.random.categorical(operand_keys[2], jnp.where(has_factor, log_factors, 0))
@@ -208,10 +207,10 @@ class Arithmetic:
         result = jnp.stack([x + y, x - y, x * y])[kind]
         rates, by = (jnp.asarray(table)[kind, y % 10] for table in self._mistakes)
         wrong = result + by
-        mistaken = (care < rates) & (wrong >= 0) & (wrong <= LARGEST)
+        mistaken = (care < rates) & (wrong >= 0) & (wrong <= self.config.largest)
         result = jnp.where(mistaken, wrong, result)
-        possible = here.any() & (result >= 0) & (result <= LARGEST)
-        result = zero + jnp.clip(result, 0, LARGEST)
+        possible = here.any() & (result >= 0) & (result <= self.config.largest)
+        result = zero + jnp.clip(result, 0, self.config.largest)
         after = jnp.where(places > at + 4, tokens, jnp.roll(tokens, 4))
         after = jnp.where(places < 4, self._token(FILLER), after).at[at + 4].set(result)
         words = [a[at], operator[at], b[at], self._token(EQUALS), result, 0]
@@ -304,7 +303,7 @@ class Arithmetic:
         lines, value = self._work_out(expression, jax.random.uniform(care_key, (self.num_steps,)))
         there = jnp.where(self._is_number(expression), 0.0, -jnp.inf)
         at = jax.random.categorical(place_key, there)
-        number = jax.random.randint(number_key, (), 0, LARGEST + 1) + self._token("0")
+        number = jax.random.randint(number_key, (), 0, self.config.largest + 1) + self._token("0")
         other = expression.at[at].set(number)
         valid = ~self._is_held_out(expression) & (value >= 0)
         return self._prompt(expression), self._prompt(other), lines, valid
@@ -364,10 +363,13 @@ class Arithmetic:
         for line in lines:
             if len(line) != LINE - 1 or line[1] not in OPERATORS or line[3] != EQUALS:
                 return False
-            if not all(_is_number_word(line[place]) for place in (0, 2, 4)):
+            if not all(self._is_number_word(line[place]) for place in (0, 2, 4)):
                 return False
         value = self._value(prompt)
         return value is not None and lines[-1][4] == str(value)
+
+    def _is_number_word(self, word: str) -> bool:
+        return re.fullmatch("0|[1-9][0-9]?", word) is not None and int(word) <= self.config.largest
 
     def _value(self, text: str) -> int | None:
         """The value of an expression as text, or None."""
@@ -376,16 +378,16 @@ class Arithmetic:
             for at in range(len(words) - 4):
                 opening, a, operator, b, closing = words[at : at + 5]
                 if (opening, closing) == (OPEN, CLOSE) and operator in OPERATORS:
-                    if _is_number_word(a) and _is_number_word(b):
+                    if self._is_number_word(a) and self._is_number_word(b):
                         break
             else:
                 return None
             x, y = int(a), int(b)
             result = {"+": x + y, "-": x - y, "*": x * y}[operator]
-            if not 0 <= result <= LARGEST:
+            if not 0 <= result <= self.config.largest:
                 return None
             words[at : at + 5] = [str(result)]
-        return int(words[0]) if words and _is_number_word(words[0]) else None
+        return int(words[0]) if words and self._is_number_word(words[0]) else None
 
     def parse_problem(self, text: str) -> str:
         """The prompt of an expression that a user typed, such as `( ( 3 + 4 ) * 2 )`.
@@ -404,17 +406,13 @@ class Arithmetic:
         if self._value(" ".join(words)) is None:
             raise ValueError(
                 f"{said}: give an expression with brackets around every operation and all "
-                f"numbers on the way from 0 to {LARGEST}, {example}"
+                f"numbers on the way from 0 to {self.config.largest}, {example}"
             )
         filler = [FILLER] * (self.expression_length - len(words))
         return " ".join([*filler, *words]) + NEWLINE
 
 
-def _is_number_word(word: str) -> bool:
-    return re.fullmatch("0|[1-9][0-9]?", word) is not None
-
-
-# [v, f]: f is a factor of v and neither 1 nor v.
-_FACTORS = np.array(
-    [[1 < f < v and v % f == 0 for f in range(LARGEST + 1)] for v in range(LARGEST + 1)]
-)
+def _factors(largest: int) -> np.ndarray:
+    """`[v, f]` bool: f is a factor of v and neither 1 nor v."""
+    numbers = range(largest + 1)
+    return np.array([[1 < f < v and v % f == 0 for f in numbers] for v in numbers])

@@ -1,5 +1,6 @@
 """Arithmetic: what is drawn can be worked out, and text and tokens are judged alike."""
 
+import dataclasses
 import functools
 
 import jax
@@ -9,16 +10,17 @@ import pytest
 
 from rlsearch.config import TaskConfig
 from rlsearch.parallel.mesh import row_keys
-from rlsearch.tasks.arithmetic import LARGEST, LINE, Arithmetic
+from rlsearch.tasks.arithmetic import LINE, Arithmetic
 from rlsearch.tasks.base import Task
 
 MOST = 5
+LARGEST = 99
 NUM_DRAWS = 1024
 
 
 @functools.cache
 def task() -> Arithmetic:
-    return Arithmetic(TaskConfig(num_operations=MOST, num_held_out=40))
+    return Arithmetic(TaskConfig(num_operations=MOST, largest=LARGEST, num_held_out=40))
 
 
 @functools.cache
@@ -191,7 +193,7 @@ def test_the_other_prompt_has_one_number_changed():
 
 
 def test_mistakes_are_made_in_traces_alone_and_at_their_rates():
-    wrong = Arithmetic(TaskConfig(num_operations=MOST, num_held_out=40, mistake_share=0.4))
+    wrong = Arithmetic(dataclasses.replace(task().config, mistake_share=0.4))
     draw = jax.jit(jax.vmap(wrong.draw_trace))
     prompts, _, lines, valid = (
         np.asarray(x) for x in draw(row_keys(jax.random.key(0), 4 * NUM_DRAWS))
