@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlsearch.config import Experiment, SelfPlayExperiment
-from rlsearch.evaluation.accuracy import summarise
-from rlsearch.training.run_directory import RunDirectory, read_json
+from rlsearch.evaluation.accuracy import accuracy_rows, summarise
+from rlsearch.training.run_directory import RunDirectory
 
 Row = dict[str, Any]
 
@@ -31,15 +31,13 @@ def evaluations_of(directory: RunDirectory, stage: str, step: int) -> list[Row]:
     for file in (
         sorted(directory.evaluations.glob("*.json")) if directory.evaluations.exists() else ()
     ):
-        found = read_json(file)
-        rows = found.get("rows", []) if isinstance(found, dict) else []
         mine = [
             row
-            for row in rows
+            for row in accuracy_rows(file)
             if row.get("policy") == stage and row.get("checkpoint_step") == step
             if not row.get("oracle")
         ]
-        result += [{"benchmark": found["benchmark"], **row} for row in summarise(mine)]
+        result += [{"benchmark": mine[0]["benchmark"], **row} for row in summarise(mine)]
     return result
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from etils import epath
 
 from rlsearch.config_file import from_dict, to_dict
-from rlsearch.evaluation.accuracy import wilson_interval
+from rlsearch.evaluation.accuracy import accuracy_rows, wilson_interval
 from rlsearch.evaluation.report_page import report_page
 from rlsearch.evaluation.report_picture import draw
 from rlsearch.training.run_directory import RunDirectory, write_text
@@ -78,11 +78,7 @@ def read(directory: RunDirectory) -> dict[str, Any]:
     evaluations = []
     if directory.evaluations.exists():
         for file in sorted(directory.evaluations.glob("*.json")):
-            try:
-                found = json.loads(file.read_text())
-                evaluations += [{"benchmark": found["benchmark"], **row} for row in found["rows"]]
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{file} is damaged: it must hold rows of a benchmark") from error
+            evaluations += accuracy_rows(file)
     flat = _flat(config)
     return {
         "run_dir": str(directory.path),
