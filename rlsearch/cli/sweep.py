@@ -3,6 +3,7 @@
 import argparse
 import itertools
 import re
+import signal
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ from rlsearch.cli.output import emit
 from rlsearch.cli.parser import FIELDS_HELP, add_code, add_data_dir, add_json, whole
 
 TAKES_FIELDS = True
+STOPPED = 128 + signal.SIGTERM  # the exit code of a shell's command
 
 
 def add_parser(subparsers) -> None:
@@ -69,9 +71,10 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
             argvs.append(["train", arguments.config, f"--run-dir={run_dir}", *shared, *own])
     for number, (made, argv) in enumerate(zip(runs, argvs, strict=True), start=1):
         print(f"run {number} of {len(runs)}: {made['run_dir']}", flush=True)
-        _call(argv, made["run_dir"], arguments.json)
-        if arguments.evaluate:
-            _call(["evaluate", made["run_dir"], *shared], made["run_dir"], arguments.json)
+        commands = [argv, *([["evaluate", made["run_dir"], *shared]] * arguments.evaluate)]
+        for command in commands:
+            if _stopped(command, made["run_dir"], arguments.json):
+                return STOPPED
     emit(arguments, {"runs": runs}, f"trained: {sweep_dir}\ncompare: rlsearch report {sweep_dir}")
     return 0
 
@@ -84,21 +87,27 @@ def _values(text: str, parser) -> tuple[str, list[str]]:
     return field, values.split(",")
 
 
-def _call(argv: list[str], run_dir: str, json: bool) -> None:
-    """Runs one command.
+def _stopped(argv: list[str], run_dir: str, json: bool) -> bool:
+    """Runs one command and says whether SIGTERM ended it, which is passed on for it to save.
 
     Raises:
         RuntimeError: if it does not end well.
     """
     command = [sys.executable, "-m", "rlsearch", *argv]
+    ended = f"{argv[0]} of {run_dir} ended"
+    kept = "what is trained is kept, and the same command goes on from there"
     with subprocess.Popen(command, stdout=sys.stderr if json else None) as process:
+        before = signal.signal(signal.SIGTERM, lambda number, _: process.send_signal(number))
         try:
             code = process.wait()
         except KeyboardInterrupt:  # the training has had it too, and saves what it did
             process.wait()
             raise
-    if code != 0:
-        raise RuntimeError(
-            f"{argv[0]} of {run_dir} ended with exit code {code}: what is trained is kept, and the "
-            "same command goes on from there"
-        )
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    stopped = code in (-signal.SIGTERM, STOPPED)
+    if stopped:
+        print(f"{ended} by SIGTERM: {kept}", file=sys.stderr)
+    elif code != 0:
+        raise RuntimeError(f"{ended} with exit code {code}: {kept}")
+    return stopped

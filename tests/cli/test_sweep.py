@@ -1,6 +1,7 @@
 """`rlsearch sweep`: which runs it makes, and that what is wrong is said before any."""
 
 import contextlib
+import signal
 import sys
 import types
 
@@ -93,3 +94,18 @@ def test_an_interrupted_sweep_lets_the_training_save(config, called, tmp_path):
     code, _, err = call("sweep", config, *VARY, "--sweep-dir", tmp_path / "s")
     assert (code, len(called.commands), called.waits) == (130, 1, 2)
     assert err.endswith("interrupted\n")
+
+
+def test_sigterm_is_passed_on_to_the_training(config, monkeypatch, tmp_path):
+    script = tmp_path / "python"
+    script.write_text("""#!/bin/sh
+trap 'exit 143' TERM
+kill -TERM $PPID
+while :; do sleep 0.1; done
+""")
+    script.chmod(0o755)
+    monkeypatch.setattr(sweep.sys, "executable", str(script))
+    before = signal.getsignal(signal.SIGTERM)
+    code, _, err = call("sweep", config, *VARY, "--sweep-dir", tmp_path / "s")
+    assert code == 143 and signal.getsignal(signal.SIGTERM) == before
+    assert "seed=0 ended by SIGTERM: what is trained is kept" in err.splitlines()[-1]
