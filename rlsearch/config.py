@@ -288,12 +288,14 @@ class EvaluationConfig:
     strategies: tuple[str, ...] = ("greedy", "best_of_n", "tree_search")  # see rlsearch.inference
     budgets: tuple[int, ...] = (1, 4, 16, 64)  # each allows that many mean sampled solutions
     seeds: tuple[int, ...] = (0, 1, 2)  # of the sampling
+    sequential: int = 4  # attempts of a chain in the strategy `revisions`
 
     def __post_init__(self):
         _check(len(self.strategies) > 0, self, "strategies", "at least one strategy")
         good = len(self.budgets) > 0 and all(budget >= 1 for budget in self.budgets)
         _check(good, self, "budgets", "whole numbers of at least 1")
         _check(len(self.seeds) > 0, self, "seeds", "at least one seed")
+        _check(self.sequential >= 1, self, "sequential", "at least 1")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -107,6 +107,7 @@ BAD = [
     (EvaluationConfig, {"budgets": (0, 1)}, "whole numbers of at least 1"),
     (EvaluationConfig, {"budgets": ()}, "whole numbers of at least 1"),
     (EvaluationConfig, {"seeds": ()}, "at least one seed"),
+    (EvaluationConfig, {"sequential": 0}, "at least 1"),
     (ShardingRules, {"mlp": "replica"}, "'data', 'model' or ''"),
     (ParallelConfig, {"data": 0}, "-1 (all devices) or at least 1"),
     (ParallelConfig, {"replica": 0}, "at least 1"),

@@ -123,6 +123,10 @@ def best_of_chains(answers: jax.Array, scores: jax.Array) -> jax.Array:
 
 
 def majority_of_chains(answers: jax.Array, scores: jax.Array) -> jax.Array:
-    """As `best_of_chains` without a verifier: one vote of all attempts, whatever their chain."""
+    """As `best_of_chains` without a verifier: one vote of all attempts, whatever their chain.
+
+    Of `scores` it counts only which attempts are finished.
+    """
     answers = answers.reshape(len(answers), -1)
-    return first_best(vote(answers, jnp.ones(answers.shape)), scores.reshape(answers.shape))
+    done = (scores.reshape(answers.shape) >= 0).astype(jnp.float32)
+    return first_best(vote(answers, jnp.ones(answers.shape)), done)
