@@ -8,7 +8,8 @@ own: a vote does not see through those that are made more often than not. An out
 reward model then learn from what it writes: each is a copy of it that learns on, from as many
 solutions of the same policy, in as many steps. They differ in their labels alone, the outcome for
 the one and for the other whether each line is right. The value head learns from the traces, as if
-they were right, and is no judge here. `--distill.enabled true` puts search distillation between.
+they were right, and is no judge here. `--distill.enabled true` puts search distillation between,
+`--revision.enabled true` a policy that revises its answers.
 """
 
 from rlsearch.config import (

@@ -210,6 +210,31 @@ class ControlConfig:
         _check(self.num_samples >= 1, self, "num_samples", "at least 1")
 
 
+@dataclasses.dataclass(frozen=True)
+class RevisionConfig:
+    """Stage "revision": a copy of a policy learns right answers behind wrong ones that it wrote."""
+
+    enabled: bool = False  # whether it is trained
+    policy: str = "base"  # the stage that ended with the policy
+    num_steps: int = 200  # training steps
+    num_problems: int = 16  # sampled from in a step
+    num_samples: int = 16  # n, solutions of each problem, and rows made of them
+    replay_size: int = 8192  # rows kept
+    updates_per_step: int = 2  # minibatches learnt from a step
+    batch_size: int = 64  # rows of a minibatch
+    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3, warmup_steps=20)
+
+    def __post_init__(self):
+        stages = ("base", "distilled", "control")
+        _check(self.policy in stages, self, "policy", "'base', 'distilled' or 'control'")
+        for field in ("num_steps", "num_problems", "updates_per_step", "batch_size"):
+            _check(getattr(self, field) >= 1, self, field, "at least 1")
+        _check(self.num_samples >= 4, self, "num_samples", "at least 4, as a context holds")
+        rows = self.num_problems * self.num_samples
+        multiple = self.replay_size >= 1 and self.replay_size % rows == 0
+        _check(multiple, self, "replay_size", f"a multiple of the rows of a step, {rows}")
+
+
 VERIFIERS = ("orm", "prm")
 
 
@@ -240,8 +265,10 @@ class VerifierConfig:
         _check(known, self, "train", "'orm', 'prm', both or none")
         alone = bool(self.policy_run) and not self.train
         _check(not alone, self, "train", "'orm', 'prm' or both, in a run of verifiers alone")
-        stages = ("base", "distilled", "control")
-        _check(self.policy in stages, self, "policy", "'base', 'distilled' or 'control'")
+        stages = ("base", "distilled", "control", "revision")
+        _check(
+            self.policy in stages, self, "policy", "'base', 'distilled', 'control' or 'revision'"
+        )
         kinds = ("own", "copy", "head")
         _check(self.network in kinds, self, "network", "'own', 'copy' or 'head'")
         _check(bool(self.labels), self, "labels", "'exact' or the folder of labels")
@@ -261,12 +288,14 @@ class EvaluationConfig:
     strategies: tuple[str, ...] = ("greedy", "best_of_n", "tree_search")  # see rlsearch.inference
     budgets: tuple[int, ...] = (1, 4, 16, 64)  # each allows that many mean sampled solutions
     seeds: tuple[int, ...] = (0, 1, 2)  # of the sampling
+    sequential: int = 4  # attempts of a chain in the strategy `revisions`
 
     def __post_init__(self):
         _check(len(self.strategies) > 0, self, "strategies", "at least one strategy")
         good = len(self.budgets) > 0 and all(budget >= 1 for budget in self.budgets)
         _check(good, self, "budgets", "whole numbers of at least 1")
         _check(len(self.seeds) > 0, self, "seeds", "at least one seed")
+        _check(self.sequential >= 1, self, "sequential", "at least 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -468,6 +497,7 @@ class Experiment:
     pretrain: PretrainConfig = PretrainConfig()
     distill: DistillConfig = DistillConfig()
     control: ControlConfig = ControlConfig()
+    revision: RevisionConfig = RevisionConfig()
     verifier: VerifierConfig = VerifierConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     parallel: ParallelConfig = ParallelConfig()

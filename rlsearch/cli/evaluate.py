@@ -6,9 +6,9 @@ from rlsearch.cli.output import emit
 from rlsearch.cli.parser import add_code, add_data_dir, add_json, positive, whole
 
 TAKES_FIELDS = False
-SUITES = ("test-time-compute", "verifiers")
+SUITES = ("test-time-compute", "verifiers", "revisions")
 AGGREGATIONS = ("last", "min", "prod", "mean")
-POLICIES = ("base", "distilled", "control")
+POLICIES = ("base", "distilled", "control", "revision")
 
 
 def add_parser(subparsers) -> None:
@@ -43,7 +43,15 @@ def add_parser(subparsers) -> None:
         choices=SUITES,
         metavar="SUITE",
         help=f"{SUITES[0]}: all strategies, and the best of them by difficulty; {SUITES[1]}: how "
-        "well verifiers judge, and what they make of N samples",
+        f"well verifiers judge, and what they make of N samples; {SUITES[2]}: a budget spent in "
+        "parallel, in sequence and in between",
+    )
+    parser.add_argument(
+        "--sequential",
+        nargs="+",
+        type=positive,
+        metavar="S",
+        help="attempts of a chain of the strategy revisions; several for --suite revisions",
     )
     parser.add_argument(
         "--verifier",
@@ -84,8 +92,12 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
     if arguments.suite == "verifiers":
         return run_verifiers(arguments)
+    if len(arguments.sequential or ()) > 1 and arguments.suite != "revisions":
+        arguments.parser.error("--sequential takes one number; several are for --suite revisions")
     if len(arguments.verifier or ()) > 1:
         arguments.parser.error("--verifier takes one name; several are for --suite verifiers")
+    if arguments.suite == "revisions":
+        return run_revisions(arguments)
     given = {
         "strategies": arguments.strategies or (),
         "budgets": arguments.budgets or (),
@@ -103,13 +115,18 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
             arguments.parser.error(
                 "--oracle is not for a suite: --verifier checker makes one of it"
             )
+        if arguments.sequential:
+            arguments.parser.error(f"--sequential is not for --suite {arguments.suite}")
         from rlsearch.evaluation.suite import run_suite
 
         result = run_suite(arguments.run_dir, **given)
     else:
         from rlsearch.evaluation.evaluate import evaluate
 
-        result = evaluate(arguments.run_dir, oracle=arguments.oracle, **given)
+        sequential = (arguments.sequential or [0])[0]
+        result = evaluate(
+            arguments.run_dir, oracle=arguments.oracle, sequential=sequential, **given
+        )
     emit(arguments, result, f"table: {result['table']}\npicture: {result['picture']}")
     return 0
 
@@ -118,7 +135,7 @@ def run_verifiers(arguments: argparse.Namespace) -> int:
     """Measures verifiers, and prints what they are worth."""
     from rlsearch.evaluation.verifier_suite import run_verifier_suite
 
-    for name in ("strategies", "oracle"):
+    for name in ("strategies", "oracle", "sequential"):
         if getattr(arguments, name):
             arguments.parser.error(f"--{name} is not for the suite of verifiers")
     for name in ("seeds", "policies"):
@@ -140,6 +157,32 @@ def run_verifiers(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def run_revisions(arguments: argparse.Namespace) -> int:
+    """Sweeps the ratio of sequential to parallel attempts, and prints what it makes of a budget."""
+    from rlsearch.evaluation.revision_suite import run_revision_suite
+
+    for name in ("strategies", "oracle"):
+        if getattr(arguments, name):
+            arguments.parser.error(f"--{name} is not for the suite of revisions")
+    if len(arguments.policies or ()) > 1:
+        arguments.parser.error("--policies takes one in the suite of revisions")
+    result = run_revision_suite(
+        arguments.run_dir,
+        sequential=arguments.sequential or (),
+        budgets=arguments.budgets or (),
+        seeds=arguments.seeds or (),
+        policy_name=(arguments.policies or [""])[0],
+        num_problems=arguments.problems,
+        verifier=(arguments.verifier or ["value_head"])[0],
+        aggregation=arguments.aggregation or "",
+        data_dir=arguments.data_dir or "",
+        code=arguments.code or "",
+        report=print,
+    )
+    emit(arguments, result, f"table: {result['table']}\npicture: {result['picture']}")
+    return 0
+
+
 def run_board(arguments: argparse.Namespace) -> int:
     """Evaluates a run of self-play: on solved positions, or by returns where one plays alone."""
     from rlsearch.evaluation.arena import is_for_two
@@ -147,7 +190,7 @@ def run_board(arguments: argparse.Namespace) -> int:
 
     for name in (
         *("strategies", "problems", "policies", "suite", "verifier", "aggregation", "oracle"),
-        "data_dir",
+        *("sequential", "data_dir"),
     ):
         if getattr(arguments, name):
             option = f"--{name.replace('_', '-')}"

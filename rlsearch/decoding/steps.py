@@ -69,10 +69,18 @@ class Siblings(NamedTuple):
 
 
 def start(
-    model: LanguageModel, params: Params, prompts: jax.Array, form: StepFormat
+    model: LanguageModel,
+    params: Params,
+    prompts: jax.Array,
+    form: StepFormat,
+    real: jax.Array | None = None,
 ) -> tuple[KeyValues, Prefix]:
-    """Reads `prompts [B, P]`; returns their cache and empty solutions."""
-    hidden, prompt_cache = model.read(params, prompts)
+    """Reads `prompts [B, P]`; returns their cache and empty solutions.
+
+    Args:
+        real: `[B, P]` bool, False where a prompt is padded on the left; by default nowhere.
+    """
+    hidden, prompt_cache = model.read(params, prompts, real)
     batch = prompts.shape[0]
     tokens = jnp.full((batch, form.max_length), form.pad, jnp.int32)
     zeros = jnp.zeros((batch,), jnp.int32)
@@ -81,7 +89,9 @@ def start(
 
 
 def _empty_like(cache: KeyValues, length: int) -> KeyValues:
-    return jax.tree.map(lambda x: jnp.zeros((*x.shape[:2], length, x.shape[3]), x.dtype), cache)
+    return jax.tree.map(
+        lambda x: jnp.zeros((*x.shape[:2], length, x.shape[3]), x.dtype), cache._replace(real=None)
+    )
 
 
 def finished(prefix: Prefix, form: StepFormat) -> jax.Array:

@@ -61,6 +61,8 @@ class Measured(NamedTuple):
     generations: np.ndarray  # [seeds, problems]
     policy_tokens: np.ndarray  # [seeds, problems]
     verifier_tokens: np.ndarray  # [seeds, problems]
+    context_tokens: np.ndarray  # [seeds, problems]
+    contexts: np.ndarray  # [seeds, problems]
     seconds: float  # of each seed on average, compilation left out
 
 
@@ -105,11 +107,7 @@ def measure(
         began = time.monotonic()
         each = [compiled[budget](params, verifier, batch[part], keys[part]) for part in parts]
         tokens, *costs, bad = (np.concatenate(x)[: len(batch)] for x in zip(*each, strict=True))
-        if bad.any():
-            warn(
-                f"verifier {verifier.label!r} gave {bad.sum()} scores that are no numbers, in "
-                f"{(bad > 0).sum()} of {len(batch)} problems: they count as 0"
-            )
+        warn_of_bad_scores(verifier, bad)
         seconds = (time.monotonic() - began) / len(seeds)
         costs = [cost.reshape(len(seeds), -1) for cost in costs]
         right = np.asarray(task.check_tokens(batch, jnp.asarray(tokens)))
@@ -119,6 +117,8 @@ def measure(
             generations=costs[0],
             policy_tokens=costs[1],
             verifier_tokens=costs[2],
+            context_tokens=costs[3],
+            contexts=costs[4],
             seconds=seconds,
         )
     return found
@@ -127,7 +127,17 @@ def measure(
 def _answers(solved: Solutions) -> tuple[jax.Array, ...]:
     """What is kept of each problem: the answer, what it cost, and how many scores were bad."""
     costs = solved.generations, solved.policy_tokens, solved.verifier_tokens
-    return solved.tokens, *costs, jnp.broadcast_to(solved.bad_scores, solved.score.shape)
+    rest = solved.context_tokens, solved.contexts, solved.bad_scores
+    return solved.tokens, *costs, *(jnp.broadcast_to(x, solved.score.shape) for x in rest)
+
+
+def warn_of_bad_scores(verifier: Verifier, bad: np.ndarray) -> None:
+    """Tells of scores that were no numbers, of which there are `bad [problems]`."""
+    if bad.any():
+        warn(
+            f"verifier {verifier.label!r} gave {bad.sum()} scores that are no numbers, in "
+            f"{(bad > 0).sum()} of {len(bad)} problems: they count as 0"
+        )
 
 
 def in_parts(number: int, largest: int) -> np.ndarray:
@@ -181,8 +191,12 @@ def rows_of(
         solved, problems = int(measured.right[number].sum()), measured.right.shape[1]
         costs = {
             cost: float(getattr(measured, cost)[number].mean())
-            for cost in ("generations", "policy_tokens", "verifier_tokens")
+            for cost in (
+                *("generations", "policy_tokens", "verifier_tokens"),
+                *("context_tokens", "contexts"),
+            )
         }
+        contexts = costs.pop("contexts")
         rows.append(
             {
                 "policy": policy_name,
@@ -197,6 +211,7 @@ def rows_of(
                 "problems": problems,
                 **costs,
                 "flops": answer_flops(policy, task, costs["policy_tokens"])
+                + context_flops(policy, task, costs["context_tokens"], contexts)
                 + verifier_flops(verifier, policy, task, costs["verifier_tokens"]),
                 "seconds": measured.seconds,
             }
@@ -209,6 +224,19 @@ def answer_flops(policy: Policy, task: Task, policy_tokens: float) -> float:
     context = task.prompt_length + policy.form.max_length / 2
     read = flops_per_token(policy.model, task.prompt_length, policy=False)
     return task.prompt_length * read + policy_tokens * flops_per_token(policy.model, context)
+
+
+def context_flops(policy: Policy, task: Task, tokens: float, contexts: float) -> float:
+    """Forward FLOPs of reading contexts of so many tokens together, beside the prompt itself, and
+    of attending to them, and not to the prompt alone, in what is written behind each."""
+    if not contexts:
+        return 0.0
+    length = tokens / contexts
+    read = flops_per_token(policy.model, length, policy=False)
+    longer = flops_per_token(policy.model, length) - flops_per_token(
+        policy.model, task.prompt_length
+    )
+    return tokens * read + contexts * policy.form.max_length * longer
 
 
 def verifier_flops(

@@ -13,7 +13,8 @@ from rlsearch.evaluation.accuracy import evaluate_strategy, mean_solution_tokens
 from rlsearch.evaluation.picture import draw
 from rlsearch.evaluation.run import read_run
 from rlsearch.evaluation.verifiers import check_judges, open_verifier
-from rlsearch.inference.base import Policy, load_strategy
+from rlsearch.inference.base import Policy, Strategy, load_strategy
+from rlsearch.inference.revisions import Revisions
 from rlsearch.networks.language_model import Params
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.tasks.base import Task
@@ -129,6 +130,13 @@ def judge_of(of: Subjects, name: str, aggregation: str = "", code: str = "") -> 
     return judge
 
 
+def with_sequential(strategy: Strategy, sequential: int) -> Strategy:
+    """A strategy whose chains, if it has any, are of so many attempts."""
+    if not isinstance(strategy, Revisions):
+        return strategy
+    return dataclasses.replace(strategy, sequential=sequential)
+
+
 def evaluate(
     run_dir: str,
     strategies: Sequence[str] = (),
@@ -139,6 +147,7 @@ def evaluate(
     verifier: str = "value_head",
     aggregation: str = "",
     oracle: bool = False,
+    sequential: int = 0,
     data_dir: str = "",
     code: str = "",
     benchmark: str = "held_out",
@@ -151,6 +160,7 @@ def evaluate(
         names, num_problems: see `subjects`.
         verifier, aggregation: judge for all strategies; see `open_verifier`.
         oracle: adds tree search with the checker inside it, an upper bound, labelled so.
+        sequential: attempts of a chain of `revisions`; 0 for those of the run's config.
         report: is told one line after each result.
     """
     of = subjects(run_dir, names, num_problems, data_dir, code)
@@ -166,7 +176,8 @@ def evaluate(
         chosen.append(("tree_search", Checker.of(of.task)))
     rows: list[dict[str, Any]] = []
     for name, judge in chosen:
-        strategy, label = load_strategy(name), f"{name} (oracle)" if judge.oracle else name
+        strategy = with_sequential(load_strategy(name), sequential or defaults.sequential)
+        label = f"{name} (oracle)" if judge.oracle else name
         for size in budgets or defaults.budgets:
             results = evaluate_strategy(
                 name,

@@ -15,8 +15,9 @@ STYLES = {
     "lookahead_search": (">", "-."),
     "diverse_search": ("<", "-."),
     "tree_search": ("s", "-"),
+    "revisions": ("X", "-"),
 }
-COLOURS = {"base": "#7f7f7f", "distilled": "#1f77b4", "control": "#d6802b"}
+COLOURS = {"base": "#7f7f7f", "distilled": "#1f77b4", "control": "#d6802b", "revision": "#9467bd"}
 LABELS = {"best_of_n": "best-of-N", "weighted_best_of_n": "weighted best-of-N"}
 
 

@@ -23,7 +23,7 @@ from rlsearch.evaluation.compute_optimal import (
     difficulty_bins,
     mean_by_bin,
 )
-from rlsearch.evaluation.evaluate import Subjects, judge_of, subjects
+from rlsearch.evaluation.evaluate import Subjects, judge_of, subjects, with_sequential
 from rlsearch.evaluation.pass_at_k import pass_at_k
 from rlsearch.evaluation.suite_picture import draw
 from rlsearch.inference.base import load_strategy
@@ -76,9 +76,10 @@ def run_suite(
     seeds = seeds or of.config.evaluation.seeds
     rows, right = [], {}
     for name in strategies or STRATEGIES:
+        strategy = with_sequential(load_strategy(name), of.config.evaluation.sequential)
         for budget in budgets:
             common = (of.policy, of.params_of, of.units, of.task, of.prompts, budget, seeds)
-            found = measure(load_strategy(name), judge, *common)
+            found = measure(strategy, judge, *common)
             for policy_name, measured in found.items():
                 made = rows_of(
                     name, policy_name, measured, judge, of.policy, of.task, budget, seeds

@@ -273,6 +273,7 @@ def row_of(
         "generations": float(budget),
         "policy_tokens": policy_tokens,
         "verifier_tokens": read,
+        "context_tokens": 0.0,
         "flops": answer_flops(of.policy, of.task, policy_tokens)
         + verifier_flops(verifier, of.policy, of.task, read),
         "seconds": seconds,

@@ -44,6 +44,8 @@ class Solutions(NamedTuple):
     policy_tokens: jax.Array  # [B] int32
     verifier_tokens: jax.Array  # [B] int32, read by a verifier other than the policy's own heads
     bad_scores: jax.Array | int = 0  # [B] int32, scores that were no numbers and counted as 0
+    context_tokens: jax.Array | int = 0  # [B] int32, read by the policy beside the prompt, once
+    contexts: jax.Array | int = 0  # [B] int32, in how many texts it read them
 
 
 class Strategy(Protocol):
@@ -75,6 +77,7 @@ NAMES = (
     "lookahead_search",
     "diverse_search",
     "tree_search",
+    "revisions",
 )
 
 

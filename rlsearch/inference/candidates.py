@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from rlsearch.decoding.steps import finished
 from rlsearch.inference.base import Policy, Solutions
-from rlsearch.inference.writing import Draft, append, begin, total
+from rlsearch.inference.writing import Draft, begin, total, write
 from rlsearch.networks.language_model import Params
 from rlsearch.verifiers.base import Verifier
 
@@ -63,12 +63,7 @@ def sample(
 
     def one(sample: jax.Array) -> Candidates:
         sample_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, sample)
-        step_keys = jax.vmap(lambda key: jax.random.split(key, policy.form.num_steps))(sample_keys)
-
-        def step(draft, keys):
-            return append(policy, params, verifier, problems, draft, keys, temperature), None
-
-        draft, _ = jax.lax.scan(step, first, jnp.swapaxes(step_keys, 0, 1))
+        draft = write(policy, params, verifier, problems, first, sample_keys, temperature)
         usable = jnp.ones((prompts.shape[0], 1), bool)
         return candidates(policy, verifier, prompts, draft, usable)
 

@@ -33,3 +33,13 @@ def first_best(*ranks: jax.Array) -> jax.Array:
         rank = jnp.where(best, rank, -jnp.inf)
         best &= rank == rank.max(axis=1, keepdims=True)
     return jnp.argmax(best, axis=1)
+
+
+def best_by_weight(answers: jax.Array, scores: jax.Array) -> jax.Array:
+    """`[B]` int32, of the candidates that give the answer with the highest sum of scores the one
+    with the highest score.
+
+    Args:
+        answers, scores: `[B, n]`; a score below 0 is none.
+    """
+    return first_best(vote(answers, jnp.maximum(scores, 0.0)), scores)

@@ -88,6 +88,24 @@ def append(
     )
 
 
+def write(
+    policy: Policy,
+    params: Params,
+    verifier: Verifier,
+    problems: Problems,
+    draft: Draft,
+    keys: jax.Array,
+    temperature: float,
+) -> Draft:
+    """Writes on until every solution is finished; see `append`."""
+    step_keys = jax.vmap(lambda key: jax.random.split(key, policy.form.num_steps))(keys)
+
+    def step(draft: Draft, keys: jax.Array) -> tuple[Draft, None]:
+        return append(policy, params, verifier, problems, draft, keys, temperature), None
+
+    return jax.lax.scan(step, draft, jnp.swapaxes(step_keys, 0, 1))[0]
+
+
 def total(draft: Draft, verifier: Verifier) -> jax.Array:
     """`[R]` one score for each solution, finished or not."""
     return aggregate(draft.scores, draft.prefix.num_steps, verifier.aggregation)

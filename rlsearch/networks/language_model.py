@@ -64,10 +64,23 @@ class LanguageModel:
             tokens, positions, mask, past, dtype=jnp.dtype(self.config.dtype)
         )
 
-    def read(self, params: Params, tokens: jax.Array) -> tuple[jax.Array, KeyValues]:
-        """Reads `tokens [B, T]` from the start, causally."""
+    def read(
+        self, params: Params, tokens: jax.Array, real: jax.Array | None = None
+    ) -> tuple[jax.Array, KeyValues]:
+        """Reads `tokens [B, T]` from the start, causally.
+
+        Args:
+            real: `[B, T]` bool, False for padding, which nothing else attends to, now or later. As
+                rotary positions are relative, padding on the left changes nothing.
+        """
         positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-        return self.extend(params, tokens, positions, causal_mask(tokens.shape[1]))
+        mask = causal_mask(tokens.shape[1])
+        if real is None:
+            return self.extend(params, tokens, positions, mask)
+        # Padding still sees itself, so that no softmax is over nothing.
+        mask = (mask & real[:, None]) | jnp.eye(tokens.shape[1], dtype=bool)
+        hidden, cache = self.extend(params, tokens, positions, mask)
+        return hidden, cache._replace(real=real)
 
     @jax.named_scope("network")
     def policy_logits(self, params: Params, hidden: jax.Array) -> jax.Array:

@@ -34,6 +34,7 @@ class KeyValues(NamedTuple):
 
     keys: tuple[jax.Array, ...]
     values: tuple[jax.Array, ...]
+    real: jax.Array | None = None  # [B, S] bool, tokens that are no padding; None: all
 
     @property
     def length(self) -> int:
@@ -215,7 +216,7 @@ class Transformer(nnx.Module):
             tokens: `[B, T]` int32.
             positions: `[B, T]` int32, from 0.
             mask: `[B, T, S_1 + ... + T]` bool, what each new token attends to: the segments of
-                `past` in their order, then the new tokens.
+                `past` in their order, then the new tokens. Padding in a segment is left out.
             past: segments of earlier keys and values.
             dtype: dtype of the computation; parameters keep their own.
 
@@ -223,6 +224,7 @@ class Transformer(nnx.Module):
             Hidden states `[B, T, D]`, normalised, for `policy_logits` and `value_logit`; and the
             new tokens' keys and values.
         """
+        mask = without_padding(mask, past)
         scale = self.config.embed_dim**0.5 if self.config.tie_embeddings else 1.0
         x = rows_alone(self.embedding[...][tokens].astype(dtype) * scale)
         if self.config.scan_layers and not past:
@@ -271,3 +273,15 @@ class Transformer(nnx.Module):
 def causal_mask(length: int) -> jax.Array:
     """`[1, T, T]` bool: each token attends to itself and to those before it."""
     return jnp.tril(jnp.ones((length, length), bool))[None]
+
+
+def without_padding(mask: jax.Array, past: Sequence[KeyValues]) -> jax.Array:
+    """`mask [B, T, S_1 + ... + T]` where nothing attends to what is padding in `past`."""
+    start = 0
+    for segment in past:
+        end = start + segment.length
+        if segment.real is not None:
+            hidden = mask[:, :, start:end] & segment.real[:, None]
+            mask = jnp.concatenate([mask[:, :, :start], hidden, mask[:, :, end:]], axis=2)
+        start = end
+    return mask

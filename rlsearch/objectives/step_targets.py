@@ -35,6 +35,7 @@ class StepTargets(NamedTuple):
     prompt_values: jax.Array  # [B] float32 in [0, 1], value target at the end of the prompt
     prompt_value_weights: jax.Array  # [B] float32
     counted: jax.Array | None = None  # [B, S, M, L] bool, tokens the policy learns; None: all
+    real: jax.Array | None = None  # [B, P] bool, False where a prompt is padded; None: nowhere
 
 
 def written(steps: jax.Array, pad: int) -> jax.Array:
@@ -42,7 +43,9 @@ def written(steps: jax.Array, pad: int) -> jax.Array:
     return (steps[..., 0] != pad).astype(jnp.float32)
 
 
-def row_mask(prompt_length: int, steps: jax.Array, pad: int) -> jax.Array:
+def row_mask(
+    prompt_length: int, steps: jax.Array, pad: int, prompt_real: jax.Array | None = None
+) -> jax.Array:
     """`[B, T, T]` bool, what each token of a row attends to; T = P + S * M * L."""
     _, num_steps, num_candidates, length = steps.shape
     shape = (num_steps, num_candidates, length)
@@ -57,7 +60,9 @@ def row_mask(prompt_length: int, steps: jax.Array, pad: int) -> jax.Array:
     mask[prompt_length:, prompt_length:] = among_steps
     # A padded place still sees itself, so that no softmax is over nothing.
     real = (steps != pad).reshape(steps.shape[0], 1, -1)
-    real = jnp.concatenate([jnp.ones((steps.shape[0], 1, prompt_length), bool), real], axis=2)
+    if prompt_real is None:
+        prompt_real = jnp.ones((steps.shape[0], prompt_length), bool)
+    real = jnp.concatenate([prompt_real[:, None], real], axis=2)
     return (jnp.asarray(mask) & real) | jnp.eye(size, dtype=bool)
 
 
@@ -129,7 +134,7 @@ def read_rows(
 
     tokens = jnp.concatenate([prompts, steps.reshape(batch, -1)], axis=1)
     positions = jnp.concatenate([prompt_places, places], axis=1)
-    mask = row_mask(prompt_length, steps, pad)
+    mask = row_mask(prompt_length, steps, pad, targets.real)
     hidden, _ = model.extend(params, tokens, positions, mask)
     prompt_end = hidden[:, prompt_length - 1]  # [B, D]
     hidden = hidden[:, prompt_length:].reshape(batch, num_steps, num_candidates, length, -1)

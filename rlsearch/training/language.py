@@ -6,7 +6,8 @@ Every stage is the same step (`rlsearch.training.step`) with another source of r
     distilled   what tree search found, with the checker    from the base
     control     right samples of plain expert iteration     from the base, at the FLOPs of distilled
 
-Behind them come the verifiers that the run trains (`rlsearch.training.verifiers`).
+Behind them come the policy that revises (`rlsearch.training.revisions`) and the verifiers that the
+run trains (`rlsearch.training.verifiers`).
 """
 
 import functools

@@ -16,6 +16,7 @@ from rlsearch.networks.board_model import BoardModel
 from rlsearch.networks.language_model import LanguageModel
 from rlsearch.tasks.base import Task
 from rlsearch.training.language import language_stages
+from rlsearch.training.revisions import revision_stages
 from rlsearch.training.run_directory import RunDirectory
 from rlsearch.training.self_play import self_play_stage
 from rlsearch.training.stage import Checkpoint, Model, Stage
@@ -93,7 +94,9 @@ def policy_stages(config: Experiment, setup: Setup) -> tuple[Stage, ...]:
     """The stages that end with a policy; none where a run is of the verifiers of another's."""
     if config.verifier.policy_run:
         return ()
-    return language_stages(config, setup.task, setup.model, setup.form)
+    parts = config, setup.task, setup.model, setup.form
+    stages = language_stages(*parts)
+    return (*stages, *revision_stages(*parts, stages))
 
 
 def trained_verifiers(config: Experiment, setup: Setup) -> tuple[Stage, ...]:

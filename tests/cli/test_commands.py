@@ -10,8 +10,8 @@ from tests.tiny import STAGE_ENDS, write_config_file
 
 ROW_KEYS = {  # as DESIGN.md lists them
     *("policy", "checkpoint_step", "strategy", "settings", "verifier", "oracle", "budget", "seed"),
-    *("accuracy", "ci95", "problems", "generations", "policy_tokens", "verifier_tokens", "flops"),
-    "seconds",
+    *("accuracy", "ci95", "problems", "generations", "policy_tokens", "verifier_tokens"),
+    *("context_tokens", "flops", "seconds"),
 }
 BENCH_KEYS = {
     "search": {

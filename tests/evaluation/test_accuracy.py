@@ -35,6 +35,7 @@ KEYS = {
     "generations",
     "policy_tokens",
     "verifier_tokens",
+    "context_tokens",
     "flops",
     "seconds",
 }

@@ -1,0 +1,52 @@
+"""A problem with earlier attempts at it: what a policy that revises its answers reads.
+
+    padding | prompt | attempt | ... | the newest attempt
+
+It holds at most `ATTEMPTS` of them (Snell et al. 2024) and is padded on the left, where nothing
+looks. As rotary positions are relative, a context without attempts is the prompt alone.
+
+Letters: B problems, P tokens of a prompt, T of an attempt, A attempts, C = P + A T of a context.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+ATTEMPTS = 4  # A
+
+
+class Context(NamedTuple):
+    """Problems and attempts, one behind the other."""
+
+    tokens: jax.Array  # [B, C] int32
+    real: jax.Array  # [B, C] bool, False where there is padding
+
+
+def no_attempts(batch: int, length: int, pad: int) -> jax.Array:
+    """`[B, A, T]` int32, nothing but padding."""
+    return jnp.full((batch, ATTEMPTS, length), pad, jnp.int32)
+
+
+def remember(attempts: jax.Array, newest: jax.Array, kept: jax.Array) -> jax.Array:
+    """`attempts [B, A, T]` with `newest [B, T]` behind them; the oldest is forgotten.
+
+    Args:
+        kept: `[B]` bool, False where the newest is not to be remembered.
+    """
+    later = jnp.concatenate([attempts[:, 1:], newest[:, None]], axis=1)
+    return jnp.where(kept[:, None, None], later, attempts)
+
+
+def with_attempts(prompts: jax.Array, attempts: jax.Array, pad: int) -> Context:
+    """The contexts of `prompts [B, P]` and `attempts [B, A, T]`, from the oldest to the newest.
+
+    Places without an attempt, and those behind the end of one, hold padding.
+    """
+    written = attempts.reshape(len(prompts), -1)
+    tokens = jnp.concatenate([prompts, written], axis=1)
+    real = jnp.concatenate([jnp.ones(prompts.shape, bool), written != pad], axis=1)
+    order = jnp.argsort(real, axis=1, stable=True)  # padding first, all else as it stands
+    moved = jnp.take_along_axis(real, order, axis=1)
+    tokens = jnp.where(moved, jnp.take_along_axis(tokens, order, axis=1), pad)
+    return Context(tokens, moved)
