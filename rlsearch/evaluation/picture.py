@@ -15,9 +15,20 @@ STYLES = {
     "lookahead_search": (">", "-."),
     "diverse_search": ("<", "-."),
     "tree_search": ("s", "-"),
+    "mcts_alpha": ("p", "-"),
+    "mcts_rollout": ("h", "-"),
+    "bfs_v": ("d", "-"),
+    "dfs_v": ("X", "-"),
 }
 COLOURS = {"base": "#7f7f7f", "distilled": "#1f77b4", "control": "#d6802b"}
-LABELS = {"best_of_n": "best-of-N", "weighted_best_of_n": "weighted best-of-N"}
+LABELS = {
+    "best_of_n": "best-of-N",
+    "weighted_best_of_n": "weighted best-of-N",
+    "mcts_alpha": "MCTS-alpha",
+    "mcts_rollout": "MCTS-rollout",
+    "bfs_v": "BFS-V",
+    "dfs_v": "DFS-V",
+}
 
 
 def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:

@@ -40,6 +40,10 @@ STRATEGIES = (
     "lookahead_search",
     "diverse_search",
     "tree_search",
+    "mcts_alpha",
+    "mcts_rollout",
+    "bfs_v",
+    "dfs_v",
 )
 BASELINE = "best_of_n"
 DIFFICULTY_SAMPLES = 64  # of each problem, none of them any strategy's

@@ -75,6 +75,10 @@ NAMES = (
     "lookahead_search",
     "diverse_search",
     "tree_search",
+    "mcts_alpha",
+    "mcts_rollout",
+    "bfs_v",
+    "dfs_v",
 )
 
 
