@@ -6,7 +6,7 @@ from rlsearch.cli.output import emit
 from rlsearch.cli.parser import add_code, add_data_dir, add_json, positive, whole
 
 TAKES_FIELDS = False
-SUITES = ("test-time-compute", "verifiers")
+SUITES = ("test-time-compute", "verifiers", "exchange")
 AGGREGATIONS = ("last", "min", "prod", "mean")
 POLICIES = ("base", "distilled", "control")
 
@@ -43,7 +43,11 @@ def add_parser(subparsers) -> None:
         choices=SUITES,
         metavar="SUITE",
         help=f"{SUITES[0]}: all strategies, and the best of them by difficulty; {SUITES[1]}: how "
-        "well verifiers judge, and what they make of N samples",
+        f"well verifiers judge, and what they make of N samples; {SUITES[2]}: a small model that "
+        "spends more on an answer against a larger one, at equal FLOPs in all",
+    )
+    parser.add_argument(
+        "--against", metavar="RUN", help=f"suite {SUITES[2]}: the run of the larger model"
     )
     parser.add_argument(
         "--verifier",
@@ -82,6 +86,8 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     if arguments.positions:
         arguments.parser.error(f"--positions is for games, and this is a run of {config.kind}")
 
+    if bool(arguments.against) != (arguments.suite == "exchange"):
+        arguments.parser.error("--against RUN, of a larger model, goes with --suite exchange")
     if arguments.suite == "verifiers":
         return run_verifiers(arguments)
     if len(arguments.verifier or ()) > 1:
@@ -103,9 +109,16 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
             arguments.parser.error(
                 "--oracle is not for a suite: --verifier checker makes one of it"
             )
-        from rlsearch.evaluation.suite import run_suite
+        if arguments.suite == "exchange":
+            from rlsearch.evaluation.exchange import run_exchange
 
-        result = run_suite(arguments.run_dir, **given)
+            if given.pop("names"):
+                arguments.parser.error("--policies is not for the exchange: it is about base")
+            result = run_exchange(arguments.run_dir, arguments.against, **given)
+        else:
+            from rlsearch.evaluation.suite import run_suite
+
+            result = run_suite(arguments.run_dir, **given)
     else:
         from rlsearch.evaluation.evaluate import evaluate
 
@@ -147,7 +160,7 @@ def run_board(arguments: argparse.Namespace) -> int:
 
     for name in (
         *("strategies", "problems", "policies", "suite", "verifier", "aggregation", "oracle"),
-        "data_dir",
+        *("against", "data_dir"),
     ):
         if getattr(arguments, name):
             option = f"--{name.replace('_', '-')}"
