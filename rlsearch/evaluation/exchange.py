@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from rlsearch.config import Experiment
 from rlsearch.evaluation.accuracy import (
     Measured,
     answer_flops,
@@ -30,14 +29,13 @@ from rlsearch.evaluation.compute_optimal import NUM_BINS, difficulty_bins, infer
 from rlsearch.evaluation.evaluate import Subjects, judge_of, subjects
 from rlsearch.evaluation.exchange_picture import draw
 from rlsearch.evaluation.suite import estimate_difficulty
+from rlsearch.evaluation.total_compute import RATIOS, pretraining_tokens
 from rlsearch.inference.base import load_strategy
-from rlsearch.tasks.base import Task
 from rlsearch.training.run_directory import write_json
 from rlsearch.training.setup import same_task
 from rlsearch.verifiers.base import Verifier
 from rlsearch.verifiers.constant import Constant
 
-RATIOS = (0.16, 0.79, 22.0)  # R, the paper's: far more is learnt than answered, as much, far less
 STRATEGIES = ("best_of_n", "beam_search")
 POLICY = "base"  # what comes after pre-training is no part of this
 
@@ -163,17 +161,6 @@ def parameter_ratio(small: Subjects, large: Subjects, against: str) -> float:
             f"{said}: it has {theirs} parameters, and must have more than the {ours} of the other"
         )
     return theirs / ours
-
-
-def pretraining_tokens(config: Experiment, task: Task) -> int:
-    """D_pre, padding included, as it is learnt from."""
-    row = task.prompt_length + task.num_steps * task.max_step_length
-    return config.pretrain.num_steps * config.pretrain.batch_size * row
-
-
-def answers_of(ratio: float, config: Experiment, task: Task, unit: float) -> float:
-    """How many answers of `unit` tokens R stands for, given a pre-training."""
-    return ratio * pretraining_tokens(config, task) / unit
 
 
 def describe(of: Subjects, run_dir: str) -> Row:

@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from rlsearch.evaluation.exchange import compare, interpolate, pretraining_tokens
-from rlsearch.tasks.game24 import Game24
+from rlsearch.evaluation.exchange import compare, interpolate
 from tests.commands import fail, read_json, succeed
 from tests.tiny import tiny_experiment
 from tests.verifier_run import write_config
@@ -43,11 +42,6 @@ def test_nothing_is_claimed_of_what_was_not_measured():
     before = compare([(30.0, 0.5)], 14.0, 22.0, large=0.1)
     assert (before["small"], before["at_least"], before["better"]) == (None, None, "unknown")
     assert compare([(1.0, 0.5), (99.0, 0.5)], 14.0, 22.0, large=0.5)["better"] == "equal"
-
-
-def test_tokens_of_pre_training_are_those_of_its_rows():
-    config = tiny_experiment()  # three steps of eight traces of 7 and 3 times 8 tokens
-    assert pretraining_tokens(config, Game24(config.task)) == 3 * 8 * (7 + 24)
 
 
 def experiment(**model):
