@@ -193,6 +193,7 @@ def rows_of(
                 "accuracy": solved / problems,
                 "ci95": list(wilson_interval(solved, problems)),
                 "problems": problems,
+                "prompt_tokens": task.prompt_length,
                 **costs,
                 "flops": answer_flops(policy, task, costs["policy_tokens"])
                 + verifier_flops(verifier, policy, task, costs["verifier_tokens"]),

@@ -11,7 +11,7 @@ from tests.tiny import STAGE_ENDS, write_config_file
 ROW_KEYS = {  # as DESIGN.md lists them
     *("policy", "checkpoint_step", "strategy", "settings", "verifier", "oracle", "budget", "seed"),
     *("accuracy", "ci95", "problems", "generations", "policy_tokens", "verifier_tokens", "flops"),
-    "seconds",
+    *("seconds", "prompt_tokens"),
 }
 BENCH_KEYS = {
     "search": {
