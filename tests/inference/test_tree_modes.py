@@ -8,11 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlsearch.config import SearchConfig
+from rlsearch.decoding.steps import start
 from rlsearch.inference.base import Budget, Policy
 from rlsearch.inference.bfs_v import BfsV
 from rlsearch.inference.dfs_v import DfsV
 from rlsearch.inference.mcts_alpha import MctsAlpha
 from rlsearch.inference.mcts_rollout import MctsRollout
+from rlsearch.inference.trees import grow
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.verifiers.base import Free
 from rlsearch.verifiers.checker import Checker
@@ -139,6 +142,35 @@ def test_dfs_stops_where_the_budget_does():
         assert set(order[:3]) == expected[0] and set(order[3:]) < expected[1]
         assert len(order) == 5
     assert (found.policy_tokens == 22).all()
+
+
+@pytest.mark.slow
+def test_alpha_takes_the_step_that_was_visited_most():
+    budget = Budget(8, 48)
+    settings = MODES["alpha"].settings(POLICY, budget)
+    assert settings.pop("max_solutions") == 1  # eight simulations before each of three steps
+    keys = jax.vmap(jax.random.fold_in, (0, None))(KEYS, 0)
+    keys = jax.vmap(lambda key: jax.random.split(key, NUM_STEPS)[0])(keys)
+
+    @jax.jit
+    def first_tree(params):
+        cache, root = start(MODEL, params, PROMPTS, POLICY.form)
+        config = SearchConfig(**settings)
+        return grow(POLICY, params, CRITIC, PROMPTS, keys, cache, root, config)[0]
+
+    tree = first_tree(PARAMS)
+    visits = np.where(tree.usable, tree.visit_counts, -1)
+    most = visits == visits.max(axis=1, keepdims=True)
+    steps = np.asarray(tree.candidates[:, :, 0])
+    taken = solve("alpha").tokens[:, :1]
+    assert (most & (steps == taken)).any(axis=1).all() and (visits > 0).sum(axis=1).min() > 1
+
+
+def test_rollout_grows_one_tree_whatever_the_budget():
+    for solutions in (4, 64, 256):
+        settings = MODES["rollout"].settings(POLICY, Budget(solutions, 6 * solutions))
+        assert settings["max_trees"] == 1 and settings["policy"] == "puct"
+        assert settings["num_simulations"] == (6 * solutions - 6) // 2
 
 
 def right(found) -> np.ndarray:
