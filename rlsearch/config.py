@@ -55,9 +55,11 @@ class TaskConfig:
     mistake_share: float = 0.0  # kinds of operations that traces of arithmetic get wrong, at times
     max_goal: int = 100  # largest number that may be a goal of random traces
     fraction_weight: float = 0.1  # weight, against 1, of a random step to a number not whole
+    num_examples: int = 0  # worked examples in front of every problem (few-shot prompting)
     data_dir: str = ""  # folder with the benchmark's file; empty: the TFDS data folder
 
     def __post_init__(self):
+        _check(0 <= self.num_examples <= 16, self, "num_examples", "from 0 to 16")
         _check(self.split in ("random", "tot"), self, "split", "'random' or 'tot'")
         _check(1 <= self.num_held_out <= 1000, self, "num_held_out", "from 1 to 1000")
         _check(3 <= self.num_numbers <= 6, self, "num_numbers", "from 3 to 6")

@@ -29,6 +29,7 @@ from rlsearch.config import (
 BAD = [
     (TaskConfig, {"split": "test"}, "'random' or 'tot'"),
     (TaskConfig, {"num_held_out": 0}, "from 1 to 1000"),
+    (TaskConfig, {"num_examples": 17}, "from 0 to 16"),
     (TaskConfig, {"num_numbers": 7}, "from 3 to 6"),
     (TaskConfig, {"num_operations": 1}, "from 2 to 20"),
     (TaskConfig, {"mistake_share": 1.5}, "in [0, 1]"),

@@ -6,7 +6,7 @@ from rlsearch.cli.output import emit
 from rlsearch.cli.parser import add_code, add_data_dir, add_json, positive, whole
 
 TAKES_FIELDS = False
-SUITES = ("test-time-compute", "verifiers", "revisions")
+SUITES = ("test-time-compute", "verifiers", "revisions", "exchange")
 AGGREGATIONS = ("last", "min", "prod", "mean")
 POLICIES = ("base", "distilled", "control", "revision")
 
@@ -44,7 +44,8 @@ def add_parser(subparsers) -> None:
         metavar="SUITE",
         help=f"{SUITES[0]}: all strategies, and the best of them by difficulty; {SUITES[1]}: how "
         f"well verifiers judge, and what they make of N samples; {SUITES[2]}: a budget spent in "
-        "parallel, in sequence and in between",
+        f"parallel, in sequence and in between; {SUITES[3]}: a small model that spends more on an "
+        "answer against a larger one, at equal FLOPs in all",
     )
     parser.add_argument(
         "--sequential",
@@ -52,6 +53,9 @@ def add_parser(subparsers) -> None:
         type=positive,
         metavar="S",
         help="attempts of a chain of the strategy revisions; several for --suite revisions",
+    )
+    parser.add_argument(
+        "--against", metavar="RUN", help=f"suite {SUITES[3]}: the run of the larger model"
     )
     parser.add_argument(
         "--verifier",
@@ -90,6 +94,8 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     if arguments.positions:
         arguments.parser.error(f"--positions is for games, and this is a run of {config.kind}")
 
+    if bool(arguments.against) != (arguments.suite == "exchange"):
+        arguments.parser.error("--against RUN, of a larger model, goes with --suite exchange")
     if arguments.suite == "verifiers":
         return run_verifiers(arguments)
     if len(arguments.sequential or ()) > 1 and arguments.suite != "revisions":
@@ -117,9 +123,16 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
             )
         if arguments.sequential:
             arguments.parser.error(f"--sequential is not for --suite {arguments.suite}")
-        from rlsearch.evaluation.suite import run_suite
+        if arguments.suite == "exchange":
+            from rlsearch.evaluation.exchange import run_exchange
 
-        result = run_suite(arguments.run_dir, **given)
+            if given.pop("names"):
+                arguments.parser.error("--policies is not for the exchange: it is about base")
+            result = run_exchange(arguments.run_dir, arguments.against, **given)
+        else:
+            from rlsearch.evaluation.suite import run_suite
+
+            result = run_suite(arguments.run_dir, **given)
     else:
         from rlsearch.evaluation.evaluate import evaluate
 
@@ -190,7 +203,7 @@ def run_board(arguments: argparse.Namespace) -> int:
 
     for name in (
         *("strategies", "problems", "policies", "suite", "verifier", "aggregation", "oracle"),
-        *("sequential", "data_dir"),
+        *("sequential", "against", "data_dir"),
     ):
         if getattr(arguments, name):
             option = f"--{name.replace('_', '-')}"

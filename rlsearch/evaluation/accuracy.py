@@ -209,6 +209,7 @@ def rows_of(
                 "accuracy": solved / problems,
                 "ci95": list(wilson_interval(solved, problems)),
                 "problems": problems,
+                "prompt_tokens": task.prompt_length,
                 **costs,
                 "flops": answer_flops(policy, task, costs["policy_tokens"])
                 + context_flops(policy, task, costs["context_tokens"], contexts)

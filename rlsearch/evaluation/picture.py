@@ -16,9 +16,20 @@ STYLES = {
     "diverse_search": ("<", "-."),
     "tree_search": ("s", "-"),
     "revisions": ("X", "-"),
+    "mcts_alpha": ("p", "-"),
+    "mcts_rollout": ("h", "-"),
+    "bfs_v": ("d", "-"),
+    "dfs_v": ("H", "-"),
 }
 COLOURS = {"base": "#7f7f7f", "distilled": "#1f77b4", "control": "#d6802b", "revision": "#9467bd"}
-LABELS = {"best_of_n": "best-of-N", "weighted_best_of_n": "weighted best-of-N"}
+LABELS = {
+    "best_of_n": "best-of-N",
+    "weighted_best_of_n": "weighted best-of-N",
+    "mcts_alpha": "MCTS-alpha",
+    "mcts_rollout": "MCTS-rollout",
+    "bfs_v": "BFS-V",
+    "dfs_v": "DFS-V",
+}
 
 
 def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:

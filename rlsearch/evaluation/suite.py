@@ -4,7 +4,8 @@ How accuracy grows with what is spent while answering, in the terms of Snell et 
 are binned by difficulty, the best strategy of each bin is chosen on one half of its problems and
 measured on the other, and what that reaches is held against best-of-N. Difficulty is the share of
 samples that are right (oracle) or what the verifier thinks of them (predicted); what estimating it
-costs is not in the budgets and stands in a column of its own.
+costs is not in the budgets and stands in a column of its own. And what the policies have cost to
+train is put on one axis with that (`total_compute`).
 """
 
 from collections.abc import Callable, Sequence
@@ -26,10 +27,13 @@ from rlsearch.evaluation.compute_optimal import (
 from rlsearch.evaluation.evaluate import Subjects, judge_of, subjects, with_sequential
 from rlsearch.evaluation.pass_at_k import pass_at_k
 from rlsearch.evaluation.suite_picture import draw
+from rlsearch.evaluation.total_compute import on_one_axis, pretraining_tokens, training_flops
+from rlsearch.evaluation.total_compute_picture import draw as draw_total
 from rlsearch.inference.base import load_strategy
 from rlsearch.inference.candidates import Candidates, sample
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.training.run_directory import write_json
+from rlsearch.training.setup import policy_stages, trained_verifiers
 from rlsearch.verifiers.base import Verifier
 
 STRATEGIES = (
@@ -40,6 +44,10 @@ STRATEGIES = (
     "lookahead_search",
     "diverse_search",
     "tree_search",
+    "mcts_alpha",
+    "mcts_rollout",
+    "bfs_v",
+    "dfs_v",
 )
 BASELINE = "best_of_n"
 DIFFICULTY_SAMPLES = 64  # of each problem, none of them any strategy's
@@ -61,7 +69,8 @@ def run_suite(
     code: str = "",
     report: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Writes `evaluations/test_time_compute.json` and `.png`, and returns their content and paths.
+    """Writes `evaluations/test_time_compute.json`, `.png` and `_total.png`, and returns their
+    content and paths.
 
     Args:
         strategies: which compete; empty for all that are there.
@@ -115,13 +124,28 @@ def run_suite(
         "optimal": optimal,
         "verifier": {"label": judge.label, "policies": qualities},
         "budget_for_baseline": needed(summarise(rows), optimal),
+        "total_compute": total_compute(of, judge, summarise(rows)),
     }
-    folder = of.directory.evaluations
-    table, picture = (folder / f"test_time_compute{end}" for end in (".json", ".png"))
+    folder, ends = of.directory.evaluations, (".json", ".png", "_total.png")
+    table, picture, total = (folder / f"test_time_compute{end}" for end in ends)
     write_json(table, result)
     title = f"{of.config.name}: {len(of.prompts)} held-out problems"
     draw(summarise(rows), optimal, picture, title)
-    return {**result, "table": str(table), "picture": str(picture)}
+    draw_total(result["total_compute"], total, title)
+    paths = {"table": str(table), "picture": str(picture), "total_picture": str(total)}
+    return {**result, **paths}
+
+
+def total_compute(of: Subjects, judge: Verifier, summary: Sequence[Row]) -> list[Row]:
+    """The rows of `on_one_axis`. A verifier is charged for where this run has trained it."""
+    trained = training_flops(policy_stages(of.config, of.setup))
+    verifiers = {
+        stage.name: stage.num_steps * stage.flops_per_step.total
+        for stage in trained_verifiers(of.config, of.setup)
+    }
+    unit = next(iter(of.units.values()))
+    answers = pretraining_tokens(of.config, of.task) / of.units.get("base", unit)
+    return on_one_axis(summary, trained, verifiers.get(judge.label, 0.0), answers)
 
 
 def estimate_difficulty(of: Subjects, name: str, verifier: Verifier) -> dict[str, Any]:

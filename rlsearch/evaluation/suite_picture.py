@@ -16,6 +16,10 @@ COLOURS = {
     "lookahead_search": "#17becf",
     "diverse_search": "#9467bd",
     "tree_search": "#1f77b4",
+    "mcts_alpha": "#7f3f98",
+    "mcts_rollout": "#4c9be8",
+    "bfs_v": "#006d5b",
+    "dfs_v": "#8c564b",
 }
 OPTIMAL = {"oracle": ("#c44e52", "-"), "predicted": ("#c44e52", ":")}
 

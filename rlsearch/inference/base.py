@@ -78,6 +78,10 @@ NAMES = (
     "diverse_search",
     "tree_search",
     "revisions",
+    "mcts_alpha",
+    "mcts_rollout",
+    "bfs_v",
+    "dfs_v",
 )
 
 

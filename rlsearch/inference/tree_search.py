@@ -1,10 +1,12 @@
 """Tree search while answering, with a verifier that values every node by its newest step.
 
-Trees are grown from the problem itself, one after another, until the budget is spent: a larger
-budget buys more trees, not a larger one, which would come back to the few solutions that it
-believes in. Of all the solutions that were finished in them the answer is the one that the verifier
-values most. Where none was, the node that it values most is finished greedily; the tokens that this
-may take are kept aside from the start.
+Of the modes of Feng et al. 2023 it is MCTS-rollout, in many trees: `mcts_rollout` grows a single
+one, `mcts_alpha` commits itself step by step, and `bfs_v` and `dfs_v` look at values alone. Trees
+are grown from the problem itself, one after another, until the budget is spent: a larger budget
+buys more trees, not a larger one, which would come back to the few solutions that it believes in.
+Of all the solutions that were finished in them the answer is the one that the verifier values most.
+Where none was, the node that it values most is finished greedily; the tokens that this may take are
+kept aside from the start.
 """
 
 import dataclasses
@@ -13,15 +15,13 @@ import jax
 import jax.numpy as jnp
 
 from rlsearch.config import SearchConfig
-from rlsearch.decoding.steps import draw_step, start
+from rlsearch.decoding.steps import start
 from rlsearch.inference.base import Budget, Policy, Solutions
+from rlsearch.inference.trees import conclude, grow, width
 from rlsearch.networks.language_model import Params
-from rlsearch.search.search import search
 from rlsearch.search.summary import first_finished
 from rlsearch.verifiers.base import Verifier
 
-MAX_SIMULATIONS = 40  # of one tree
-SIMULATIONS_PER_CANDIDATE = 5  # a wider root would spend them on first steps alone
 # A tree costs less than it may, as finished solutions are visited again; so there is room for more
 # trees than the budget surely pays for. Each begins only if it can be paid for whatever it costs.
 TREES_FOR_ONE_PAID = 3
@@ -32,16 +32,16 @@ class TreeSearch:
 
     # Chosen by accuracy on problems with hindsight goals, none of them held out.
     config = SearchConfig(actions="steps", min_p=0.05, value_scale=0.3)
+    max_simulations = 40  # of one tree
 
     def search_config(self, policy: Policy, budget: Budget) -> SearchConfig | None:
         """One tree, which the budget surely pays for; None where it pays for none."""
         left = budget.tokens - policy.form.max_length
-        simulations = min(left // policy.form.max_step_length, MAX_SIMULATIONS)
+        simulations = min(left // policy.form.max_step_length, self.max_simulations)
         if simulations < 1:
             return None
-        candidates = max(simulations // SIMULATIONS_PER_CANDIDATE, 4)
         return dataclasses.replace(
-            self.config, num_simulations=simulations, num_candidates=candidates
+            self.config, num_simulations=simulations, num_candidates=width(simulations)
         )
 
     def max_trees(self, policy: Policy, budget: Budget) -> int:
@@ -67,30 +67,23 @@ class TreeSearch:
         budget: Budget,
     ) -> Solutions:
         model, form, config = policy.model, policy.form, self.search_config(policy, budget)
-
-        def score(*what) -> jax.Array:  # a score that is no number counts as 0
-            return jnp.clip(jnp.nan_to_num(verifier.score(*what), nan=0.0), 0.0, 1.0)
-
         prompt_cache, first = start(model, params, prompts, form)
         rows = jnp.arange(prompts.shape[0])
-        read_root = verifier.tokens(prompts, first)
         nodes_of_a_tree = 1 if config is None else config.num_simulations + 1
         dearest = 0 if config is None else config.num_simulations * form.max_step_length
 
-        def grow(number, best, affordable):
+        def grow_next(number, best, affordable):
             """One more tree: the best node so far, and all nodes with their scores."""
             assert config is not None
             tree_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
-            result, _ = search(
-                params, tree_keys, prompts, prompt_cache, first, model, form, config, score
+            result, read = grow(
+                policy, params, verifier, prompts, tree_keys, prompt_cache, first, config
             )
             tree = result.tree
             nodes = tree.embeddings.prefix
             done = first_finished(tree, form) & affordable[:, None]
             best = better(best, nodes, tree.raw_values, done, affordable)
             all_scores = jnp.where(done, tree.raw_values, -1.0)
-            read = jax.vmap(verifier.tokens, (None, 1), 1)(prompts, nodes)
-            read = jnp.where(tree.embeddings.step.length > 0, read, 0).sum(axis=1) + read_root
             cost = jnp.stack([result.tokens, read], axis=1)
             return best, nodes.tokens, all_scores, jnp.where(affordable[:, None], cost, 0)
 
@@ -119,7 +112,7 @@ class TreeSearch:
                 return best, blank, jnp.full(blank.shape[:2], -1.0), jnp.zeros_like(spent)
 
             best, tokens, scores, cost = jax.lax.cond(
-                affordable.any(), grow, rest, number, best, affordable
+                affordable.any(), grow_next, rest, number, best, affordable
             )
             return (best, spent + cost), (tokens, scores)
 
@@ -132,19 +125,6 @@ class TreeSearch:
             tokens = jnp.swapaxes(tokens, 0, 1).reshape(rows.size, -1, tokens.shape[-1])
             scores = jnp.swapaxes(scores, 0, 1).reshape(rows.size, -1)
 
-        def finish(prefix, _):
-            prefix, step = draw_step(model, params, prompt_cache, prefix, keys, form, 0.0)
-            return prefix, step.length
-
-        answer, lengths = jax.lax.scan(finish, best[0], length=form.num_steps)
-        said = verifier.score(model, params, prompts, answer, form)
-        return Solutions(
-            tokens=answer.tokens,
-            score=jnp.clip(jnp.nan_to_num(said, nan=0.0), 0.0, 1.0),
-            all_tokens=tokens,
-            all_scores=scores,
-            generations=jnp.maximum((scores >= 0).sum(axis=1), 1),
-            policy_tokens=spent[:, 0] + lengths.sum(axis=0),
-            verifier_tokens=spent[:, 1] + verifier.tokens(prompts, answer),
-            bad_scores=jnp.isnan(said).astype(jnp.int32),  # those of the nodes are not counted
+        return conclude(
+            policy, params, verifier, prompts, prompt_cache, best[0], tokens, scores, spent, keys
         )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rlsearch.decoding.steps import Prefix, draw_step, finished, start
+from rlsearch.decoding.steps import Prefix, Siblings, Step, draw_step, finished, start
 from rlsearch.inference.base import Policy
 from rlsearch.networks.language_model import Params
 from rlsearch.networks.transformer import KeyValues
@@ -69,8 +69,31 @@ def append(
         keys: `[R]` typed keys, consumed.
         temperature: 0 takes the likeliest tokens. Static.
     """
+    return append_distinct(
+        policy, params, verifier, problems, draft, keys, temperature, siblings=None
+    )[0]
+
+
+def append_distinct(
+    policy: Policy,
+    params: Params,
+    verifier: Verifier,
+    problems: Problems,
+    draft: Draft,
+    keys: jax.Array,
+    temperature: float,
+    siblings: Siblings | None,
+    min_p: float = 0.0,
+) -> tuple[Draft, Step]:
+    """As `append`, with a step that none of `siblings` is, if there is one left: see `draw_step`.
+
+    Returns:
+        The drafts, and the steps.
+    """
     model, form, before = policy.model, policy.form, draft.prefix
-    prefix, step = draw_step(model, params, problems.cache, before, keys, form, temperature)
+    prefix, step = draw_step(
+        model, params, problems.cache, before, keys, form, temperature, siblings, min_p
+    )
     score, memory, read = verifier.read(
         model, params, problems.prompts, prefix, form, problems.shared, draft.memory
     )
@@ -85,7 +108,7 @@ def append(
         policy_tokens=draft.policy_tokens + step.length,
         verifier_tokens=draft.verifier_tokens + jnp.where(going_on, read, 0),
         bad_scores=draft.bad_scores + (going_on & bad),
-    )
+    ), step
 
 
 def write(
@@ -109,3 +132,17 @@ def write(
 def total(draft: Draft, verifier: Verifier) -> jax.Array:
     """`[R]` one score for each solution, finished or not."""
     return aggregate(draft.scores, draft.prefix.num_steps, verifier.aggregation)
+
+
+def finish(
+    policy: Policy, params: Params, prompt_cache: KeyValues, prefix: Prefix, keys: jax.Array
+) -> tuple[Prefix, jax.Array]:
+    """Solutions `[B]` written on to their end by greedy decoding, and what that takes in tokens."""
+
+    def write(prefix: Prefix, _: None) -> tuple[Prefix, jax.Array]:
+        form = policy.form
+        prefix, step = draw_step(policy.model, params, prompt_cache, prefix, keys, form, 0.0)
+        return prefix, step.length
+
+    prefix, lengths = jax.lax.scan(write, prefix, length=policy.form.num_steps)
+    return prefix, lengths.sum(axis=0)

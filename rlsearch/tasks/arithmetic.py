@@ -112,12 +112,17 @@ class Arithmetic:
     @functools.cached_property
     def grammar(self) -> np.ndarray:
         """`[T, vocab_size]` bool: the kinds of words of a line, whatever the numbers."""
+        line = self._last_line.copy()
+        line[-1, self.end_of_step] = True
+        return np.concatenate([*[line] * (self.num_steps - 1), self._last_line])
+
+    @functools.cached_property
+    def _last_line(self) -> np.ndarray:
         place = np.arange(self.vocab_size)
         number = place >= self._token("0")
         operator = np.isin(place, [self._token(word) for word in OPERATORS])
         equals, stop = place == self._token(EQUALS), place == self.end_of_solution
-        line = [number, operator, number, equals, number, stop | (place == self.end_of_step)]
-        return np.array([*line * (self.num_steps - 1), *line[:-1], stop])
+        return np.array([number, operator, number, equals, number, stop])
 
     @property
     def consequences(self) -> np.ndarray:
@@ -233,7 +238,7 @@ class Arithmetic:
             line = line.at[LINE - 1].set(end)
             return after, jnp.where(possible, line, self.pad)
 
-        care = jnp.ones(self.num_steps) if care is None else care
+        care = jnp.ones(self.config.num_operations) if care is None else care
         left, lines = jax.lax.scan(step, expression, care)
         others = (left[:-1] != self._token(FILLER)).any()
         done = ~others & self._is_number(left[-1])
@@ -261,7 +266,7 @@ class Arithmetic:
         draw = jax.jit(
             jax.vmap(lambda key: ((x := self._draw_expression(key)), self._is_held_out(x)))
         )
-        counts = range(MIN_OPERATIONS, self.num_steps + 1)
+        counts = range(MIN_OPERATIONS, self.config.num_operations + 1)
         wanted, batch = -(-self.config.num_held_out // len(counts)), 0
         found: dict[int, dict[bytes, np.ndarray]] = {count: {} for count in counts}
         while any(len(group) < wanted for group in found.values()):
@@ -300,7 +305,8 @@ class Arithmetic:
         """
         own_key, place_key, number_key, care_key = jax.random.split(key, 4)
         expression = self._draw_expression(own_key)
-        lines, value = self._work_out(expression, jax.random.uniform(care_key, (self.num_steps,)))
+        care = jax.random.uniform(care_key, (self.config.num_operations,))
+        lines, value = self._work_out(expression, care)
         there = jnp.where(self._is_number(expression), 0.0, -jnp.inf)
         at = jax.random.categorical(place_key, there)
         number = jax.random.randint(number_key, (), 0, self.config.largest + 1) + self._token("0")
@@ -348,14 +354,10 @@ class Arithmetic:
             solution: what a model wrote. What is not UTF-8 is wrong, and so is anything over
                 `MAX_TEXT_LENGTH` characters.
         """
-        if isinstance(solution, bytes):
-            try:
-                solution = solution[: 4 * MAX_TEXT_LENGTH + 1].decode()
-            except UnicodeDecodeError:
-                return False
-        if len(solution) > MAX_TEXT_LENGTH:
+        text = readable(solution)
+        if text is None:
             return False
-        lines = [line.split(" ") for line in solution.strip(" ").split(NEWLINE)]
+        lines = [line.split(" ") for line in text.strip(" ").split(NEWLINE)]
         lines = [[word for word in line if word] for line in lines]
         if not lines or lines[-1][-1:] != [FULL_STOP] or len(lines) > self.num_steps:
             return False
@@ -398,10 +400,10 @@ class Arithmetic:
         said, example = f"problem is {text[:80]!r}", "such as '( ( 3 + 4 ) * 2 )'"
         words = re.findall(r"[0-9]+|\S", text[: 10 * MAX_TEXT_LENGTH])
         operations = sum(word in OPERATORS for word in words)
-        if not MIN_OPERATIONS <= operations <= self.num_steps:
+        if not MIN_OPERATIONS <= operations <= self.config.num_operations:
             raise ValueError(
                 f"{said}: it has {operations} operations: "
-                f"give from {MIN_OPERATIONS} to {self.num_steps}, {example}"
+                f"give from {MIN_OPERATIONS} to {self.config.num_operations}, {example}"
             )
         if self._value(" ".join(words)) is None:
             raise ValueError(
@@ -410,6 +412,16 @@ class Arithmetic:
             )
         filler = [FILLER] * (self.expression_length - len(words))
         return " ".join([*filler, *words]) + NEWLINE
+
+
+def readable(solution: str | bytes) -> str | None:
+    """What a model wrote, or None where it is not UTF-8 or over `MAX_TEXT_LENGTH` characters."""
+    if isinstance(solution, bytes):
+        try:
+            solution = solution[: 4 * MAX_TEXT_LENGTH + 1].decode()
+        except UnicodeDecodeError:
+            return None
+    return solution if len(solution) <= MAX_TEXT_LENGTH else None
 
 
 def _factors(largest: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from rlsearch.environments.base import Environment
 from rlsearch.networks.board_model import BoardModel
 from rlsearch.networks.language_model import LanguageModel
 from rlsearch.tasks.base import Task
+from rlsearch.tasks.prompting import FewShot
 from rlsearch.training.language import language_stages
 from rlsearch.training.revisions import revision_stages
 from rlsearch.training.run_directory import RunDirectory
@@ -33,7 +34,7 @@ class Setup:
 
 
 def load_task(config: TaskConfig) -> Task:
-    """Builds the task that `config.cls` names as `module:Class`.
+    """Builds the task that `config.cls` names as `module:Class`, with its examples in the prompt.
 
     Raises:
         ValueError: if there is no such class.
@@ -41,7 +42,8 @@ def load_task(config: TaskConfig) -> Task:
     found = find_class(config.cls)
     if found is None:
         raise ValueError(f"task.cls is {config.cls!r}: there is no such class; write module:Class")
-    return found(config)
+    task = found(config)
+    return FewShot(task, config.num_examples) if config.num_examples else task  # pyright: ignore
 
 
 def make_setup(config: Experiment) -> Setup:

@@ -10,8 +10,8 @@ from tests.tiny import STAGE_ENDS, write_config_file
 
 ROW_KEYS = {  # as DESIGN.md lists them
     *("policy", "checkpoint_step", "strategy", "settings", "verifier", "oracle", "budget", "seed"),
-    *("accuracy", "ci95", "problems", "generations", "policy_tokens", "verifier_tokens"),
-    *("context_tokens", "flops", "seconds"),
+    *("accuracy", "ci95", "problems", "generations", "prompt_tokens", "policy_tokens"),
+    *("verifier_tokens", "context_tokens", "flops", "seconds"),
 }
 BENCH_KEYS = {
     "search": {
@@ -84,10 +84,11 @@ def test_the_suite_of_test_time_compute_writes_its_table_and_picture(run):
     asked += ["--policies", "base", "--strategies", "best_of_n", "beam_search"]
     result = read_json("evaluate", run, *asked)
     assert json.loads((run / "evaluations" / "test_time_compute.json").read_text()) == {
-        key: value for key, value in result.items() if key not in ("table", "picture")
+        key: value for key, value in result.items() if not key.endswith(("table", "picture"))
     }
-    picture = run / "evaluations" / "test_time_compute.png"
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    for end in (".png", "_total.png"):
+        picture = run / "evaluations" / f"test_time_compute{end}"
+        assert picture.read_bytes().startswith(b"\x89PNG")
     assert all(set(row) == ROW_KEYS for row in result["rows"]) and len(result["rows"]) == 4
     kinds = [(row["difficulty"], row["budget"]) for row in result["optimal"]]
     assert kinds == [("oracle", 1), ("oracle", 4), ("predicted", 1), ("predicted", 4)]
@@ -96,6 +97,11 @@ def test_the_suite_of_test_time_compute_writes_its_table_and_picture(run):
     assert judged["solutions"]["count"] == 6 * 64 and judged["steps"]["count"] == 6 * 64 * 3
     assert 0 <= judged["steps"]["calibration_error"] <= 1
     assert result["budget_for_baseline"][0]["best_of_n"] == 4
+    assert [row["ratio"] for row in result["total_compute"]] == [
+        *[0.16] * 4,
+        *[0.79] * 4,
+        *[22] * 4,
+    ]
     assert "--oracle is not for a suite" in fail("evaluate", run, *asked, "--oracle")
     greedy = ["--suite", "test-time-compute", "--strategies", "greedy", "--budgets", 4]
     assert "none can spend a budget of 4" in fail("evaluate", run, *greedy)
