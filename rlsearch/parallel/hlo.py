@@ -113,7 +113,8 @@ def read_program(text: str) -> Program:
     for computation in computations.values():
         for instruction in computation.values():
             if instruction.opcode == "while" and (match := _LOOP.search(instruction.text)):
-                trips = _trips(instruction, computation, computations.get(match[1], {}))
+                condition, body = (computations.get(name, {}) for name in match.groups())
+                trips = _trips(instruction, computation, condition, body)
                 loops[match[2]] = Loop(instruction.scope, match[1], match[2], trips)
     return Program(computations, entry, loops)
 
@@ -141,24 +142,56 @@ def _closing(line: str, at: int) -> int:
 
 
 def _trips(
-    loop: Instruction, around: dict[str, Instruction], condition: dict[str, Instruction]
+    loop: Instruction,
+    around: dict[str, Instruction],
+    condition: dict[str, Instruction],
+    body: dict[str, Instruction],
 ) -> int | None:
-    """How often a loop turns, where it counts up by one to a constant."""
+    """How often a loop turns, where it counts up to a constant.
+
+    By more than one, where the compiler has put several turns into one.
+    """
     if known := _KNOWN_TRIPS.search(loop.text):
         return int(known[1])
     root = next((x for x in condition.values() if x.root), None)
     if root is None or root.opcode != "compare" or "direction=LT" not in root.text:
         return None
     counter, end = (condition.get(name) for name in root.operands)
-    last = _constant(end)
-    if counter is None or counter.opcode != "get-tuple-element" or last is None:
+    last, index = _constant(end), _index(counter)
+    if last is None or index is None:
         return None
-    index = re.search(r"index=(\d+)", counter.text)
     initial = around.get(loop.operands[0])
-    first = None
-    if index and initial is not None and initial.opcode == "tuple":
-        first = _constant(around.get(initial.operands[int(index[1])]))
-    return max(0, last - (first or 0))
+    following = next((x for x in body.values() if x.root), None)
+    first, step = None, None
+    if initial is not None and initial.opcode == "tuple":
+        first = _constant(around.get(initial.operands[index]))
+    if following is not None and following.opcode == "tuple":
+        step = _increment(body.get(following.operands[index]), body, index)
+    return max(0, math.ceil((last - (first or 0)) / (step or 1)))
+
+
+def _index(instruction: Instruction | None) -> int | None:
+    """Which element of the loop's state is read."""
+    if instruction is None or instruction.opcode != "get-tuple-element":
+        return None
+    match = re.search(r"index=(\d+)", instruction.text)
+    return int(match[1]) if match else None
+
+
+def _increment(
+    instruction: Instruction | None, body: dict[str, Instruction], index: int
+) -> int | None:
+    """What has been added to the counter at `index`; None: that cannot be seen."""
+    if _index(instruction) == index:
+        return 0
+    if instruction is None or instruction.opcode not in ("add", "copy", "bitcast"):
+        return None
+    one, *others = (body.get(name) for name in instruction.operands)
+    before = _increment(one, body, index)
+    if not others or before is None:
+        return before
+    added = _constant(others[0])
+    return None if added is None else before + added
 
 
 def _constant(instruction: Instruction | None) -> int | None:

@@ -7,7 +7,7 @@ faster memory on the chip, where the program says so, costs none.
 
 import math
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -27,8 +27,8 @@ _WRITERS = {"dynamic-update-slice": 1, "scatter": 2}  # write in place; which op
 class Work(NamedTuple):
     """Sums over one run of a program, by the part of the program that they belong to."""
 
-    flops: Counter  # of float
-    bytes: Counter  # of float
+    flops: dict[str, float]
+    bytes: dict[str, float]
     unknown_loops: int  # loops whose length the data decides, counted as one turn
 
     @property
@@ -58,7 +58,7 @@ def work_of(program: Program, part: Callable[[str], str], once: bool = False) ->
         if instruction.opcode == "fusion"
         for name, _ in program.called(instruction)
     }
-    flops, moved = Counter(), Counter()
+    flops, moved = defaultdict(float), defaultdict(float)
     for name, computation in program.computations.items():
         if not times[name]:
             continue
@@ -98,7 +98,7 @@ def _convolution_flops(
     window = _window(instruction.text, sum(label.isdigit() for label in output))
     count = 1.0
     for axis, (size, stride, low, left_dilation, right_dilation) in enumerate(window):
-        count *= _pairs(
+        count *= pairs(
             left[inputs.index(str(axis))],
             instruction.arrays[0].shape[output.index(str(axis))],
             size,
@@ -140,7 +140,7 @@ def _window(text: str, axes: int) -> list[tuple[int, int, int, int, int]]:
     )
 
 
-def _pairs(
+def pairs(
     inputs: int, outputs: int, size: int, stride: int, low: int, left: int, right: int
 ) -> int:
     """Pairs of an output and a place of the window under which there is an input."""
