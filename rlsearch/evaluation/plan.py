@@ -26,7 +26,7 @@ from rlsearch.parallel.collectives import Collective, collectives
 from rlsearch.parallel.hlo import read_program
 from rlsearch.parallel.mesh import BATCH, abstract_mesh, batch_shards, make_mesh, mesh_sizes
 from rlsearch.parallel.sharding import gathered, param_shardings, placed
-from rlsearch.parallel.topology import devices_of, find_topology, has_compiler
+from rlsearch.parallel.topology import devices_of, find_topology, has_compiler, kept_nowhere
 from rlsearch.parallel.traced import search_tree_bytes, trace_work
 from rlsearch.parallel.work import work_of
 from rlsearch.training.setup import make_setup, model_and_stages
@@ -82,7 +82,8 @@ def plan(
     for stage in found:
         if not stages or stage.name in stages:
             report(f"{'compiling' if compiled else 'estimating'} {stage.name} for {topology}")
-            plans.append(plan_stage(config, stage, mesh, machine.chip, compiled))
+            with kept_nowhere():
+                plans.append(plan_stage(config, stage, mesh, machine.chip, compiled))
     return {
         "config": config.name,
         "topology": machine.name,

@@ -98,6 +98,23 @@ def devices_of(topology: Topology) -> list[Any]:
 
 
 @contextlib.contextmanager
+def kept_nowhere() -> Iterator[None]:
+    """Programs that are compiled meanwhile are not written to JAX's persistent cache.
+
+    Those for devices that are not here could not be read from it.
+    """
+    import jax
+
+    name = "jax_persistent_cache_min_compile_time_secs"
+    before = getattr(jax.config, name)
+    jax.config.update(name, float("inf"))
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
+
+
+@contextlib.contextmanager
 def _silenced() -> Iterator[None]:
     """Without what libraries write to standard error: libtpu warns that there is no TPU."""
     sys.stderr.flush()
