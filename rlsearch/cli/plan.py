@@ -9,7 +9,6 @@ from rlsearch.cli.output import emit
 from rlsearch.cli.parser import FIELDS_HELP, add_code, add_data_dir, add_json
 
 TAKES_FIELDS = True
-PARTS_OF_TEMPORARIES = ("search tree", "KV cache", "gathered parameters", "batch")
 
 
 def add_parser(subparsers) -> None:
@@ -63,7 +62,10 @@ def head(result: dict[str, Any]) -> str:
     mesh = " x ".join(f"{size} {axis}" for axis, size in result["mesh"].items())
     lines = [f"{result['config']} on {result['topology']}: {result['chips']} chips, {mesh}"]
     if result["estimate"]:
-        lines.append("An ESTIMATE from the step's trace: the compiler is not installed here.")
+        why = "there is none for GPUs yet"
+        if result["chip"].startswith("TPU"):
+            why = "the extra tpu, which has it, is not installed"
+        lines.append(f"An ESTIMATE, from the step's trace and by no compiler: {why}.")
     else:
         lines.append(f"Compiled by {result['compiler']}. Planned, not measured.")
     lines += [
@@ -75,8 +77,10 @@ def head(result: dict[str, Any]) -> str:
 
 def table(stage: dict[str, Any]) -> str:
     """One stage."""
+    from rlsearch.evaluation.plan_fields import TEMPORARY
+
     needs, seconds = dict(stage["bytes_per_device"]), stage["roofline_seconds"]
-    parts = {name: needs.pop(name) for name in PARTS_OF_TEMPORARIES if name in needs}
+    parts = {name: needs.pop(name) for name in TEMPORARY if name in needs}
     rows = [(name, _bytes(size)) for name, size in needs.items()]
     place = list(needs).index("temporaries") + 1
     rows[place:place] = [(f"  of which {name}", _bytes(size)) for name, size in parts.items()]
@@ -91,9 +95,9 @@ def table(stage: dict[str, Any]) -> str:
     rows.append(("bytes moved a step", f"{most}{_bytes(moved)} ({shares})"))
     if count := stage["loops_of_unknown_length"]:
         rows.append(("loops counted as one turn", f"{count}: the data decides their length"))
-    times = ", ".join(f"{name} {value:.3g} s" for name, value in seconds.items())
-    bound = f"{stage['step_seconds']:.3g} s, bound by {stage['bound_by']} ({times})"
-    rows.append(("seconds a step, at least", bound))
+    times = ", ".join(f"{name} {_seconds(value)}" for name, value in seconds.items())
+    bound = f"{_seconds(stage['step_seconds'])}, bound by {stage['bound_by']} ({times})"
+    rows.append(("a step takes at least", bound))
     for row in stage["collectives"]:
         over = f"{row['kind']} over {' and '.join(row['axes']) or 'nothing'}"
         rows.append((over, f"{row['runs']:g} in {row['place']}, {_bytes(row['bytes'])}"))
@@ -125,6 +129,11 @@ def verdicts(stage: dict[str, Any]) -> list[str]:
             "searches wait for one another"
         )
     return lines
+
+
+def _seconds(value: float) -> str:
+    """A time for people."""
+    return f"{1e3 * value:.3g} ms" if value < 1 else f"{value:.3g} s"
 
 
 def _bytes(size: float) -> str:

@@ -19,7 +19,7 @@ from jax.sharding import AbstractMesh, Mesh
 from rlsearch.config import Experiment
 from rlsearch.config_file import AnyExperiment
 from rlsearch.decoding.steps import start
-from rlsearch.evaluation.plan_fields import at_least_one_each, shrinking_field
+from rlsearch.evaluation.plan_fields import TEMPORARY, at_least_one_each, shrinking_field
 from rlsearch.networks.language_model import LanguageModel
 from rlsearch.parallel.chips import Chip
 from rlsearch.parallel.collectives import Collective, collectives
@@ -112,8 +112,10 @@ def plan_stage(
     needs = memory_by_shape(config, stage, mesh, state, arguments, traced.jaxpr)
     found = _compile(traced, mesh) if compiled else _estimate(traced, mesh)
     needs |= found.memory
-    if "layouts" in needs:  # what the compiler pads
-        needs["layouts"] -= sum(needs[name] for name in HELD if name in needs)
+    if "arguments" in needs:  # as the compiler lays them out
+        held = sum(needs[name] for name in HELD if name in needs)
+        needs["layout padding"] = needs.pop("arguments") - held
+    needs = {name: needs[name] for name in ORDER if name in needs}
     total = sum(needs.get(name, 0.0) for name in TOTAL)
     fits = found.refused is None and total <= chip.memory
     seconds = {"compute": sum(found.flops.values()) / chip.flops}
@@ -147,7 +149,8 @@ def plan_stage(
 
 
 HELD = ("parameters", "optimiser", "replay", "read parameters")  # from step to step
-TOTAL = (*HELD, "layouts", "outputs", "temporaries", "generated code")
+TOTAL = (*HELD, "layout padding", "outputs", "temporaries", "generated code")
+ORDER = (*TOTAL, *TEMPORARY)
 
 
 class Found(NamedTuple):
@@ -173,7 +176,7 @@ def _compile(traced: Any, mesh: Any) -> Found:
     program = read_program(compiled.as_text())
     work = work_of(program, part_of)
     memory = {
-        "layouts": float(sizes.argument_size_in_bytes),
+        "arguments": float(sizes.argument_size_in_bytes),
         "outputs": float(sizes.output_size_in_bytes - sizes.alias_size_in_bytes),
         "temporaries": float(sizes.temp_size_in_bytes),
         "generated code": float(sizes.generated_code_size_in_bytes),

@@ -15,7 +15,8 @@ _FIELDS = {
     "prm": ("verifier", "num_solutions", "replay_size"),
     "self_play": ("self_play", "num_games", "replay_moves"),
 }
-_TEMPORARY = ("search tree", "KV cache", "gathered parameters", "batch")
+# Parts of the temporaries that have a name.
+TEMPORARY = ("search tree", "KV cache", "gathered parameters", "batch")
 
 
 def at_least_one_each(
@@ -78,10 +79,10 @@ def shrinking_field(config: AnyExperiment, stage: str, needs: dict[str, float]) 
         "activations": "parallel.accumulate",
     }
     temporaries = needs.get("temporaries", 0.0)
-    part = max(_TEMPORARY, key=lambda name: needs.get(name, 0.0))
+    part = max(TEMPORARY, key=lambda name: needs.get(name, 0.0))
     if needs.get(part, 0.0) < temporaries / 4:
         part = "activations"
-    terms = {name: needs.get(name, 0.0) for name in fields if name not in _TEMPORARY}
+    terms = {name: needs.get(name, 0.0) for name in fields if name not in TEMPORARY}
     terms[part] = temporaries
     largest = max(terms, key=lambda name: terms[name])
     return {"term": largest, "bytes": terms[largest], "field": fields[largest]}

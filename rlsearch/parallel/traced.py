@@ -16,7 +16,7 @@ import jax
 from jax.sharding import AbstractMesh, Mesh
 
 from rlsearch.parallel.mesh import MODEL
-from rlsearch.parallel.work import pairs
+from rlsearch.parallel.work import window_pairs
 
 _FUSED = ("broadcast_in_dim", "iota", "convert_element_type", "reshape", "squeeze", "copy")
 
@@ -115,8 +115,10 @@ def search_tree_bytes(jaxpr: Any) -> float:
         for eqn in current.eqns:
             inner = f"{scope}/{eqn.source_info.name_stack}"
             if eqn.primitive.name == "scan" and "/search" in inner:
-                carried = eqn.outvars[: eqn.params["num_carry"]]
-                most = max(most, sum(_bytes(var.aval) for var in carried))
+                turn = eqn.params["jaxpr"].jaxpr.outvars
+                pairs = zip(eqn.outvars, turn, strict=True)  # what is stacked has one axis more
+                carried = [var.aval for var, x in pairs if var.aval.shape == x.aval.shape]
+                most = max(most, sum(_bytes(aval) for aval in carried))
             waiting += [(called, inner) for called, _ in _called(eqn, True)]
     return most
 
@@ -147,7 +149,7 @@ def _convolution_flops(eqn: Any) -> float:
     left, right = (var.aval.shape for var in eqn.invars)
     count = 1.0
     for axis, (low, _) in enumerate(params["padding"]):
-        count *= pairs(
+        count *= window_pairs(
             left[numbers.lhs_spec[2 + axis]],
             eqn.outvars[0].aval.shape[numbers.out_spec[2 + axis]],
             right[numbers.rhs_spec[2 + axis]],

@@ -98,7 +98,7 @@ def _convolution_flops(
     window = _window(instruction.text, sum(label.isdigit() for label in output))
     count = 1.0
     for axis, (size, stride, low, left_dilation, right_dilation) in enumerate(window):
-        count *= pairs(
+        count *= window_pairs(
             left[inputs.index(str(axis))],
             instruction.arrays[0].shape[output.index(str(axis))],
             size,
@@ -140,7 +140,7 @@ def _window(text: str, axes: int) -> list[tuple[int, int, int, int, int]]:
     )
 
 
-def pairs(
+def window_pairs(
     inputs: int, outputs: int, size: int, stride: int, low: int, left: int, right: int
 ) -> int:
     """Pairs of an output and a place of the window under which there is an input."""

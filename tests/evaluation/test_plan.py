@@ -26,7 +26,8 @@ from tests.commands import call, fail
 from tests.tiny import tiny_experiment
 from tests.toy import PAD, ToyTask, wide_model
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS, README = ROOT / "configs", (ROOT / "README.md").read_text()
 POD = re.compile(r"\b(v5e|v5p|v6e|h100|h200)-[\dx]+\b")
 HAS_LIBTPU = pytest.mark.skipif(
     not importlib.util.find_spec("libtpu"), reason="libtpu, TPUs' compiler, is not installed"
@@ -89,7 +90,7 @@ def both_ways(config, stage):
 
 def check_estimate(compiled, estimate):
     sizes = compiled["bytes_per_device"]
-    arguments = sum(sizes[name] for name in (*HELD, "layouts"))  # the compiler's own number
+    arguments = sum(sizes[name] for name in (*HELD, "layout padding"))  # the compiler's own number
     estimated = sum(estimate["bytes_per_device"][name] for name in HELD)
     assert estimated == pytest.approx(arguments, rel=0.15)
     assert estimate["flops_per_device"] == pytest.approx(compiled["flops_per_device"], rel=0.15)
@@ -256,3 +257,24 @@ def test_a_config_fits_the_pod_that_its_docstring_names(name, pod):
     result = plan(config_file.load(str(CONFIGS / f"{name}.py")), pod)
     assert result["fits"] and result["separate_searches"]
     assert jax.default_backend() == "cpu"
+
+
+@pytest.mark.slow
+@HAS_LIBTPU
+def test_the_readme_shows_what_the_command_prints():
+    command = re.search("^rlsearch (plan .*)$", README, re.M)
+    assert command
+    shown = README.partition("The first of them prints")[2].split("```")[1].strip()
+    code, out, _ = call(*command[1].split())
+    assert code == 0
+    compiler = re.search("Compiled by .*[.] ", out)
+    if compiler and compiler[0] in shown:
+        assert out.strip() == shown
+    else:  # another version: other figures, and other collectives
+        assert labels(out) == labels(shown)
+
+
+def labels(text: str) -> list[str]:
+    """What a plan has a figure for, without the collectives."""
+    rows = text.partition("a step takes")[0].splitlines()
+    return [row[:36] for row in rows if row.startswith("  ")]
