@@ -122,6 +122,10 @@ def plan_stage(
     if not found.estimate:  # else what moves is known too badly for a bound
         seconds["memory"] = sum(found.moved.values()) / chip.bandwidth
         seconds["links"] = sum(told.sent for told in found.collectives) / chip.links
+    shrink = None
+    if not fits:
+        busiest = trace_work(traced.jaxpr, mesh, part_of).busiest
+        shrink = shrinking_field(config, stage.name, needs, busiest)
     bound = max(seconds, key=lambda name: seconds[name])
     flops = sum(found.flops.values())
     return {
@@ -132,7 +136,7 @@ def plan_stage(
         "memory_bytes": chip.memory,
         "fits": fits,
         "refused": found.refused,
-        "shrink": None if fits else shrinking_field(config, stage.name, needs),
+        "shrink": shrink,
         "flops_per_device": flops,
         "flops": found.flops,
         "search_share": found.flops.get("search", 0.0) / flops if flops else 0.0,

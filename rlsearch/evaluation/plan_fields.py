@@ -58,11 +58,15 @@ def _multiple(size: int, of: int) -> int:
     return -(-size // of) * of
 
 
-def shrinking_field(config: AnyExperiment, stage: str, needs: dict[str, float]) -> dict[str, Any]:
+def shrinking_field(
+    config: AnyExperiment, stage: str, needs: dict[str, float], busiest: str
+) -> dict[str, Any]:
     """The largest term of what a device holds, and the field of the config that shrinks it.
 
-    Of temporaries most are a search's, a batch's or, where neither has a large part, what the
-    forward pass keeps for the backward one.
+    Args:
+        busiest: the part of a step that needs the most temporaries. Where none that has a name is
+            a large share of them, they are what an update keeps for its backward pass, or what
+            searching and playing work on.
     """
     group, at_once, remembered = _FIELDS[stage]
     blocks = "model.num_blocks" if isinstance(config, SelfPlayExperiment) else "model.num_layers"
@@ -77,11 +81,12 @@ def shrinking_field(config: AnyExperiment, stage: str, needs: dict[str, float]) 
         "read parameters": "parallel.model",
         "batch": f"{group}.batch_size",
         "activations": "parallel.accumulate",
+        "temporaries of collecting": f"{group}.{at_once}",
     }
     temporaries = needs.get("temporaries", 0.0)
     part = max(TEMPORARY, key=lambda name: needs.get(name, 0.0))
     if needs.get(part, 0.0) < temporaries / 4:
-        part = "activations"
+        part = "activations" if busiest == "update" else "temporaries of collecting"
     terms = {name: needs.get(name, 0.0) for name in fields if name not in TEMPORARY}
     terms[part] = temporaries
     largest = max(terms, key=lambda name: terms[name])

@@ -42,8 +42,8 @@ class Collective(NamedTuple):
 def collectives(text: str | Program, mesh: Mesh | AbstractMesh) -> list[Collective]:
     """All collectives of a program.
 
-    A TPU's compiler takes a collective apart and fuses each part with what runs meanwhile; all
-    parts name the one channel, and count as one.
+    A TPU's compiler takes a collective apart, and fuses each part with what runs between its begin
+    and its end, which may be another loop. All parts name one channel; the begin alone counts.
 
     Args:
         text: `compiled.as_text()`, or what `read_program` makes of it.
@@ -52,6 +52,7 @@ def collectives(text: str | Program, mesh: Mesh | AbstractMesh) -> list[Collecti
     program = read_program(text) if isinstance(text, str) else text
     inside, around = _loops(program), scopes(program)
     times, devices = runs(program), math.prod(mesh.shape.values())
+    begun = _begun(program)
     found: dict[tuple, Collective] = {}
     for name, computation in program.computations.items():
         loops = tuple(sorted(scope for scope, reached in inside if name in reached))
@@ -60,8 +61,10 @@ def collectives(text: str | Program, mesh: Mesh | AbstractMesh) -> list[Collecti
             if kind not in _KINDS:
                 continue
             groups = _members(instruction.text, devices)
-            channel = _CHANNEL.search(instruction.text)
-            apart = (kind, channel[1], loops) if channel else (name, instruction.name)
+            channel = _channel(instruction)
+            if name not in begun.get((kind, channel), {name}):
+                continue  # it goes on, or ends, here
+            apart = (kind, channel, loops) if channel else (name, instruction.name)
             members = 2 if kind == "collective-permute" else groups.shape[1]
             collective = Collective(
                 kind,
@@ -74,6 +77,23 @@ def collectives(text: str | Program, mesh: Mesh | AbstractMesh) -> list[Collecti
             )
             found.setdefault(apart, collective)
     return list(found.values())
+
+
+def _channel(instruction: Instruction) -> str:
+    match = _CHANNEL.search(instruction.text)
+    return match[1] if match else ""
+
+
+def _begun(program: Program) -> dict[tuple[str, str], set[str]]:
+    """Where collectives that are taken apart begin, by kind and channel."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for name, computation in program.computations.items():
+        if any('"AsyncCollectiveStart"' in x.text for x in computation.values()):
+            for instruction in computation.values():
+                if instruction.opcode in _KINDS:
+                    key = instruction.opcode, _channel(instruction)
+                    found.setdefault(key, set()).add(name)
+    return found
 
 
 def _payload(

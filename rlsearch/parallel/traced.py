@@ -28,6 +28,7 @@ class Traced(NamedTuple):
     bytes: dict[str, float]  # by part: what products, and reads and writes at places, move
     unknown_loops: int  # loops whose length the data decides, counted as one turn
     temporaries: float  # bytes
+    busiest: str  # the part in which that many are needed
 
 
 class _Mesh(NamedTuple):
@@ -54,7 +55,10 @@ def trace_work(
     """
     split = _Mesh(math.prod(mesh.shape.values()), mesh.shape[MODEL], once)
     work = _work(jaxpr.jaxpr, "", split.outside, split, part)
-    return work._replace(temporaries=_alive(jaxpr.jaxpr, split.outside, split))
+    moments = _moments(jaxpr.jaxpr, split.outside, split)
+    most, eqn = max(moments, key=lambda moment: moment[0], default=(0.0, None))
+    busiest = part(str(eqn.source_info.name_stack)) if eqn is not None else ""
+    return work._replace(temporaries=most, busiest=busiest)
 
 
 def _work(jaxpr: Any, scope: str, shares: int, mesh: _Mesh, part: Callable[[str], str]) -> Traced:
@@ -78,28 +82,30 @@ def _work(jaxpr: Any, scope: str, shares: int, mesh: _Mesh, part: Callable[[str]
                 flops[name] += often * value
             for name, value in work.bytes.items():
                 moved[name] += often * value
-    return Traced(flops, moved, unknown, 0.0)
+    return Traced(flops, moved, unknown, 0.0, "")
 
 
-def _alive(jaxpr: Any, shares: int, mesh: _Mesh) -> float:
-    """The largest number of bytes that are needed at once, beside what is read and given."""
+def _moments(jaxpr: Any, shares: int, mesh: _Mesh) -> Iterator[tuple[float, Any]]:
+    """At each operation the bytes that are needed at once, beside what is read and given."""
     last_use: dict[Any, int] = {}
     for number, eqn in enumerate(jaxpr.eqns):
         last_use |= dict.fromkeys(_variables(eqn.invars), number)
     last_use |= dict.fromkeys(_variables(jaxpr.outvars), len(jaxpr.eqns))
     held: dict[Any, float] = {}
-    now = most = 0.0
+    now = 0.0
     for number, eqn in enumerate(jaxpr.eqns):
         inner = mesh.shares(eqn, shares)
-        deepest = max((_alive(called, inner, mesh) for called, _ in _called(eqn, True)), default=0)
+        deepest = max(
+            (size for called, _ in _called(eqn, True) for size, _ in _moments(called, inner, mesh)),
+            default=0.0,
+        )
         for var in eqn.outvars:
             held[var] = 0.0 if eqn.primitive.name in _FUSED else _held(var, eqn, shares)
             now += held[var]
-        most = max(most, now + deepest)
+        yield now + deepest, eqn
         for var in {*eqn.outvars, *_variables(eqn.invars)}:
             if last_use.get(var, -1) <= number:
                 now -= held.pop(var, 0.0)
-    return most
 
 
 def _variables(atoms: Any) -> list[Any]:
