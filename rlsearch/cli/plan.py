@@ -68,10 +68,11 @@ def head(result: dict[str, Any]) -> str:
         lines.append(f"An ESTIMATE, from the step's trace and by no compiler: {why}.")
     else:
         lines.append(f"Compiled by {result['compiler']}. Planned, not measured.")
-    lines += [
-        f"{field} is {before}, below one a device: planned with {now}"
-        for field, (before, now) in result["changed"].items()
-    ]
+    if result["changed"]:
+        fields = [f"{name} {now} for {was}" for name, (was, now) in result["changed"].items()]
+        lines.append(
+            f"Fewer problems or rows than devices: planned at one each, {', '.join(fields)}."
+        )
     return "\n".join(lines)
 
 

@@ -31,14 +31,16 @@ def at_least_one_each(
         What was changed, from and to, by field, and the config.
     """
     rows = shards * config.parallel.accumulate
+    wanted: dict[str, dict[str, int]] = {}
     if isinstance(config, SelfPlayExperiment):
-        wanted = {"self_play": {"num_games": shards, "batch_size": rows}}
+        wanted["self_play"] = {"num_games": shards, "batch_size": rows}
     else:
-        wanted = {
-            "pretrain": {"batch_size": rows},
-            "distill": {"num_problems": shards, "batch_size": rows},
-            "verifier": {"num_solutions": shards, "batch_size": rows},
-        }
+        if not config.verifier.policy_run:
+            wanted["pretrain"] = {"batch_size": rows}
+            if config.distill.enabled:
+                wanted["distill"] = {"num_problems": shards, "batch_size": rows}
+        if config.verifier.train:
+            wanted["verifier"] = {"num_solutions": shards, "batch_size": rows}
     changed: dict[str, list[int]] = {}
     for group, least in wanted.items():
         before = getattr(config, group)

@@ -205,7 +205,8 @@ def test_the_command_says_that_it_estimates_and_what_it_changed(config_file_of, 
     code, out, _ = call(*asked)
     assert code == 1
     assert "An ESTIMATE" in out and "base, on each device (an estimate)" in out
-    assert "pretrain.batch_size is 16, below one a device: planned with 32" in out
+    assert "Fewer problems or rows than devices: planned at one each, " in out
+    assert "pretrain.batch_size 32 for 16" in out
     assert "DOES NOT FIT: the largest term is activations, 16 GiB a device" in out
     assert "parallel.accumulate shrinks it" in out
     assert "ERROR: all-reduce over data in a loop of searching" in out
