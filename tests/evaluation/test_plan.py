@@ -81,7 +81,7 @@ def both_ways(config, stage):
     """A stage's plan for eight fake devices by their compiler, and as an estimate for eight that
     have no memory to speak of."""
     mesh = make_mesh(config.parallel)
-    small = V5E._replace(memory=1e5)
+    small = V5E._replace(memory=1e4)
     return [
         plan_stage(config, stage, mesh, chip, compiled)
         for chip, compiled in ((V5E, True), (small, False))
@@ -99,7 +99,7 @@ def check_estimate(compiled, estimate):
     assert set(estimate["roofline_seconds"]) == {"compute"} and not estimate["collectives"]
     assert set(compiled["roofline_seconds"]) == {"compute", "memory", "links"}
     assert (compiled["fits"], estimate["fits"]) == (True, False)
-    assert compiled["shrink"] is None and estimate["shrink"]["bytes"] > 1e5
+    assert compiled["shrink"] is None and estimate["shrink"]["bytes"] > 1e4
 
 
 def test_an_estimate_is_near_what_the_compiler_says_of_eight_devices():
