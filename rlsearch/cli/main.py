@@ -19,6 +19,7 @@ from rlsearch.cli import (
     export,
     import_,
     inspect,
+    plan,
     play,
     report,
     solve,
@@ -31,7 +32,21 @@ from rlsearch.parallel.compilation_cache import use_compilation_cache
 from rlsearch.parallel.hosts import leave
 
 COMMANDS = (
-    *(train, evaluate, solve, sweep, report, arena, play, inspect, export, import_, bench, data),
+    *(
+        train,
+        evaluate,
+        solve,
+        sweep,
+        report,
+        arena,
+        play,
+        inspect,
+        export,
+        import_,
+        plan,
+        bench,
+        data,
+    ),
 )
 
 

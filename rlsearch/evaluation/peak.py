@@ -6,35 +6,17 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from rlsearch.parallel.chips import find_chip
 from rlsearch.parallel.mesh import data_sharding, over_data
 
-# Dense bfloat16 products of one JAX device (float16 where there is no bfloat16), by the vendors'
-# data sheets; the key is how `device_kind` begins, and the longest that fits counts.
-PEAK_FLOPS = {
-    "TPU v4": 275e12,
-    "TPU v5 lite": 197e12,
-    "TPU v5": 459e12,
-    "TPU v6 lite": 918e12,
-    "Tesla V100": 125e12,
-    "Tesla T4": 65e12,
-    "NVIDIA L4": 121e12,
-    "NVIDIA L40S": 362e12,
-    "NVIDIA A100": 312e12,
-    "NVIDIA H100 PCIe": 756e12,
-    "NVIDIA H100": 989e12,
-    "NVIDIA H200": 989e12,
-    "NVIDIA GH200": 989e12,
-    "NVIDIA B200": 2250e12,
-}
 SIZE, REPEATS = 1024, 5  # of the matrices that are multiplied, and how often
 
 
 def peak_flops(mesh: Mesh, dtype: str) -> tuple[float, str]:
     """The peak of all devices of the mesh together, and in words where it is from."""
     kind = mesh.devices.flat[0].device_kind
-    known = [name for name in PEAK_FLOPS if kind.startswith(name)]
-    if known:
-        return PEAK_FLOPS[max(known, key=len)] * mesh.devices.size, "data sheet, bfloat16"
+    if chip := find_chip(kind):
+        return chip.flops * mesh.devices.size, "data sheet, bfloat16"
     return measured_flops(mesh, dtype), f"a product of {dtype} matrices, measured in this run"
 
 

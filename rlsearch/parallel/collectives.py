@@ -7,17 +7,17 @@ from typing import NamedTuple
 import numpy as np
 from jax.sharding import AbstractMesh, Mesh
 
-_COLLECTIVE = re.compile(
-    r" (all-reduce|all-gather|all-to-all|ragged-all-to-all|collective-permute|collective-broadcast"
-    r"|reduce-scatter)(?:-start)?\("
+from rlsearch.parallel.hlo import Instruction, Program, reached, read_program, runs, scopes
+
+_KINDS = (
+    *("all-reduce", "all-gather", "all-to-all", "ragged-all-to-all", "collective-permute"),
+    *("collective-broadcast", "reduce-scatter"),
 )
-_COMPUTATION = re.compile(r"(?:ENTRY )?%([\w.\-]+) \(.*\{")
-_LOOP = re.compile(r" while\(.*?condition=%([\w.\-]+), body=%([\w.\-]+)")
 _IOTA = r"\[([\d,]+)\](?:T\(([\d,]+)\))?"
 _MESH = re.compile(
     r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\(" + _IOTA + r"\))? \{([^}]*)\}"
 )
-_SCOPE = re.compile(r'op_name="([^"]*)"')
+_CHANNEL = re.compile(r"channel_id=(\d+)")
 
 
 class Collective(NamedTuple):
@@ -27,69 +27,96 @@ class Collective(NamedTuple):
     axes: tuple[str, ...]  # of the mesh, over which it communicates; none: every device with itself
     loops: tuple[str, ...]  # the scopes of the while loops it runs in; none: outside of any
     scope: str  # of the operation that it belongs to, such as "jit(step)/update/..."
+    bytes: float = 0.0  # of what a device has of it when it is whole: gathered, or to be reduced
+    members: int = 1  # devices that talk to each other
+    runs: float = 1.0  # in one run of the program; a loop of no fixed length turns once
+
+    @property
+    def sent(self) -> float:
+        """Bytes that a device sends in one run of the program, at least."""
+        share = (self.members - 1) / self.members
+        times = {"all-reduce": 2 * share, "collective-permute": 1.0}.get(self.kind, share)
+        return self.runs * times * self.bytes
 
 
-def collectives(text: str, mesh: Mesh | AbstractMesh) -> list[Collective]:
+def collectives(text: str | Program, mesh: Mesh | AbstractMesh) -> list[Collective]:
     """All collectives of a program.
 
+    A TPU's compiler takes a collective apart, and fuses each part with what runs between its begin
+    and its end, which may be another loop. All parts name one channel; the begin alone counts.
+
     Args:
-        text: `compiled.as_text()`.
+        text: `compiled.as_text()`, or what `read_program` makes of it.
         mesh: the mesh that it was compiled for.
     """
-    computations = _computations(text)
-    loops = _loops(computations)
-    found = []
-    for name, lines in computations.items():
-        inside = tuple(sorted(scope for scope, reached in loops if name in reached))
-        for line in lines:
-            if match := _COLLECTIVE.search(line):
-                axes = _axes(_members(line, math.prod(mesh.shape.values())), mesh)
-                found.append(Collective(match[1], axes, inside, _scope(line)))
+    program = read_program(text) if isinstance(text, str) else text
+    inside, around = _loops(program), scopes(program)
+    times, devices = runs(program), math.prod(mesh.shape.values())
+    begun = _begun(program)
+    found: dict[tuple, Collective] = {}
+    for name, computation in program.computations.items():
+        loops = tuple(sorted(scope for scope, reached in inside if name in reached))
+        for instruction in computation.values():
+            kind = instruction.opcode.removesuffix("-start")
+            if kind not in _KINDS:
+                continue
+            groups = _members(instruction.text, devices)
+            channel = _channel(instruction)
+            if name not in begun.get((kind, channel), {name}):
+                continue  # it goes on, or ends, here
+            apart = (kind, channel, loops) if channel else (name, instruction.name)
+            members = 2 if kind == "collective-permute" else groups.shape[1]
+            collective = Collective(
+                kind,
+                _axes(groups, mesh),
+                loops,
+                instruction.scope or around.get(name, ""),
+                _payload(kind, instruction, computation, members),
+                members,
+                times[name],
+            )
+            found.setdefault(apart, collective)
+    return list(found.values())
+
+
+def _channel(instruction: Instruction) -> str:
+    match = _CHANNEL.search(instruction.text)
+    return match[1] if match else ""
+
+
+def _begun(program: Program) -> dict[tuple[str, str], set[str]]:
+    """Where collectives that are taken apart begin, by kind and channel."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for name, computation in program.computations.items():
+        if any('"AsyncCollectiveStart"' in x.text for x in computation.values()):
+            for instruction in computation.values():
+                if instruction.opcode in _KINDS:
+                    key = instruction.opcode, _channel(instruction)
+                    found.setdefault(key, set()).add(name)
     return found
+
+
+def _payload(
+    kind: str, instruction: Instruction, around: dict[str, Instruction], members: int
+) -> float:
+    """Bytes of the operands, as the result of what is only begun repeats them."""
+    known = [around[name] for name in instruction.operands if name in around]
+    if not known:
+        return float(sum(array.bytes for array in instruction.arrays))
+    size = sum(array.bytes for operand in known for array in operand.arrays)
+    return float(size * members if kind == "all-gather" else size)
 
 
 def num_loops(text: str) -> int:
     """How many while loops a program has."""
-    return len(_LOOP.findall(text))
+    return len(read_program(text).loops)
 
 
-def _scope(line: str) -> str:
-    match = _SCOPE.search(line)
-    return match[1] if match else ""
-
-
-def _computations(text: str) -> dict[str, list[str]]:
-    """The lines of every computation by its name."""
-    found: dict[str, list[str]] = {}
-    lines: list[str] = []
-    for line in text.splitlines():
-        start = _COMPUTATION.match(line)
-        if start:
-            lines = found.setdefault(start.group(1), [])
-        else:
-            lines.append(line)
-    return found
-
-
-def _loops(computations: dict[str, list[str]]) -> list[tuple[str, set[str]]]:
+def _loops(program: Program) -> list[tuple[str, set[str]]]:
     """For each while loop its scope, and the computations that run in it, at any depth."""
-    mentioned = {
-        name: {other for line in lines for other in re.findall(r"%([\w.\-]+)", line)}
-        & computations.keys()
-        for name, lines in computations.items()
-    }
-    loops = []
-    for lines in computations.values():
-        for line in lines:
-            if match := _LOOP.search(line):
-                reached, waiting = set(), list(match.groups())
-                while waiting:
-                    name = waiting.pop()
-                    if name not in reached:
-                        reached.add(name)
-                        waiting += mentioned[name]
-                loops.append((_scope(line), reached))
-    return loops
+    return [
+        (loop.scope, reached(program, loop.condition, loop.body)) for loop in program.loops.values()
+    ]
 
 
 def _members(line: str, devices: int) -> np.ndarray:
