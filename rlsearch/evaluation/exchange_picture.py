@@ -79,7 +79,8 @@ def _bins(axes: Any, result: Row) -> None:
                 bar.set(alpha=0.5, edgecolor="black", linestyle="--")
     places = range(len(names))
     large = [100 * next(row["large"] for row in rows if row["group"] == name) for name in names]
-    axes.plot(places, large, "k_", markersize=30, label="large, greedy")
+    left, right = ([place + side for place in places] for side in (-0.4, 0.4))
+    axes.hlines(large, left, right, colors="black", label="large, greedy")
     axes.set_xticks(places, [name.removeprefix("bin ") for name in names])
     axes.set_xlabel("difficulty, easiest to hardest fifth")
     label = LABELS.get(first, first.replace("_", " "))

@@ -34,6 +34,7 @@ KEYS = {
     "problems",
     "generations",
     "policy_tokens",
+    "prompt_tokens",
     "verifier_tokens",
     "context_tokens",
     "flops",

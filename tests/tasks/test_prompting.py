@@ -80,7 +80,7 @@ def test_everything_behind_the_examples_is_the_tasks_own():
     np.testing.assert_array_equal(prompts[:, :-own], others[:, :-own])
     assert (prompts[:, -own:] != others[:, -own:]).any()
     solutions = jnp.asarray(steps.reshape(NUM_DRAWS, -1))
-    for name in ("check_tokens", "answers", "label_steps"):
+    for name in ("answers", "label_steps"):
         found = getattr(task(), name)(jnp.asarray(prompts), solutions)
         expected = getattr(inner(), name)(jnp.asarray(prompts[:, -own:]), solutions)
         np.testing.assert_array_equal(found, expected)
