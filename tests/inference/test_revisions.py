@@ -61,7 +61,7 @@ def test_an_attempt_is_written_behind_the_four_latest_that_say_something():
     texts, keys, attempts, behind = [], [], [], []
     for row, chain, turn in np.ndindex(len(PROMPTS), CHAINS, TURNS):
         before = [t for t in found.tokens[row, chain, :turn] if t[0] != A]
-        context = [*PROMPTS[row], *np.concatenate([[], *before[-ATTEMPTS:]])]
+        context = [*np.concatenate([[], *before[-ATTEMPTS:]]), *PROMPTS[row]]
         read = len(context) if turn else 0  # the first attempts share the prompt
         assert found.context_tokens[row, chain, turn] == read
         if len(before) >= ATTEMPTS:
