@@ -1,9 +1,11 @@
 """A problem with earlier attempts at it: what a policy that revises its answers reads.
 
-    padding | prompt | attempt | ... | the newest attempt
+    padding | attempt | ... | the newest attempt | prompt
 
 It holds at most `ATTEMPTS` of them (Snell et al. 2024) and is padded on the left, where nothing
-looks. As rotary positions are relative, a context without attempts is the prompt alone.
+looks. As rotary positions are relative, a context without attempts is the prompt alone. In the
+paper the prompt comes first. Here it comes last, so that a solution follows its problem at once,
+where a policy that has seen nothing but problems and solutions knows to look.
 
 Letters: B problems, P tokens of a prompt, T of an attempt, A attempts, C = P + A T of a context.
 """
@@ -17,7 +19,7 @@ ATTEMPTS = 4  # A
 
 
 class Context(NamedTuple):
-    """Problems and attempts, one behind the other."""
+    """Attempts and their problems, one behind the other."""
 
     tokens: jax.Array  # [B, C] int32
     real: jax.Array  # [B, C] bool, False where there is padding
@@ -44,8 +46,8 @@ def with_attempts(prompts: jax.Array, attempts: jax.Array, pad: int) -> Context:
     Places without an attempt, and those behind the end of one, hold padding.
     """
     written = attempts.reshape(len(prompts), -1)
-    tokens = jnp.concatenate([prompts, written], axis=1)
-    real = jnp.concatenate([jnp.ones(prompts.shape, bool), written != pad], axis=1)
+    tokens = jnp.concatenate([written, prompts], axis=1)
+    real = jnp.concatenate([written != pad, jnp.ones(prompts.shape, bool)], axis=1)
     order = jnp.argsort(real, axis=1, stable=True)  # padding first, all else as it stands
     moved = jnp.take_along_axis(real, order, axis=1)
     tokens = jnp.where(moved, jnp.take_along_axis(tokens, order, axis=1), pad)

@@ -61,7 +61,11 @@ def _ratio(axes: Any, rows: Sequence[Row]) -> None:
             label=f"{budget} attempts, {'majority' if majority else verifier}",
         )
     axes.set_xscale("log", base=4)
-    axes.set_xlabel("sequential to parallel")
+    most = [row["settings"] for row in rows if row["budget"] == budgets[-1]]
+    ticks = {x["sequential"] / x["parallel"]: f"{x['sequential']}:{x['parallel']}" for x in most}
+    axes.set_xticks(list(ticks), list(ticks.values()))
+    axes.minorticks_off()
+    axes.set_xlabel(f"sequential to parallel, as {budgets[-1]} attempts are spent")
     axes.set_ylabel("solved (%)")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
@@ -92,4 +96,5 @@ def _turned(axes: Any, revised: Sequence[Row]) -> None:
     axes.set_xticks(range(len(chains)), [str(row["sequential"]) for row in chains])
     axes.set_xlabel("attempts of a chain")
     axes.set_ylabel("of those that were revised (%)")
-    axes.legend(fontsize=7)
+    axes.set_ylim(0, 110)
+    axes.legend(fontsize=7, loc="upper right")

@@ -1,8 +1,8 @@
 """Chains of attempts, each of which a policy writes with the latest ones before it in view.
 
-The first attempt of a chain is a plain sample; every later one is written behind the context of the
-prompt and the 4 latest attempts (Snell et al. 2024, section 6.1). What says nothing is no attempt
-to learn from and does not come into a context, as it did not in training.
+The first attempt of a chain is a plain sample; every later one is written behind the 4 latest and
+the prompt (Snell et al. 2024, section 6.1; see `rlsearch.decoding.contexts`). What says nothing is
+no attempt to learn from and does not come into a context, as it did not in training.
 
 The verifier scores every attempt. A head on the policy's trunk sees the history as the policy does;
 a verifier with a network of its own reads the problem and the attempt, which is what it has learnt

@@ -17,7 +17,7 @@ def attempt(*tokens):
     return jnp.array([[*tokens, *[PAD] * (FORM.max_length - len(tokens))]] * 3, jnp.int32)
 
 
-def test_a_context_is_the_prompt_and_the_latest_attempts_behind_padding():
+def test_a_context_is_the_latest_attempts_and_the_prompt_behind_padding():
     attempts, kept = no_attempts(3, FORM.max_length, PAD), jnp.array([True, True, False])
     for number in range(ATTEMPTS + 2):
         attempts = remember(attempts, attempt(A, 1, *[B] * (number % 2), C), kept)
@@ -28,7 +28,7 @@ def test_a_context_is_the_prompt_and_the_latest_attempts_behind_padding():
     size = context.tokens.shape[1]
     assert size == 3 + ATTEMPTS * FORM.max_length
     for row, written in enumerate((expected, expected, [])):
-        whole = [*PROMPTS[row].tolist(), *written]
+        whole = [*written, *PROMPTS[row].tolist()]
         padded = [PAD] * (size - len(whole)) + whole
         assert context.tokens[row].tolist() == padded
         assert context.real[row].tolist() == [False] * (size - len(whole)) + [True] * len(whole)

@@ -14,7 +14,6 @@ from rlsearch.decoding.steps import sample_solutions
 from rlsearch.inference.base import Budget
 from rlsearch.inference.chains import best_of_chains, majority_of_chains, sample_chains
 from rlsearch.inference.revisions import Revisions
-from rlsearch.inference.self_consistency import SelfConsistency
 from rlsearch.inference.weighted_best_of_n import WeightedBestOfN
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.verifiers.constant import Constant
@@ -43,11 +42,9 @@ def chains():
     return jax.tree.map(np.asarray, run(PARAMS, ValueHead(), PROMPTS, KEYS))
 
 
-@pytest.mark.parametrize(
-    ("verifier", "parallel"), [(ValueHead(), WeightedBestOfN()), (Constant(), SelfConsistency())]
-)
-def test_chains_of_one_attempt_are_parallel_samples(verifier, parallel):
-    found, expected = solve(Revisions(sequential=1), verifier, 4), solve(parallel, verifier, 4)
+def test_chains_of_one_attempt_are_parallel_samples():
+    found = solve(Revisions(sequential=1), ValueHead(), 4)
+    expected = solve(WeightedBestOfN(), ValueHead(), 4)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, np.broadcast_to(other, np.shape(one)))
 
@@ -61,7 +58,7 @@ def test_an_attempt_is_written_behind_the_four_latest_that_say_something():
     texts, keys, attempts, behind = [], [], [], []
     for row, chain, turn in np.ndindex(len(PROMPTS), CHAINS, TURNS):
         before = [t for t in found.tokens[row, chain, :turn] if t[0] != A]
-        context = [*PROMPTS[row], *np.concatenate([[], *before[-ATTEMPTS:]])]
+        context = [*np.concatenate([[], *before[-ATTEMPTS:]]), *PROMPTS[row]]
         read = len(context) if turn else 0  # the first attempts share the prompt
         assert found.context_tokens[row, chain, turn] == read
         if len(before) >= ATTEMPTS:
@@ -105,6 +102,19 @@ def test_a_verifier_chooses_inside_each_chain_and_then_among_chains():
         counts = collections.Counter(every[0][every[0] >= 0].tolist())
         assert counts[every[0][voted[row]]] == max(counts.values())
     assert flat > 0  # the chains matter
+
+
+def test_without_a_verifier_all_attempts_vote():
+    found = solve(Revisions(sequential=2), Constant(), 12)
+    flat = found.all_tokens.reshape(-1, LENGTH)
+    answers = np.asarray(POLICY.answers(PROMPTS, jnp.array(flat))).reshape(len(PROMPTS), 12)
+    apart = 0
+    for row, (tokens, said) in enumerate(zip(found.all_tokens, answers, strict=True)):
+        voted = heaviest(said, np.ones(12))
+        np.testing.assert_array_equal(found.tokens[row], tokens[voted])
+        inside = best_of_chains(said.reshape(1, 6, 2), jnp.full((1, 6, 2), 0.5))
+        apart += said[int(inside[0])] != said[voted]
+    assert apart > 0  # it would have been another vote inside each chain first
 
 
 def test_the_answer_is_an_attempt_that_says_something_and_all_is_counted():

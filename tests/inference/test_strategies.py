@@ -248,7 +248,8 @@ def test_a_problem_does_not_depend_on_its_batch(name):
     solutions = 1 if name == "greedy" else 4
     whole, part = solve(name, solutions), solve(name, solutions, 5, 8)
     for one, other in zip(whole, part, strict=True):
-        np.testing.assert_allclose(one[5:8], other, atol=1e-5)
+        one = one[5:8] if np.ndim(one) else one  # what costs nothing is one zero for all
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_a_budget_too_small_for_a_search_is_spent_greedily():

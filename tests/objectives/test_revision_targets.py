@@ -119,7 +119,7 @@ def test_only_the_right_answers_are_learnt_and_each_behind_its_context():
     learnt, texts, ends, behind = [], [], [], 0
     for number, word in enumerate(words):
         given = rows.prompts[number][rows.real[number]]
-        prompt, attempts = given[:3], given[3:].reshape(-1, LENGTH)
+        attempts, prompt = given[:-3].reshape(-1, LENGTH), given[-3:]
         weights, judged = rows.weights[number], rows.value_weights[number]
         assert (rows.values[number] == is_right(prompt, word)).all()
         assert weights.any() != judged.any()
