@@ -1,4 +1,15 @@
-"""2048 by a search that learns, a quarter of an hour on a CPU core. Not measured yet."""
+"""2048 by a search that learns; a child of the tree is one draw of its chance.
+
+    rlsearch train 2048
+    rlsearch evaluate runs/2048 --budgets 16
+
+Mean return of 64 games, with its 95% interval (training seed 0; 5:36 minutes of one CPU core, of
+which others took a part at the time; 2026-11-23):
+
+    random moves      1,151   (1,002 to 1,301)
+    policy alone      3,335   (2,885 to 3,785)
+    16 simulations    16,960  (14,960 to 18,960)
+"""
 
 from rlsearch.config import (
     EnvironmentConfig,

@@ -1,10 +1,11 @@
 """Elo against simulations, and against training time where a run has several checkpoints."""
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
 from etils import epath
+
+from rlsearch.evaluation.figure import save, subplots
 
 COLOURS = ("#1f77b4", "#d6802b", "#2ca02c", "#9467bd", "#c44e52", "#17becf", "#8c6d31", "#e377c2")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -15,14 +16,9 @@ Row = dict[str, Any]
 
 def draw(players: Sequence[Row], path: epath.Path, title: str) -> None:
     """Writes a PNG of the `players` of an arena (see `arena.arena`)."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     runs = _runs(players)
     several = [run for run, rows in runs.items() if len({_step(row) for row in rows}) > 1]
-    figure, panels = pyplot.subplots(
+    figure, panels = subplots(
         1,
         2 if several else 1,
         figsize=(13.0 if several else 7.0, 4.8),
@@ -39,10 +35,7 @@ def draw(players: Sequence[Row], path: epath.Path, title: str) -> None:
         _draw_time(panels[0, 1], runs, several)
     figure.suptitle(title)
     figure.supxlabel("bars: 95% intervals against the mean of all players", fontsize=8)
-    png = io.BytesIO()  # matplotlib writes to local files alone, and the path may be a bucket's
-    figure.savefig(png, format="png", metadata={"Software": None})
-    path.write_bytes(png.getvalue())
-    pyplot.close(figure)
+    save(figure, path)
 
 
 def _draw_simulations(axes: Any, players: Sequence[Row], runs: dict[str, list[Row]]) -> None:

@@ -9,7 +9,6 @@ and minibatch.
 
 import dataclasses
 import functools
-import io
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from etils import epath
 from rlsearch.config import SelfPlayExperiment
 from rlsearch.evaluation.board import choose_moves, make_chooser
 from rlsearch.evaluation.example_loop import example_game, example_learning, example_self_play
+from rlsearch.evaluation.figure import save, subplots
 from rlsearch.evaluation.solved import read_solved_positions, solve_game
 from rlsearch.networks.board_model import BoardModel, Params
 from rlsearch.parallel.mesh import make_mesh
@@ -153,12 +153,7 @@ def _example(config: SelfPlayExperiment, game: Any) -> Iterator[Trained]:
 
 def draw(curves: dict[str, Curve], path: epath.Path, title: str) -> None:
     """Writes a PNG of what each loop has reached, against the time that it has spent."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7.0, 4.5), dpi=150, layout="constrained")
+    figure, axes = subplots(figsize=(7.0, 4.5), dpi=150, layout="constrained")
     for name, curve in curves.items():
         seconds, found = zip(*curve, strict=True)
         minutes, shares = [s / 60.0 for s in seconds], [100.0 * share for share in found]
@@ -167,7 +162,4 @@ def draw(curves: dict[str, Curve], path: epath.Path, title: str) -> None:
     axes.grid(alpha=0.3)
     axes.legend()
     figure.suptitle(title)
-    png = io.BytesIO()  # matplotlib writes to local files alone, and the path may be a bucket's
-    figure.savefig(png, format="png", metadata={"Software": None})
-    path.write_bytes(png.getvalue())
-    pyplot.close(figure)
+    save(figure, path)

@@ -1,10 +1,10 @@
 """The exchange of pre-training and inference in one picture."""
 
-import io
 from typing import Any
 
 from etils import epath
 
+from rlsearch.evaluation.figure import save, subplots
 from rlsearch.evaluation.picture import LABELS, STYLES
 
 COLOURS = ("#1f77b4", "#2ca02c", "#d6802b")  # of each R
@@ -18,12 +18,7 @@ def draw(result: Row, path: epath.Path, title: str) -> None:
     Args:
         result: of `run_exchange`.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, (curves, by_bin) = pyplot.subplots(1, 2, figsize=(12.0, 4.6), dpi=120)
+    figure, (curves, by_bin) = subplots(1, 2, figsize=(12.0, 4.6), dpi=120)
     _curves(curves, result)
     _bins(by_bin, result)
     for panel in (curves, by_bin):
@@ -33,10 +28,7 @@ def draw(result: Row, path: epath.Path, title: str) -> None:
         panel.legend(fontsize=7)
     figure.suptitle(f"{title}; {result['parameter_ratio']:.1f} times the parameters, or inference")
     figure.tight_layout()
-    png = io.BytesIO()
-    figure.savefig(png, format="png", metadata={"Software": None})
-    path.write_bytes(png.getvalue())
-    pyplot.close(figure)
+    save(figure, path)
 
 
 def _curves(axes: Any, result: Row) -> None:

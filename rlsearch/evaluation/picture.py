@@ -1,10 +1,11 @@
 """Accuracy against generated tokens: one line a policy and strategy."""
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
 from etils import epath
+
+from rlsearch.evaluation.figure import save, subplots
 
 STYLES = {
     "greedy": ("*", ""),
@@ -34,12 +35,7 @@ LABELS = {
 
 def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:
     """Writes a PNG of the summary `rows` (see `accuracy.summarise`)."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7.5, 5.0), dpi=150)
+    figure, axes = subplots(figsize=(7.5, 5.0), dpi=150)
     lines: dict[tuple, list[dict[str, Any]]] = {}
     for row in rows:
         kind = (row["policy"], row["strategy"], row["verifier"], row["oracle"])
@@ -77,7 +73,4 @@ def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:
     axes.set_title(title)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    png = io.BytesIO()  # matplotlib writes to local files alone, and the path may be a bucket's
-    figure.savefig(png, format="png", bbox_inches="tight", metadata={"Software": None})
-    path.write_bytes(png.getvalue())
-    pyplot.close(figure)
+    save(figure, path, bbox_inches="tight")

@@ -1,10 +1,11 @@
 """The curves of several runs in one picture: accuracy against cost, and what was logged."""
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from rlsearch.evaluation.figure import png, subplots
 
 COLOURS = ("#1f77b4", "#d6802b", "#2ca02c", "#9467bd", "#c44e52", "#17becf", "#8c6d31", "#e377c2")
 LINES = ("-", "--", ":", "-.")
@@ -17,10 +18,7 @@ def draw(rows: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]]) -> byte
 
     A colour is a group; thin lines are its runs, where it has several.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import lines, pyplot
+    from matplotlib import lines
 
     policies = list(dict.fromkeys(row["policy"] for row in rows))
     names = dict.fromkeys(name for run in runs for line in run["metrics"] for name in line)
@@ -31,7 +29,7 @@ def draw(rows: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]]) -> byte
     colours = {group: COLOURS[number % len(COLOURS)] for number, group in enumerate(groups)}
     across = min(3, len(panels))
     down = -(-len(panels) // across)
-    figure, axes = pyplot.subplots(
+    figure, axes = subplots(
         down, across, figsize=(5.2 * across, 3.9 * down), dpi=120, squeeze=False
     )
     for (kind, name), panel in zip(panels, axes.flat, strict=False):
@@ -48,10 +46,7 @@ def draw(rows: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]]) -> byte
     figure.legend(handles=handles, loc="upper center", fontsize=9, ncols=1 + (len(groups) > 2))
     rows_of_legend = -(-len(groups) // (1 + (len(groups) > 2)))
     figure.tight_layout(rect=(0, 0, 1, 1 - (0.3 + 0.22 * rows_of_legend) / (3.9 * down)))
-    png = io.BytesIO()
-    figure.savefig(png, format="png", metadata={"Software": None})
-    pyplot.close(figure)
-    return png.getvalue()
+    return png(figure)
 
 
 def _accuracies(axes: Any, rows: Sequence[dict[str, Any]], colours: dict[str, str]) -> None:

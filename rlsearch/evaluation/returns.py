@@ -3,7 +3,6 @@
 Letters: G games.
 """
 
-import io
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from etils import epath
 
 from rlsearch.environments.base import Environment, finished
+from rlsearch.evaluation.figure import save, subplots
 from rlsearch.evaluation.players import Player, players_of_run, random_player, read_runs
 from rlsearch.networks.residual_tower import tower_flops
 from rlsearch.parallel.mesh import row_keys
@@ -129,12 +129,7 @@ def mean_interval(values: np.ndarray) -> tuple[float, float]:
 
 def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:
     """Writes a PNG of mean returns against positions read for a move."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7.0, 4.5), dpi=150, layout="constrained")
+    figure, axes = subplots(figsize=(7.0, 4.5), dpi=150, layout="constrained")
     random = [row["mean_return"] for row in rows if row["strategy"] == "random"]
     axes.axhline(float(np.mean(random)), color="#7f7f7f", linestyle="--", label="random moves")
     for seed in dict.fromkeys(row["seed"] for row in rows):
@@ -150,7 +145,4 @@ def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:
     axes.legend()
     figure.suptitle(title)
     figure.supxlabel("bars: 95% intervals", fontsize=8)
-    png = io.BytesIO()  # matplotlib writes to local files alone, and the path may be a bucket's
-    figure.savefig(png, format="png", metadata={"Software": None})
-    path.write_bytes(png.getvalue())
-    pyplot.close(figure)
+    save(figure, path)

@@ -1,11 +1,12 @@
 """The suite of revisions in one picture: the ratio, and what becomes of attempts in a chain."""
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from etils import epath
+
+from rlsearch.evaluation.figure import save, subplots
 
 Row = dict[str, Any]
 
@@ -16,21 +17,13 @@ def draw(rows: Sequence[Row], revised: Sequence[Row], path: epath.Path, title: s
     Args:
         rows, revised: of `run_revision_suite`.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, (ratio, attempts, turned) = pyplot.subplots(1, 3, figsize=(16.0, 4.6), dpi=120)
+    figure, (ratio, attempts, turned) = subplots(1, 3, figsize=(16.0, 4.6), dpi=120)
     _ratio(ratio, rows)
     _attempts(attempts, revised)
     _turned(turned, revised)
     figure.suptitle(title)
     figure.tight_layout()
-    png = io.BytesIO()
-    figure.savefig(png, format="png", metadata={"Software": None})
-    path.write_bytes(png.getvalue())
-    pyplot.close(figure)
+    save(figure, path)
 
 
 def _ratio(axes: Any, rows: Sequence[Row]) -> None:

@@ -1,11 +1,11 @@
 """The suite of test-time compute in one picture, a row of three panels for each policy."""
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
 from etils import epath
 
+from rlsearch.evaluation.figure import save, subplots
 from rlsearch.evaluation.picture import LABELS, STYLES
 
 COLOURS = {
@@ -33,13 +33,8 @@ def draw(summary: Sequence[Row], optimal: Sequence[Row], path: epath.Path, title
         summary: rows of `accuracy.summarise`.
         optimal: rows of `suite.best_by_difficulty`.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     policies = list(dict.fromkeys(row["policy"] for row in summary))
-    figure, panels = pyplot.subplots(
+    figure, panels = subplots(
         len(policies), 3, figsize=(15.0, 4.3 * len(policies)), dpi=120, squeeze=False
     )
     for policy, (by_tokens, by_budget, by_bin) in zip(policies, panels, strict=True):
@@ -57,10 +52,7 @@ def draw(summary: Sequence[Row], optimal: Sequence[Row], path: epath.Path, title
             panel.legend(fontsize=7)
     figure.suptitle(title)
     figure.tight_layout()
-    png = io.BytesIO()
-    figure.savefig(png, format="png", metadata={"Software": None})
-    path.write_bytes(png.getvalue())
-    pyplot.close(figure)
+    save(figure, path)
 
 
 def _line(axes: Any, rows: Sequence[Row], place: str, **style: Any) -> None:

@@ -1,22 +1,17 @@
 """Training and test-time compute on one axis, in one picture."""
 
-import io
 from collections.abc import Sequence
 
 from etils import epath
 
+from rlsearch.evaluation.figure import save, subplots
 from rlsearch.evaluation.picture import COLOURS
 from rlsearch.evaluation.total_compute import RATIOS, Row
 
 
 def draw(rows: Sequence[Row], path: epath.Path, title: str) -> None:
     """Writes a PNG: a panel for each R, and in it for each policy the best for so many FLOPs."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, panels = pyplot.subplots(1, len(RATIOS), figsize=(15.0, 4.4), dpi=120, sharey=True)
+    figure, panels = subplots(1, len(RATIOS), figsize=(15.0, 4.4), dpi=120, sharey=True)
     for ratio, axes in zip(RATIOS, panels, strict=True):
         here = [row for row in rows if row["ratio"] == ratio]
         for policy in dict.fromkeys(row["policy"] for row in rows):
@@ -42,7 +37,4 @@ def draw(rows: Sequence[Row], path: epath.Path, title: str) -> None:
     panels[0].legend(fontsize=8)
     figure.suptitle(f"{title}: training and answering on one axis")
     figure.tight_layout()
-    png = io.BytesIO()
-    figure.savefig(png, format="png", metadata={"Software": None})
-    path.write_bytes(png.getvalue())
-    pyplot.close(figure)
+    save(figure, path)

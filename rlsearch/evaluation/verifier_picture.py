@@ -1,10 +1,11 @@
 """The suite of verifiers in one picture: what they make of N samples, and how well they judge."""
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
 from etils import epath
+
+from rlsearch.evaluation.figure import save, subplots
 
 STYLES = {"best_of_n": ("o", "-"), "weighted_best_of_n": ("D", "--")}
 MEASURES = (("accuracy", "accuracy"), ("auc", "AUC"), ("calibration_error", "calibration error"))
@@ -18,24 +19,16 @@ def draw(rows: Sequence[Row], verifiers: Sequence[Row], path: epath.Path, title:
     Args:
         rows, verifiers: of `run_verifier_suite`.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     names = list(dict.fromkeys(row["verifier"] for row in rows if row["verifier"] != "none"))
     colours = {name: f"C{number % 10}" for number, name in enumerate(names)}
-    figure, (curves, calibration, measures) = pyplot.subplots(1, 3, figsize=(16.0, 4.6), dpi=120)
+    figure, (curves, calibration, measures) = subplots(1, 3, figsize=(16.0, 4.6), dpi=120)
     _curves(curves, rows, colours)
     judged = [row for row in verifiers if "steps" in row]
     _calibration(calibration, judged)
     _measures(measures, judged)
     figure.suptitle(title)
     figure.tight_layout()
-    png = io.BytesIO()
-    figure.savefig(png, format="png", metadata={"Software": None})
-    path.write_bytes(png.getvalue())
-    pyplot.close(figure)
+    save(figure, path)
 
 
 def _curves(axes: Any, rows: Sequence[Row], colours: dict[str, str]) -> None:
