@@ -1,9 +1,9 @@
-"""Arithmetic: nested expressions of 2 to 12 operations, one operation a line. Not measured yet.
+"""Arithmetic: nested expressions of 2 to 12 operations, one operation a line.
 
     rlsearch train arithmetic && rlsearch evaluate runs/arithmetic --suite verifiers
 
 A finished solution does not show whether it is right, so that here voting and verifiers differ. The
-generator learns from traces that get four in ten kinds of operations wrong, each at a rate of its
+generator learns from traces that get three in ten kinds of operations wrong, each at a rate of its
 own: a vote does not see through those that are made more often than not. An outcome and a process
 reward model then learn from what it writes: each is a copy of it that learns on, from as many
 solutions of the same policy, in as many steps. They differ in their labels alone, the outcome for
@@ -21,17 +21,18 @@ from rlsearch.config import (
     PretrainConfig,
     SearchConfig,
     TaskConfig,
-    TransformerConfig,
     VerifierConfig,
 )
 
 config = Experiment(
     name="arithmetic",
     task=TaskConfig(
-        cls="rlsearch.tasks.arithmetic:Arithmetic", num_held_out=110, mistake_share=0.4
+        cls="rlsearch.tasks.arithmetic:Arithmetic",
+        largest=20,
+        num_held_out=110,
+        mistake_share=0.3,
     ),
-    model=TransformerConfig(num_layers=3),
-    pretrain=PretrainConfig(num_steps=1200, batch_size=128, contrast=0.1),
+    pretrain=PretrainConfig(num_steps=4000, batch_size=64, contrast=0.1),
     search=SearchConfig(num_simulations=48, num_candidates=6),
     distill=DistillConfig(
         enabled=False,
@@ -47,9 +48,9 @@ config = Experiment(
     ),
     control=ControlConfig(enabled=False),
     verifier=VerifierConfig(
-        train=("orm", "prm"),
+        train=("prm", "orm"),
         network="copy",
-        num_steps=300,
+        num_steps=600,
         num_solutions=64,
         replay_size=12800,
         updates_per_step=2,
