@@ -1,4 +1,12 @@
-"""Hex on 11 by 11 cells by self-play, a quarter of an hour on a CPU core. Not measured yet."""
+"""Hex on 11 by 11 cells by self-play.
+
+    rlsearch train hex
+    rlsearch arena runs/hex --simulations 0 16 64 --rollouts --games 12
+
+Training seed 0, 14:30 minutes of one CPU core, of which others took a part at the time
+(2026-11-23). Elo, random play being 0, with 95% intervals: 577 for the policy alone (387 to 1,284),
+770 with 16 simulations (594 to 1,482), 920 with 64 (722 to 1,653); 24 games a pairing.
+"""
 
 from rlsearch.config import (
     EnvironmentConfig,

@@ -216,7 +216,8 @@ def test_a_budget_for_one_solution_alone_is_spent_greedily(name):
 def test_a_problem_does_not_depend_on_its_batch(name):
     part = run(MODES[name], CRITIC, Budget(8, 48), rows=slice(3, 5))
     for one, other in zip(solve(name), part, strict=True):
-        np.testing.assert_allclose(one[3:5], other, atol=1e-5)
+        one = one[3:5] if np.ndim(one) else one  # what costs nothing is one zero for all
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -227,7 +228,8 @@ def test_scores_that_are_no_numbers_spoil_no_other_problem(name):
     np.testing.assert_array_equal(broken.bad_scores > 0, hit)
     assert np.isfinite(broken.all_scores).all() and np.isfinite(broken.score).all()
     assert (broken.tokens != PAD).all()  # where all is pruned, it is finished greedily
-    for one, other in zip(broken[:-1], solve(name)[:-1], strict=True):
+    for field in ("tokens", "score", "all_tokens", "all_scores", "generations", "policy_tokens"):
+        one, other = getattr(broken, field), getattr(solve(name), field)
         np.testing.assert_array_equal(one[~hit], other[~hit])
 
 
