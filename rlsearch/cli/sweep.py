@@ -96,15 +96,20 @@ def _stopped(argv: list[str], run_dir: str, json: bool) -> bool:
     command = [sys.executable, "-m", "rlsearch", *argv]
     ended = f"{argv[0]} of {run_dir} ended"
     kept = "what is trained is kept, and the same command goes on from there"
-    with subprocess.Popen(command, stdout=sys.stderr if json else None) as process:
-        before = signal.signal(signal.SIGTERM, lambda number, _: process.send_signal(number))
-        try:
-            code = process.wait()
-        except KeyboardInterrupt:  # the training has had it too, and saves what it did
-            process.wait()
-            raise
-        finally:
-            signal.signal(signal.SIGTERM, before)
+    asked: list[int] = []  # signals that came before there was a process
+    before = signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    try:
+        with subprocess.Popen(command, stdout=sys.stderr if json else None) as process:
+            signal.signal(signal.SIGTERM, lambda number, _: process.send_signal(number))
+            for number in asked:
+                process.send_signal(number)
+            try:
+                code = process.wait()
+            except KeyboardInterrupt:  # the training has had it too, and saves what it did
+                process.wait()
+                raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
     stopped = code in (-signal.SIGTERM, STOPPED)
     if stopped:
         print(f"{ended} by SIGTERM: {kept}", file=sys.stderr)
