@@ -187,6 +187,7 @@ def rows_of(
                 "accuracy": solved / len(part),
                 "ci95": list(wilson_interval(solved, len(part))),
                 "problems": len(part),
+                "prompt_tokens": of.task.prompt_length,
                 **costs,
                 "flops": answer_flops(of.policy, of.task, costs["policy_tokens"])
                 + context_flops(of.policy, of.task, costs["context_tokens"], contexts)

@@ -271,6 +271,7 @@ def row_of(
         "accuracy": accuracy,
         "ci95": list(wilson_interval(accuracy * problems, problems)),
         "generations": float(budget),
+        "prompt_tokens": of.task.prompt_length,
         "policy_tokens": policy_tokens,
         "verifier_tokens": read,
         "context_tokens": 0.0,
