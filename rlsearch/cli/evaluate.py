@@ -1,11 +1,13 @@
 """`rlsearch evaluate`: accuracy against compute, of a trained run."""
 
 import argparse
+from typing import Any
 
 from rlsearch.cli.output import emit
 from rlsearch.cli.parser import add_code, add_data_dir, add_json, positive, whole
 
 TAKES_FIELDS = False
+SPLITS = ("held_out", "training")
 SUITES = ("test-time-compute", "verifiers", "revisions", "exchange")
 AGGREGATIONS = ("last", "min", "prod", "mean")
 POLICIES = ("base", "distilled", "control", "revision")
@@ -29,7 +31,14 @@ def add_parser(subparsers) -> None:
         "--seeds", nargs="+", type=whole, metavar="S", help="of the sampling; else the config's"
     )
     parser.add_argument(
-        "--problems", type=positive, metavar="N", help="only the first N held-out problems"
+        "--problems", type=positive, metavar="N", help="only the first N of the problems"
+    )
+    parser.add_argument(
+        "--split",
+        choices=SPLITS,
+        metavar="SPLIT",
+        help="held_out (default), or training: problems drawn as in training, to choose settings "
+        "on; what is found goes into a folder of its own",
     )
     parser.add_argument(
         "--policies",
@@ -42,10 +51,11 @@ def add_parser(subparsers) -> None:
         "--suite",
         choices=SUITES,
         metavar="SUITE",
-        help=f"{SUITES[0]}: all strategies, and the best of them by difficulty; {SUITES[1]}: how "
-        f"well verifiers judge, and what they make of N samples; {SUITES[2]}: a budget spent in "
-        f"parallel, in sequence and in between; {SUITES[3]}: a small model that spends more on an "
-        "answer against a larger one, at equal FLOPs in all",
+        help=f"{SUITES[0]}: all strategies, the best of them by difficulty, and those of the other "
+        f"suites that the run has something to show in; {SUITES[1]}: how well verifiers judge, and "
+        f"what they make of N samples; {SUITES[2]}: a budget spent in parallel, in sequence and in "
+        f"between; {SUITES[3]}: a small model that spends more on an answer against a larger one, "
+        "at equal FLOPs in all",
     )
     parser.add_argument(
         "--sequential",
@@ -55,7 +65,9 @@ def add_parser(subparsers) -> None:
         help="attempts of a chain of the strategy revisions; several for --suite revisions",
     )
     parser.add_argument(
-        "--against", metavar="RUN", help=f"suite {SUITES[3]}: the run of the larger model"
+        "--against",
+        metavar="RUN",
+        help=f"suites {SUITES[3]} and {SUITES[0]}: the run of a larger model",
     )
     parser.add_argument(
         "--verifier",
@@ -94,106 +106,145 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     if arguments.positions:
         arguments.parser.error(f"--positions is for games, and this is a run of {config.kind}")
 
-    if bool(arguments.against) != (arguments.suite == "exchange"):
-        arguments.parser.error("--against RUN, of a larger model, goes with --suite exchange")
-    if arguments.suite == "verifiers":
-        return run_verifiers(arguments)
-    if len(arguments.sequential or ()) > 1 and arguments.suite != "revisions":
-        arguments.parser.error("--sequential takes one number; several are for --suite revisions")
-    if len(arguments.verifier or ()) > 1:
-        arguments.parser.error("--verifier takes one name; several are for --suite verifiers")
-    if arguments.suite == "revisions":
-        return run_revisions(arguments)
+    check_usage(arguments)
     given = {
-        "strategies": arguments.strategies or (),
         "budgets": arguments.budgets or (),
-        "seeds": arguments.seeds or (),
-        "names": arguments.policies or (),
         "num_problems": arguments.problems,
-        "verifier": (arguments.verifier or ["value_head"])[0],
         "aggregation": arguments.aggregation or "",
         "data_dir": arguments.data_dir or "",
         "code": arguments.code or "",
+        "split": arguments.split or "held_out",
         "report": print,
     }
-    if arguments.suite:
-        if arguments.oracle:
-            arguments.parser.error(
-                "--oracle is not for a suite: --verifier checker makes one of it"
-            )
-        if arguments.sequential:
-            arguments.parser.error(f"--sequential is not for --suite {arguments.suite}")
-        if arguments.suite == "exchange":
-            from rlsearch.evaluation.exchange import run_exchange
-
-            if given.pop("names"):
-                arguments.parser.error("--policies is not for the exchange: it is about base")
-            result = run_exchange(arguments.run_dir, arguments.against, **given)
-        else:
-            from rlsearch.evaluation.suite import run_suite
-
-            result = run_suite(arguments.run_dir, **given)
-    else:
-        from rlsearch.evaluation.evaluate import evaluate
-
-        sequential = (arguments.sequential or [0])[0]
-        result = evaluate(
-            arguments.run_dir, oracle=arguments.oracle, sequential=sequential, **given
-        )
-    emit(arguments, result, f"table: {result['table']}\npicture: {result['picture']}")
+    result = SUITE_RUNS[arguments.suite](arguments, given)
+    made = [result, *(part for part in result.values() if isinstance(part, dict))]
+    files = [
+        f"{name.replace('_', ' ')}: {part[name]}"
+        for part in made
+        for name in ("table", "picture", "total_picture")
+        if name in part
+    ]
+    emit(arguments, result, "\n".join(files))
     return 0
 
 
-def run_verifiers(arguments: argparse.Namespace) -> int:
-    """Measures verifiers, and prints what they are worth."""
+def check_usage(arguments: argparse.Namespace) -> None:
+    """Refuses options that the suite has nothing to do with, and several values where it takes one.
+
+    Raises:
+        ConfigError: in one sentence.
+    """
+    suite, error = arguments.suite, arguments.parser.error
+
+    def several(name: str) -> bool:
+        return len(getattr(arguments, name) or ()) > 1
+
+    if suite == "exchange" and not arguments.against:
+        error("--suite exchange needs --against RUN, of a larger model")
+    if arguments.against and suite not in ("exchange", "test-time-compute"):
+        error("--against RUN, of a larger model, goes with --suite exchange or test-time-compute")
+    if suite and arguments.oracle:
+        error("--oracle is not for a suite: --verifier checker makes one of it")
+    if suite in ("verifiers", "revisions") and arguments.strategies:
+        error(f"--strategies is not for the suite of {suite}")
+    if suite == "exchange" and arguments.policies:
+        error("--policies is not for the exchange: it is about base")
+    if suite not in (None, "revisions") and arguments.sequential:
+        error(f"--sequential is not for the suite of {suite}")
+    if suite != "revisions" and several("sequential"):
+        error("--sequential takes one number; several are for --suite revisions")
+    if suite != "verifiers" and several("verifier"):
+        error("--verifier takes one name; several are for --suite verifiers")
+    if suite in ("verifiers", "revisions") and several("policies"):
+        error(f"--policies takes one in the suite of {suite}")
+    if suite == "verifiers" and several("seeds"):
+        error("--seeds takes one in the suite of verifiers")
+
+
+def run_strategies(arguments: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
+    """Strategies and budgets as they are named, and no suite."""
+    from rlsearch.evaluation.evaluate import evaluate
+
+    return evaluate(
+        arguments.run_dir,
+        strategies=arguments.strategies or (),
+        seeds=arguments.seeds or (),
+        names=arguments.policies or (),
+        verifier=first(arguments.verifier, "value_head"),
+        oracle=arguments.oracle,
+        sequential=first(arguments.sequential, 0),
+        **given,
+    )
+
+
+def run_test_time_compute(arguments: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
+    """All strategies, the best of them by difficulty, and what else the run has to show."""
+    from rlsearch.evaluation.whole_suite import run_whole_suite
+
+    return run_whole_suite(
+        arguments.run_dir,
+        strategies=arguments.strategies or (),
+        seeds=arguments.seeds or (),
+        names=arguments.policies or (),
+        verifier=first(arguments.verifier, "value_head"),
+        against=arguments.against or "",
+        **given,
+    )
+
+
+def run_verifiers(arguments: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
+    """What verifiers are worth."""
     from rlsearch.evaluation.verifier_suite import run_verifier_suite
 
-    for name in ("strategies", "oracle", "sequential"):
-        if getattr(arguments, name):
-            arguments.parser.error(f"--{name} is not for the suite of verifiers")
-    for name in ("seeds", "policies"):
-        if len(getattr(arguments, name) or ()) > 1:
-            arguments.parser.error(f"--{name} takes one in the suite of verifiers")
-    result = run_verifier_suite(
+    return run_verifier_suite(
         arguments.run_dir,
         verifiers=arguments.verifier or (),
-        budgets=arguments.budgets or (),
-        seed=(arguments.seeds or [0])[0],
-        policy_name=(arguments.policies or [""])[0],
-        num_problems=arguments.problems,
-        aggregation=arguments.aggregation or "",
-        data_dir=arguments.data_dir or "",
-        code=arguments.code or "",
-        report=print,
+        seed=first(arguments.seeds, 0),
+        policy_name=first(arguments.policies, ""),
+        **given,
     )
-    emit(arguments, result, f"table: {result['table']}\npicture: {result['picture']}")
-    return 0
 
 
-def run_revisions(arguments: argparse.Namespace) -> int:
-    """Sweeps the ratio of sequential to parallel attempts, and prints what it makes of a budget."""
+def run_revisions(arguments: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
+    """The ratio of sequential to parallel attempts, swept."""
     from rlsearch.evaluation.revision_suite import run_revision_suite
 
-    for name in ("strategies", "oracle"):
-        if getattr(arguments, name):
-            arguments.parser.error(f"--{name} is not for the suite of revisions")
-    if len(arguments.policies or ()) > 1:
-        arguments.parser.error("--policies takes one in the suite of revisions")
-    result = run_revision_suite(
+    return run_revision_suite(
         arguments.run_dir,
         sequential=arguments.sequential or (),
-        budgets=arguments.budgets or (),
         seeds=arguments.seeds or (),
-        policy_name=(arguments.policies or [""])[0],
-        num_problems=arguments.problems,
-        verifier=(arguments.verifier or ["value_head"])[0],
-        aggregation=arguments.aggregation or "",
-        data_dir=arguments.data_dir or "",
-        code=arguments.code or "",
-        report=print,
+        policy_name=first(arguments.policies, ""),
+        verifier=first(arguments.verifier, "value_head"),
+        **given,
     )
-    emit(arguments, result, f"table: {result['table']}\npicture: {result['picture']}")
-    return 0
+
+
+def run_exchange(arguments: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
+    """A small model that spends more on an answer, against a larger one."""
+    from rlsearch.evaluation.exchange import run_exchange
+
+    return run_exchange(
+        arguments.run_dir,
+        arguments.against,
+        strategies=arguments.strategies or (),
+        seeds=arguments.seeds or (),
+        verifier=first(arguments.verifier, "value_head"),
+        **given,
+    )
+
+
+SUITE_RUNS = {
+    None: run_strategies,
+    "test-time-compute": run_test_time_compute,
+    "verifiers": run_verifiers,
+    "revisions": run_revisions,
+    "exchange": run_exchange,
+}
+
+
+def first(values: list[Any] | None, default: Any) -> Any:
+    """The first of what an option was given, if it was given."""
+    return values[0] if values else default
 
 
 def run_board(arguments: argparse.Namespace) -> int:
@@ -203,7 +254,7 @@ def run_board(arguments: argparse.Namespace) -> int:
 
     for name in (
         *("strategies", "problems", "policies", "suite", "verifier", "aggregation", "oracle"),
-        *("sequential", "against", "data_dir"),
+        *("sequential", "against", "data_dir", "split"),
     ):
         if getattr(arguments, name):
             option = f"--{name.replace('_', '-')}"

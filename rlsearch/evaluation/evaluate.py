@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from etils import epath
 
 from rlsearch.checkpoints.store import CheckpointStore
 from rlsearch.config import Experiment
@@ -16,7 +17,7 @@ from rlsearch.evaluation.verifiers import check_judges, open_verifier
 from rlsearch.inference.base import Policy, Strategy, load_strategy
 from rlsearch.inference.revisions import Revisions
 from rlsearch.networks.language_model import Params
-from rlsearch.parallel.mesh import make_mesh
+from rlsearch.parallel.mesh import make_mesh, row_keys
 from rlsearch.tasks.base import Task
 from rlsearch.training.loop import ends, load_params, warn
 from rlsearch.training.run_directory import RunDirectory, write_json
@@ -75,6 +76,10 @@ def policy_params(
         store.close()
 
 
+SPLITS = ("held_out", "training")
+TRAINING_SEED = 1_000_033  # of the training problems that are drawn to choose settings on
+
+
 class Subjects(NamedTuple):
     """All that an evaluation of a run is about."""
 
@@ -83,10 +88,23 @@ class Subjects(NamedTuple):
     setup: Setup
     task: Task
     policy: Policy
-    prompts: jax.Array  # [B, P] int32, of held-out problems
+    split: str  # "held_out" or "training"
+    prompts: jax.Array  # [B, P] int32, of its problems
     checkpoint_steps: dict[str, int]  # by the policy's name
     params_of: dict[str, Params]
     units: dict[str, float]  # mean tokens of one sampled solution
+
+    @property
+    def folder(self) -> epath.Path:
+        """Where results are written: those on training problems apart from those that count."""
+        evaluations = self.directory.evaluations
+        return evaluations if self.split == "held_out" else evaluations / self.split
+
+    @property
+    def title(self) -> str:
+        """What a picture is about."""
+        kind = self.split.replace("_", "-")
+        return f"{self.config.name}: {len(self.prompts)} {kind} problems"
 
 
 def subjects(
@@ -95,12 +113,15 @@ def subjects(
     num_problems: int | None = None,
     data_dir: str = "",
     code: str = "",
+    split: str = "held_out",
 ) -> Subjects:
-    """The policies and held-out problems of a run.
+    """The policies of a run, and problems that they are measured on.
 
     Args:
         names: of the policies; empty for all whose training is complete.
-        num_problems: the first so many held-out problems; None for all.
+        num_problems: the first so many problems; None for as many as are held out.
+        split: "held_out", or "training" for problems drawn as in training, none of them held out:
+            on those settings are chosen.
 
     Raises:
         ValueError: if there is no policy, or none of a name.
@@ -117,10 +138,16 @@ def subjects(
     unknown = sorted(set(names) - set(found))
     if unknown:
         raise ValueError(f"policy is {unknown[0]!r}: this run has {', '.join(found)}")
-    prompts = jnp.asarray(setup.task.held_out_prompts()[:num_problems])
+    prompts = jnp.asarray(setup.task.held_out_prompts())
+    if split == "training":
+        keys = row_keys(jax.random.key(TRAINING_SEED), num_problems or len(prompts))
+        prompts = jax.jit(jax.vmap(setup.task.draw_task_problem))(keys)
+    prompts = prompts[:num_problems]
     params_of = {name: policy_params(directory, config, setup, name)[0] for name in names or found}
     units = {name: mean_solution_tokens(policy, p, prompts) for name, p in params_of.items()}
-    return Subjects(directory, config, setup, setup.task, policy, prompts, found, params_of, units)
+    return Subjects(
+        directory, config, setup, setup.task, policy, split, prompts, found, params_of, units
+    )
 
 
 def judge_of(of: Subjects, name: str, aggregation: str = "", code: str = "") -> Verifier:
@@ -150,20 +177,20 @@ def evaluate(
     sequential: int = 0,
     data_dir: str = "",
     code: str = "",
-    benchmark: str = "held_out",
+    split: str = "held_out",
     report: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Writes `evaluations/NAME.json` and `.png` and returns their content and paths.
+    """Writes `evaluations/held_out.json` and `.png` and returns their content and paths.
 
     Args:
         strategies, budgets, seeds: empty for those of the run's config.
-        names, num_problems: see `subjects`.
+        names, num_problems, split: see `subjects`.
         verifier, aggregation: judge for all strategies; see `open_verifier`.
         oracle: adds tree search with the checker inside it, an upper bound, labelled so.
         sequential: attempts of a chain of `revisions`; 0 for those of the run's config.
         report: is told one line after each result.
     """
-    of = subjects(run_dir, names, num_problems, data_dir, code)
+    of = subjects(run_dir, names, num_problems, data_dir, code, split)
     defaults = of.config.evaluation
     foreign = [name for name in defaults.strategies if ":" in name]
     if not strategies and foreign:
@@ -195,9 +222,9 @@ def evaluate(
             for row in summarise(results):
                 share = f"{100 * row['accuracy']:5.1f}%"
                 report(f"{row['policy']:10} {label:22} budget {size:4}  {share}")
-    result = {"benchmark": benchmark, "split": of.config.task.split, "rows": rows}
-    table, picture = (of.directory.evaluations / f"{benchmark}{end}" for end in (".json", ".png"))
+    result = {"benchmark": split, "split": of.config.task.split, "rows": rows}
+    table, picture = (of.folder / f"{split}{end}" for end in (".json", ".png"))
     write_json(table, result)
     summary = summarise(rows)
-    draw(summary, picture, f"{of.config.name}: {len(of.prompts)} held-out problems")
+    draw(summary, picture, of.title)
     return {**result, "summary": summary, "table": str(table), "picture": str(picture)}

@@ -53,6 +53,7 @@ def run_exchange(
     aggregation: str = "",
     data_dir: str = "",
     code: str = "",
+    split: str = "held_out",
     report: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Writes `evaluations/exchange.json` and `.png` of the small model's run, and returns their
@@ -62,14 +63,15 @@ def run_exchange(
         run_dir, against: the runs of the small and of the larger model.
         strategies: of the small one; empty for best-of-N and beam search.
         budgets, seeds: empty for those of the small model's run.
+        num_problems, data_dir, code, split: see `subjects`.
         verifier, aggregation: judge for the small one; see `open_verifier`.
         report: is told one line for each strategy and R.
 
     Raises:
         ValueError: if the two have not learnt from the same data, or `against` is not larger.
     """
-    small = subjects(run_dir, (POLICY,), num_problems, data_dir, code)
-    large = subjects(against, (POLICY,), num_problems, data_dir, code)
+    small = subjects(run_dir, (POLICY,), num_problems, data_dir, code, split)
+    large = subjects(against, (POLICY,), num_problems, data_dir, code, split)
     ratio = parameter_ratio(small, large, against)
     judge = judge_of(small, verifier, aggregation, code)
     seeds = tuple(seeds or small.config.evaluation.seeds)
@@ -132,10 +134,9 @@ def run_exchange(
         "curves": curves,
         "exchange": exchange,
     }
-    folder = small.directory.evaluations
-    table, picture = (folder / f"exchange{end}" for end in (".json", ".png"))
+    table, picture = (small.folder / f"exchange{end}" for end in (".json", ".png"))
     write_json(table, result)
-    draw(result, picture, f"{small.config.name}: {problems} held-out problems")
+    draw(result, picture, small.title)
     return {**result, "table": str(table), "picture": str(picture)}
 
 

@@ -69,7 +69,7 @@ def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:
     axes.minorticks_off()
     axes.set_ylim(-2, 102)
     axes.set_xlabel("policy tokens per problem, all candidates counted")
-    axes.set_ylabel("held-out problems solved (%)")
+    axes.set_ylabel("problems solved (%)")
     axes.set_title(title)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))

@@ -63,6 +63,7 @@ def run_revision_suite(
     aggregation: str = "",
     data_dir: str = "",
     code: str = "",
+    split: str = "held_out",
     report: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Writes `evaluations/revisions.json` and `.png`, and returns their content and paths.
@@ -71,11 +72,11 @@ def run_revision_suite(
         sequential: s; empty for the powers of 2 up to each budget.
         budgets, seeds: empty for those of the run's config.
         policy_name: who revises; empty for the policy of the stage "revision".
-        num_problems, data_dir, code: see `subjects`.
+        num_problems, data_dir, code, split: see `subjects`.
         verifier, aggregation: see `open_verifier`.
         report: is told one line after each result.
     """
-    of = subjects(run_dir, [policy_name or "revision"], num_problems, data_dir, code)
+    of = subjects(run_dir, [policy_name or "revision"], num_problems, data_dir, code, split)
     judge = judge_of(of, verifier, aggregation, code)
     budgets = sorted(set(budgets or of.config.evaluation.budgets))
     seeds = list(seeds or of.config.evaluation.seeds)
@@ -100,10 +101,9 @@ def run_revision_suite(
                     f"{same[0]['verifier']:18} {100 * accuracy:5.1f}%"
                 )
     result = {"benchmark": "revisions", "rows": rows, "revised": revised}
-    folder = of.directory.evaluations
-    table, picture = (folder / f"revisions{end}" for end in (".json", ".png"))
+    table, picture = (of.folder / f"revisions{end}" for end in (".json", ".png"))
     write_json(table, result)
-    draw(rows, revised, picture, f"{of.config.name}: {len(of.prompts)} held-out problems")
+    draw(rows, revised, picture, of.title)
     return {**result, "table": str(table), "picture": str(picture)}
 
 

@@ -67,6 +67,7 @@ def run_suite(
     aggregation: str = "",
     data_dir: str = "",
     code: str = "",
+    split: str = "held_out",
     report: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Writes `evaluations/test_time_compute.json`, `.png` and `_total.png`, and returns their
@@ -75,11 +76,11 @@ def run_suite(
     Args:
         strategies: which compete; empty for all that are there.
         budgets, seeds: empty for those of the run's config.
-        names, num_problems, data_dir, code: see `subjects`.
+        names, num_problems, data_dir, code, split: see `subjects`.
         verifier, aggregation: judge for all strategies; see `open_verifier`.
         report: is told one line after each result.
     """
-    of = subjects(run_dir, names, num_problems, data_dir, code)
+    of = subjects(run_dir, names, num_problems, data_dir, code, split)
     judge = judge_of(of, verifier, aggregation, code)
     budgets = sorted(budgets or of.config.evaluation.budgets)
     seeds = seeds or of.config.evaluation.seeds
@@ -126,12 +127,11 @@ def run_suite(
         "budget_for_baseline": needed(summarise(rows), optimal),
         "total_compute": total_compute(of, judge, summarise(rows)),
     }
-    folder, ends = of.directory.evaluations, (".json", ".png", "_total.png")
-    table, picture, total = (folder / f"test_time_compute{end}" for end in ends)
+    ends = (".json", ".png", "_total.png")
+    table, picture, total = (of.folder / f"test_time_compute{end}" for end in ends)
     write_json(table, result)
-    title = f"{of.config.name}: {len(of.prompts)} held-out problems"
-    draw(summarise(rows), optimal, picture, title)
-    draw_total(result["total_compute"], total, title)
+    draw(summarise(rows), optimal, picture, of.title)
+    draw_total(result["total_compute"], total, of.title)
     paths = {"table": str(table), "picture": str(picture), "total_picture": str(total)}
     return {**result, **paths}
 

@@ -69,6 +69,7 @@ def run_verifier_suite(
     aggregation: str = "",
     data_dir: str = "",
     code: str = "",
+    split: str = "held_out",
     report: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Writes `evaluations/verifiers.json` and `.png`, and returns their content and paths.
@@ -78,11 +79,11 @@ def run_verifier_suite(
         budgets: N; empty for those of the run's config.
         seed: of the samples and subsets.
         policy_name: whose samples; empty for the one that the run's verifiers were trained on.
-        num_problems: the first so many held-out problems; None for all.
-        aggregation, data_dir, code: see `open_verifier`.
+        num_problems, data_dir, code, split: see `subjects`.
+        aggregation: see `open_verifier`.
         report: is told one line after each result.
     """
-    of = subjects(run_dir, [], num_problems, data_dir, code)
+    of = subjects(run_dir, [], num_problems, data_dir, code, split)
     policy_name = policy_name or of.config.verifier.policy
     if policy_name not in of.params_of:
         raise ValueError(f"policy is {policy_name!r}: this run has {', '.join(of.params_of)}")
@@ -119,10 +120,9 @@ def run_verifier_suite(
             qualities.append({"verifier": label, **training, **found})
             report(describe(label, found))
     result = {"benchmark": "verifiers", "rows": rows, "verifiers": qualities}
-    folder = of.directory.evaluations
-    table, picture = (folder / f"verifiers{end}" for end in (".json", ".png"))
+    table, picture = (of.folder / f"verifiers{end}" for end in (".json", ".png"))
     write_json(table, result)
-    draw(rows, qualities, picture, f"{of.config.name}: {len(of.prompts)} held-out problems")
+    draw(rows, qualities, picture, of.title)
     return {**result, "table": str(table), "picture": str(picture)}
 
 

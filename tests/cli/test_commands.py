@@ -2,9 +2,12 @@
 
 import json
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from rlsearch.evaluation.evaluate import SPLITS, subjects
 from tests.commands import call, fail, read_json, succeed
 from tests.tiny import STAGE_ENDS, write_config_file
 
@@ -106,6 +109,22 @@ def test_the_suite_of_test_time_compute_writes_its_table_and_picture(run):
     greedy = ["--suite", "test-time-compute", "--strategies", "greedy", "--budgets", 4]
     assert "none can spend a budget of 4" in fail("evaluate", run, *greedy)
     assert "there is no SUITE 'speed'" in fail("evaluate", run, "--suite", "speed")
+
+
+def test_settings_are_chosen_on_training_problems_and_nothing_held_out_is_touched(run):
+    held_out = run / "evaluations" / "held_out.json"
+    before = held_out.read_bytes() if held_out.exists() else None
+    asked = ["--split", "training", "--problems", 5, "--budgets", 1, "--seeds", 0]
+    result = read_json("evaluate", run, *asked, "--strategies", "greedy", "--policies", "base")
+    assert result["benchmark"] == "training" and result["rows"][0]["problems"] == 5
+    assert result["table"] == str(run / "evaluations" / "training" / "training.json")
+    assert Path(result["picture"]).is_file()
+    assert (held_out.read_bytes() if held_out.exists() else None) == before
+    drawn, held = (subjects(str(run), ["base"], 50, split=split) for split in SPLITS[::-1])
+    assert len(drawn.prompts) == 50
+    numbers = {tuple(prompt) for prompt in np.asarray(drawn.prompts).tolist()}
+    assert not numbers & {tuple(prompt) for prompt in np.asarray(held.prompts).tolist()}
+    assert "there is no SPLIT 'test'" in fail("evaluate", run, "--split", "test")
 
 
 def test_evaluate_prints_a_line_a_result(run):

@@ -98,6 +98,13 @@ def test_the_suite_sweeps_the_ratio_and_says_what_the_strategy_does(run):
     assert [len(row["by_attempt"]) for row in result["revised"]] == [1, 2, 4]
 
 
+def test_one_command_shows_what_strategies_and_revisions_are_worth(run):
+    asked = ["--suite", "test-time-compute", "--strategies", "best_of_n", "--policies", "base"]
+    result = read_json("evaluate", run, *asked, "--budgets", 2, "--seeds", 0)
+    assert [row["sequential"] for row in result["revisions"]["revised"]] == [1, 2]
+    assert {row["policy"] for row in result["rows"]} == {"base"}
+
+
 def test_what_was_revised_is_counted():
     right = np.array([[[1, 0, 1, 1], [0, 0, 1, 0]], [[1, 1, 1, 1], [0, 0, 0, 0]]], bool)
     found = what_revising_did(right)

@@ -89,6 +89,16 @@ def test_the_suite_of_verifiers(run):
     assert "takes one name" in fail("evaluate", run, "--verifier", "prm", "orm")
 
 
+def test_one_command_shows_what_strategies_and_verifiers_are_worth(run):
+    asked = ["--suite", "test-time-compute", "--strategies", "best_of_n", "--verifier", "prm"]
+    result = read_json("evaluate", run, *asked, "--budgets", 2, "--seeds", 0, "--policies", "base")
+    assert {row["verifier"] for row in result["rows"]} == {"prm"}
+    judged = [row["verifier"] for row in result["verifiers"]["verifiers"]]
+    assert judged == ["value_head", "orm", "prm"]
+    assert result["verifiers"]["table"] == str(run / "evaluations" / "verifiers.json")
+    assert "revisions" not in result and "exchange" not in result
+
+
 @pytest.mark.parametrize(
     "kind", ["soft", *(pytest.param(k, marks=SLOW) for k in ("exact", "bisection"))]
 )

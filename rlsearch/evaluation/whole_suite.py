@@ -1,0 +1,53 @@
+"""Everything that a run can show of test-time compute, by one command.
+
+The suite of strategies always; that of verifiers where the run has trained any, that of revisions
+where a policy of it revises, and the exchange with pre-training where there is a larger model to
+hold it against. Each writes its own table and pictures.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rlsearch.evaluation.evaluate import open_run, policies
+from rlsearch.evaluation.exchange import run_exchange
+from rlsearch.evaluation.revision_suite import run_revision_suite
+from rlsearch.evaluation.suite import run_suite
+from rlsearch.evaluation.verifier_suite import run_verifier_suite
+
+
+def run_whole_suite(
+    run_dir: str,
+    strategies: Sequence[str] = (),
+    budgets: Sequence[int] = (),
+    seeds: Sequence[int] = (),
+    names: Sequence[str] = (),
+    verifier: str = "value_head",
+    against: str = "",
+    report: Callable[[str], None] = lambda line: None,
+    **common: Any,
+) -> dict[str, Any]:
+    """What `run_suite` returns; beside it, by their names, what the other suites do.
+
+    Args:
+        strategies, names, verifier: see `run_suite`; the other suites take their own.
+        budgets, seeds: empty for those of the run's config.
+        against: the run of a larger model; empty: no exchange.
+        common: `num_problems`, `aggregation`, `data_dir`, `code` and `split`, of all suites.
+    """
+    given = {**common, "budgets": budgets, "report": report}
+    result = run_suite(
+        run_dir, strategies=strategies, seeds=seeds, names=names, verifier=verifier, **given
+    )
+    directory, config, setup = open_run(run_dir, common.get("data_dir", ""), common.get("code", ""))
+    present = policies(directory, config, setup)
+    if config.verifier.train:
+        report("the suite of verifiers")
+        seed = (seeds or config.evaluation.seeds)[0]
+        result["verifiers"] = run_verifier_suite(run_dir, seed=seed, **given)
+    if "revision" in present:
+        report("the suite of revisions")
+        result["revisions"] = run_revision_suite(run_dir, seeds=seeds, verifier=verifier, **given)
+    if against:
+        report("the exchange with pre-training")
+        result["exchange"] = run_exchange(run_dir, against, seeds=seeds, verifier=verifier, **given)
+    return result
