@@ -173,6 +173,11 @@ class CheckpointStore:
         """Waits for the save in flight; raises what `wait` raises."""
         self.wait()
 
+    def last_good(self) -> str:
+        """What is left where a checkpoint cannot be written, as a part of a sentence."""
+        last = self.latest_step()
+        return "there is no earlier one" if last is None else f"the last good one is {last}"
+
     def restore(self, step: int, abstract_state: Any) -> Any:
         """Reads a whole checkpoint.
 
@@ -347,11 +352,10 @@ class CheckpointStore:
             with contextlib.suppress(OSError):  # the save's own error is the one to tell
                 if jax.process_index() == 0:
                     self._clean()
-            reason = "the disk is full" if _is_full_disk(error) else _first_line(error)
-            last = self.latest_step()
-            good = "there is no earlier one" if last is None else f"the last good one is {last}"
+            reason = "the disk is full" if is_full_disk(error) else _first_line(error)
             message = (
-                f"checkpoint {step} could not be written to {self.directory}: {reason}; {good}"
+                f"checkpoint {step} could not be written to {self.directory}: {reason}; "
+                f"{self.last_good()}"
             )
             raise CheckpointError(message) from error
 
@@ -395,7 +399,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _is_full_disk(error: Exception) -> bool:
+def is_full_disk(error: Exception) -> bool:
+    """Whether an error says, or was brought about by one that says, that there is no room left."""
     for cause in _causes(error):
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
             return True

@@ -138,10 +138,16 @@ def _exit_code(error: Exception) -> int | None:
         return 1
     if isinstance(error, ValueError) and _is_ours(error):
         return 2
+    if _needs_gcs(error):
+        return 1
     if isinstance(error, OSError | RuntimeError | FloatingPointError):
         # These two say that a program is wrong, and only the traceback says where.
         return None if isinstance(error, RecursionError | NotImplementedError) else 1
     return None
+
+
+def _needs_gcs(error: Exception) -> bool:
+    return isinstance(error, ImportError) and "gcsfs" in str(error)
 
 
 def _is_ours(error: Exception) -> bool:
@@ -153,6 +159,8 @@ def _is_ours(error: Exception) -> bool:
 
 
 def _sentence(error: Exception) -> str:
+    if _needs_gcs(error):
+        return "gs:// is read by the package gcsfs, which is not installed: install the extra gcs"
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
     lines = str(error).strip().splitlines()

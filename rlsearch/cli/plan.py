@@ -71,7 +71,8 @@ def head(result: dict[str, Any]) -> str:
     if result["changed"]:
         fields = [f"{name} {now} for {was}" for name, (was, now) in result["changed"].items()]
         lines.append(
-            f"Fewer problems or rows than devices: planned at one each, {', '.join(fields)}."
+            "Too few problems or rows for so many devices, or no multiple of them: planned with "
+            f"{', '.join(fields)}."
         )
     return "\n".join(lines)
 

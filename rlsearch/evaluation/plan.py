@@ -19,7 +19,7 @@ from jax.sharding import AbstractMesh, Mesh
 from rlsearch.config import Experiment
 from rlsearch.config_file import AnyExperiment
 from rlsearch.decoding.steps import start
-from rlsearch.evaluation.plan_fields import TEMPORARY, at_least_one_each, shrinking_field
+from rlsearch.evaluation.plan_fields import TEMPORARY, shrinking_field, split_evenly
 from rlsearch.networks.language_model import LanguageModel
 from rlsearch.parallel.chips import Chip
 from rlsearch.parallel.collectives import Collective, collectives
@@ -66,7 +66,7 @@ def plan(
             f"parallel.replica x data x model is {math.prod(sizes)}: {machine.name} has "
             f"{machine.num_chips} chips; parallel.data -1 takes all that are left"
         )
-    changed, config = at_least_one_each(config, sizes[0] * sizes[1])
+    changed, config = split_evenly(config, sizes[0] * sizes[1])
     _, found = model_and_stages(config)
     unknown = [name for name in stages if name not in [stage.name for stage in found]]
     if unknown:

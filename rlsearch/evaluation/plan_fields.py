@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from rlsearch.config import SelfPlayExperiment
+from rlsearch.config import DistillConfig, RevisionConfig, SelfPlayExperiment
 from rlsearch.config_file import AnyExperiment
 
 # Of each stage: its group in the config, what it runs at once, and what it remembers.
@@ -11,6 +11,7 @@ _FIELDS = {
     "base": ("pretrain", "batch_size", "batch_size"),
     "distilled": ("distill", "num_problems", "replay_size"),
     "control": ("distill", "num_problems", "replay_size"),
+    "revision": ("revision", "num_problems", "replay_size"),
     "orm": ("verifier", "num_solutions", "replay_size"),
     "prm": ("verifier", "num_solutions", "replay_size"),
     "self_play": ("self_play", "num_games", "replay_moves"),
@@ -19,10 +20,9 @@ _FIELDS = {
 TEMPORARY = ("search tree", "KV cache", "gathered parameters", "batch")
 
 
-def at_least_one_each(
-    config: AnyExperiment, shards: int
-) -> tuple[dict[str, list[int]], AnyExperiment]:
-    """The config with a problem, a game and a row of a minibatch for every device at least.
+def split_evenly(config: AnyExperiment, shards: int) -> tuple[dict[str, list[int]], AnyExperiment]:
+    """The config with as many problems, games and rows of a minibatch for every device as for any
+    other: what is too few, or no multiple of the devices, becomes the next multiple.
 
     Args:
         shards: into how many a batch is split.
@@ -31,7 +31,7 @@ def at_least_one_each(
         What was changed, from and to, by field, and the config.
     """
     rows = shards * config.parallel.accumulate
-    wanted: dict[str, dict[str, int]] = {}
+    wanted: dict[str, dict[str, int]] = {}  # of what each field has to be a multiple
     if isinstance(config, SelfPlayExperiment):
         wanted["self_play"] = {"num_games": shards, "batch_size": rows}
     else:
@@ -39,20 +39,31 @@ def at_least_one_each(
             wanted["pretrain"] = {"batch_size": rows}
             if config.distill.enabled:
                 wanted["distill"] = {"num_problems": shards, "batch_size": rows}
+        if config.revision.enabled:
+            wanted["revision"] = {"num_problems": shards, "batch_size": rows}
         if config.verifier.train:
             wanted["verifier"] = {"num_solutions": shards, "batch_size": rows}
     changed: dict[str, list[int]] = {}
-    for group, least in wanted.items():
+    for group, factors in wanted.items():
         before = getattr(config, group)
-        raised = {name: least[name] for name in least if getattr(before, name) < least[name]}
-        if "num_problems" in raised:
-            each = raised["num_problems"] * (1 + before.critic_samples + before.traces)
-            raised["replay_size"] = _multiple(before.replay_size, each)
-        if "num_solutions" in raised:
-            raised["replay_size"] = _multiple(before.replay_size, raised["num_solutions"])
+        raised = {
+            name: _multiple(getattr(before, name), factor)
+            for name, factor in factors.items()
+            if getattr(before, name) % factor
+        }
+        problems = raised.get("num_problems", raised.get("num_solutions"))
+        if problems is not None:
+            raised["replay_size"] = _multiple(before.replay_size, problems * _rows_of_one(before))
         changed |= {f"{group}.{name}": [getattr(before, name), raised[name]] for name in raised}
         config = dataclasses.replace(config, **{group: dataclasses.replace(before, **raised)})
     return changed, config
+
+
+def _rows_of_one(group: Any) -> int:
+    """Rows of the replay that one problem, or solution, makes in a step."""
+    if isinstance(group, DistillConfig):
+        return 1 + group.critic_samples + group.traces
+    return group.num_samples if isinstance(group, RevisionConfig) else 1
 
 
 def _multiple(size: int, of: int) -> int:

@@ -87,7 +87,8 @@ def play(
         action = jnp.where(states.moves < config.temperature_moves, drawn, result.action)
         after = jax.vmap(environment.step)(states, action, chance_keys)
 
-        resigned = value < config.resign_below
+        # A value may be below -1, where more than a game is lost, or by rounding.
+        resigned = (value < config.resign_below) & (config.resign_below > -1.0)
         sign = jnp.where(after.player == states.player, 1.0, -1.0)
         ended = resigned | after.terminated
         over = resigned | finished(after)

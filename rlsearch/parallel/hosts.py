@@ -28,7 +28,8 @@ def join_hosts(output: TextIO) -> TextIO:
     this one runs; see `cluster`.
 
     Raises:
-        ValueError: if the variables are not all there, or say nothing sensible.
+        ValueError: if the variables are not all there, or say nothing sensible, or if what finds
+            the others in Kubernetes is not installed.
         RuntimeError: if the others cannot be reached.
     """
     given = {name: os.environ[name] for name in _EXPLICIT if os.environ.get(name)}
@@ -36,9 +37,16 @@ def join_hosts(output: TextIO) -> TextIO:
         return output
     if given:
         arguments = _explicit(given)
-    elif cluster() is None:
-        return output
     else:
+        found = cluster()
+        if found is None:
+            return output
+        if found == "kubernetes" and importlib.util.find_spec("kubernetes") is None:
+            raise ValueError(
+                "this is a pod of an indexed Job, and the package by which JAX finds the others is "
+                "not there: install the extra k8s, set "
+                f"{', '.join(_EXPLICIT)}, or JAX_NUM_PROCESSES=1 if there are no others"
+            )
         arguments = {}
     import jax
 

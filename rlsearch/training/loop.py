@@ -1,5 +1,6 @@
 """Runs the stages of an experiment, and goes on where an earlier start of it was cut off."""
 
+import contextlib
 import math
 import sys
 import time
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh
 
-from rlsearch.checkpoints.store import Best, CheckpointStore
+from rlsearch.checkpoints.store import Best, CheckpointError, CheckpointStore, is_full_disk
 from rlsearch.config import Experiment, LogConfig, SelfPlayExperiment, ShardingRules
 from rlsearch.config_file import ConfigError, check_resumable, from_dict, to_dict
 from rlsearch.parallel.agreement import LateVote, is_main, wait_for_all
@@ -95,9 +96,18 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
                 state, done = run_stage(open_run, stage, step, state, end, done, *read)
                 if stop.at is not None:
                     break
-        finally:
             writer.close()
             store.close()
+        except BaseException as error:  # and not what closing fails with then
+            for opened in (writer, store):
+                with contextlib.suppress(Exception):
+                    opened.close()
+            if isinstance(error, OSError) and is_full_disk(error):
+                raise CheckpointError(
+                    f"{directory.path} could not be written to: the disk is full; of checkpoints, "
+                    f"{store.last_good()}"
+                ) from error
+            raise
     if stop.signal is not None and done < stage_ends[-1]:
         raise TrainingStopped(done, stage_ends[-1], stop.signal)
     return {

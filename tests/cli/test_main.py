@@ -221,3 +221,12 @@ sys.exit(main(["--help"]))
 """
     done = python(script, PYTHONUNBUFFERED="")  # argparse itself ignores a write that fails
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_bucket_without_its_package_is_one_sentence(capsys, monkeypatch):
+    def refuse(*_):
+        raise ImportError("Please install gcsfs to access Google Storage")
+
+    monkeypatch.setattr(solve, "run", refuse)
+    code, sentence = failed(capsys, "solve", "gs://bucket/run", "4 7 8 8")
+    assert code == 1 and sentence.endswith("install the extra gcs\n")

@@ -202,3 +202,10 @@ def test_a_plain_search_beats_random_moves_and_ratings_say_so():
     assert not np.array_equal(
         outcomes[0, 1], tournament(TIC_TAC_TOE, players, PAIRS, 1, seed=1)[0, 1]
     )
+
+
+def test_a_player_that_plays_itself_is_0_elo_within_its_interval():
+    outcomes = tournament(TIC_TAC_TOE, [random_player(), random_player()], pairs=64)
+    ratings = rate(np.nan_to_num((outcomes + 1.0) / 2.0).sum(axis=2), seed=0)
+    low, high = ratings.interval(0)[1]
+    assert low < 0.0 < high and high - low < 200.0

@@ -10,10 +10,10 @@ import jax
 import pytest
 
 from rlsearch import config_file
-from rlsearch.config import OptimizerConfig, ParallelConfig
+from rlsearch.config import OptimizerConfig, ParallelConfig, RevisionConfig
 from rlsearch.evaluation import plan as plan_module
 from rlsearch.evaluation.plan import forbidden, plan, plan_stage
-from rlsearch.evaluation.plan_fields import at_least_one_each, shrinking_field
+from rlsearch.evaluation.plan_fields import shrinking_field, split_evenly
 from rlsearch.objectives.hindsight import hindsight_targets
 from rlsearch.parallel.chips import V5E
 from rlsearch.parallel.collectives import Collective
@@ -126,7 +126,7 @@ def test_an_estimate_of_a_search_is_near_what_the_compiler_says(config, name):
 
 def test_fewer_problems_than_devices_are_planned_at_one_each():
     config = language(accumulate=2)
-    changed, larger = at_least_one_each(config, 64)
+    changed, larger = split_evenly(config, 64)
     assert changed == {
         "pretrain.batch_size": [16, 128],
         "distill.num_problems": [8, 64],
@@ -134,8 +134,17 @@ def test_fewer_problems_than_devices_are_planned_at_one_each():
         "distill.replay_size": [24, 192],
     }
     assert larger.distill.replay_size == 64 * 3
-    assert at_least_one_each(config, 4) == ({}, config)
-    changed, larger = at_least_one_each(board(), 16)
+    assert split_evenly(config, 4) == ({}, config)
+    revising = dataclasses.replace(config, revision=RevisionConfig(enabled=True))
+    changed, larger = split_evenly(revising, 32)
+    assert {name for name in changed if name.startswith("revision.")} == {"revision.num_problems"}
+    assert larger.revision.num_problems == 32
+    # What is more than one a device, and no multiple of the devices.
+    odd = dataclasses.replace(config.distill, num_problems=24, batch_size=96, replay_size=24 * 3)
+    changed, larger = split_evenly(dataclasses.replace(config, distill=odd), 16)
+    assert changed["distill.num_problems"] == [24, 32] and "distill.batch_size" not in changed
+    assert changed["distill.replay_size"] == [72, 96]
+    changed, larger = split_evenly(board(), 16)
     assert changed == {"self_play.num_games": [8, 16], "self_play.batch_size": [8, 16]}
 
 
@@ -154,6 +163,20 @@ def test_the_largest_term_and_the_field_that_shrinks_it_are_named():
     assert shrinking_field(config, "distilled", needs, "search")["field"] == "distill.num_problems"
     needs |= {"replay": 30e9}
     assert shrinking_field(config, "distilled", needs, "update")["field"] == "distill.replay_size"
+
+
+def test_every_stage_has_fields_that_shrink_it():
+    config = tiny_experiment()
+    everything = dataclasses.replace(
+        config,
+        revision=RevisionConfig(enabled=True),
+        verifier=dataclasses.replace(config.verifier, train=("orm", "prm")),
+    )
+    _, stages = model_and_stages(everything)
+    assert len(stages) == 6
+    for stage in (*stages, *model_and_stages(board())[1]):
+        needs = {"parameters": 1.0, "replay": 2.0}
+        assert shrinking_field(everything, stage.name, needs, "update")["term"] == "replay"
 
 
 def test_searches_that_wait_for_each_other_are_an_error():
@@ -205,7 +228,7 @@ def test_the_command_says_that_it_estimates_and_what_it_changed(config_file_of, 
     code, out, _ = call(*asked)
     assert code == 1
     assert "An ESTIMATE" in out and "base, on each device (an estimate)" in out
-    assert "Fewer problems or rows than devices: planned at one each, " in out
+    assert "Too few problems or rows for so many devices, or no multiple of them" in out
     assert "pretrain.batch_size 32 for 16" in out
     assert "DOES NOT FIT: the largest term is activations, 16 GiB a device" in out
     assert "parallel.accumulate shrinks it" in out

@@ -123,6 +123,22 @@ def test_behind_the_moves_of_temperature_the_best_is_played():
         np.testing.assert_allclose(moves.value[:, number], found_value(result), atol=1e-5)
 
 
+def test_by_default_nobody_gives_up_though_more_than_a_game_is_lost():
+    class Lost(NoKnowledge):
+        def evaluate(self, params, observations):
+            logits, _ = super().evaluate(params, observations)
+            return logits, jnp.full((observations.shape[0],), -3.0)
+
+    config, few = SelfPlayConfig(moves_per_step=MOVES, replay_moves=MOVES), SEARCH
+    states = jax.vmap(lambda key: new_game(GAME, key, 0))(keys(100))
+    _, moves, _ = jax.jit(lambda s, k: play({}, s, k, GAME, Lost(GAME), few, config))(
+        states, keys(0)
+    )
+    assert (moves.value < -1.0).any()
+    ended = moves.state.moves == GAME.depth - 1
+    np.testing.assert_array_equal(moves.discount == 0.0, ended)
+
+
 def test_who_is_worth_too_little_gives_up():
     run, states = player(GAME, resign_below=-0.5)
     _, moves, metrics = run(states, keys(0))

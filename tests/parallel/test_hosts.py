@@ -49,13 +49,21 @@ def started(monkeypatch):
         ({"TPU_WORKER_HOSTNAMES": "a", "MEGASCALE_NUM_SLICES": "2"}, "tpu"),
     ],
 )
-def test_jax_is_asked_for_the_others_where_there_are_some(started, environment, found):
+def test_jax_is_asked_for_the_others_where_there_are_some(started, environment, found, monkeypatch):
+    if found == "kubernetes":
+        monkeypatch.setattr(hosts.importlib.util, "find_spec", lambda name: name == "kubernetes")
     calls = started(environment)
     assert hosts.cluster() == found
     assert len(calls) == (found is not None)
     for call in calls:  # which cluster it is JAX finds out itself
         assert set(call) == {"heartbeat_timeout_seconds", "shutdown_timeout_seconds"}
         assert call["heartbeat_timeout_seconds"] < call["shutdown_timeout_seconds"] < 60
+
+
+def test_what_finds_the_pods_of_a_job_is_missed_in_a_sentence(started, monkeypatch):
+    monkeypatch.setattr(hosts.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="install the extra k8s"):
+        started(POD)
 
 
 def test_a_tpu_vm_is_asked(started, monkeypatch):

@@ -1,6 +1,8 @@
 import dataclasses
+import errno
 import functools
 import json
+import os
 import pathlib
 import random
 import signal
@@ -10,12 +12,12 @@ import jax
 import numpy as np
 import pytest
 
-from rlsearch.checkpoints.store import CheckpointStore
-from rlsearch.config import ProfileConfig, SelfPlayExperiment
+from rlsearch.checkpoints.store import CheckpointError, CheckpointStore
+from rlsearch.config import ParallelConfig, ProfileConfig, SelfPlayExperiment
 from rlsearch.config_file import ConfigError, from_dict, to_dict
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.training import loop
-from rlsearch.training.metrics import read_metrics
+from rlsearch.training.metrics import MetricsWriter, read_metrics
 from rlsearch.training.stopping import TrainingStopped
 from tests.boards import tiny_board_experiment, write_board_config_file
 from tests.interruption import InterruptionError, limit_steps, signal_in_step
@@ -108,14 +110,29 @@ def test_a_metric_that_there_is_not_is_named():
 
 def test_a_killed_run_of_self_play_ends_as_if_it_had_not_been(whole, tmp_path):
     config, chance = write_board_config_file(tmp_path / "board.py"), random.Random(draw_seed())
-    run = tmp_path / "run"
-    # In the midst of a save, when the replay is full; and wherever the next start has come to.
-    kills = [kill_training(config, run, Moment("save", 0.05, beyond=2), chance)]
-    kills.append(kill_training(config, run, Moment("start", 4.0), chance))
-    print(*kills, sep="\n")
-    assert kills[0] is not None and kills[0].step >= 1
+    # In the midst of a save, when the replay is full, as it is from the second step on.
+    for number in range(5):  # a save may be over before the kill comes
+        run = tmp_path / f"run{number}"
+        kill = kill_training(config, run, Moment("save", 0.05, beyond=2), chance)
+        print(kill)
+        if kill is not None and kill.phase == "save":
+            break
+    assert kill is not None and kill.phase == "save" and kill.step >= 2
+    # And wherever the next start has come to.
+    print(kill_training(config, run, Moment("start", 4.0), chance))
     loop.train(CONFIG, str(run))
     assert_same_run(whole, run)
+
+
+def test_a_run_on_several_devices_is_resumed_bit_for_bit(tmp_path, interrupt_after):
+    config = dataclasses.replace(CONFIG, parallel=ParallelConfig(data=2, model=2))
+    loop.train(config, str(tmp_path / "whole"))
+    interrupt_after(2)
+    with pytest.raises(InterruptionError):
+        loop.train(config, str(tmp_path / "resumed"))
+    interrupt_after(None)
+    loop.train(config, str(tmp_path / "resumed"))
+    assert_same_run(tmp_path / "whole", tmp_path / "resumed")
 
 
 @pytest.mark.slow
@@ -210,3 +227,21 @@ def test_self_play_is_the_same_over_other_devices(whole, tmp_path):
     one, other = last_state(whole), last_state(tmp_path)
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_training_on_a_disk_that_gets_full_says_what_is_left(tmp_path, monkeypatch):
+    write = MetricsWriter.write
+
+    def no_room(self, step, *rest):
+        if step == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(self, step, *rest)
+
+    monkeypatch.setattr(MetricsWriter, "write", no_room)
+    # What closing fails with then is not what is told.
+    monkeypatch.setattr(MetricsWriter, "close", lambda self: 1 / 0)
+    said = "could not be written to: the disk is full; of checkpoints, the last good one is 2"
+    with pytest.raises(CheckpointError, match=said):
+        loop.train(CONFIG, str(tmp_path))
+    monkeypatch.undo()
+    assert loop.train(CONFIG, str(tmp_path))["steps"] == LAST
