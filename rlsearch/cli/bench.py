@@ -7,7 +7,7 @@ from rlsearch.cli.output import emit
 from rlsearch.cli.parser import FIELDS_HELP, add_code, add_data_dir, add_json
 
 TAKES_FIELDS = True
-KINDS = ("search", "decode", "self_play", "strength", "train")
+KINDS = ("search", "decode", "beams", "self_play", "strength", "train")
 
 
 def add_parser(subparsers) -> None:
@@ -47,11 +47,18 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         arguments.parser.error(f"bench {arguments.kind} is for configs of {wanted}")
     options = _strength_options(arguments)
 
-    from rlsearch.evaluation import bench, bench_self_play, bench_strength, bench_train
+    from rlsearch.evaluation import (
+        bench,
+        bench_beams,
+        bench_self_play,
+        bench_strength,
+        bench_train,
+    )
 
     measures = {
         "search": bench.bench_search,
         "decode": bench.bench_decode,
+        "beams": bench_beams.bench_beams,
         "self_play": bench_self_play.bench_self_play,
         "strength": bench_strength.bench_strength,
         "train": bench_train.bench_train,

@@ -179,6 +179,12 @@ def test_bench_measures_throughput(config, kind):
     assert [line.partition(": ")[0] for line in lines] == list(result)
 
 
+def test_bench_beams_holds_all_problems_at_once_against_each_alone(config):
+    result = read_json("bench", "beams", config, "--task.num_held_out", 3)
+    assert (result["problems"], result["problems_at_once"], result["drafts"]) == (3, 3, 64)
+    assert result["same_answers"] == 1.0 and result["batched_speedup"] > 0
+
+
 @pytest.mark.slow
 def test_bench_train_measures_tokens_utilisation_and_shares(config):
     result = read_json("bench", "train", config)
