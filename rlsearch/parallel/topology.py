@@ -24,6 +24,13 @@ _CUBES = (
     *("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16"),
     *("8x16x16", "16x16x16", "16x16x24"),
 )
+# libtpu would ask the machine which TPU it is part of, and wait. Only one process may hold a TPU;
+# here none does.
+_ALONE = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
 _GPUS_OF_A_HOST, _HOSTS = 8, (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -83,14 +90,9 @@ def devices_of(topology: Topology) -> list[Any]:
     """Its devices, to compile for; see `has_compiler`. They hold no data and run nothing."""
     from jax.experimental import topologies as jax_topologies
 
-    # It would ask the machine which TPU it is part of, and wait.
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
-    # Only one process may hold a TPU; here none does.
-    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     shape = "x".join(map(str, topology.shape))
     options = {"chips_per_host_bounds": (1, 1, 1)} if topology.num_chips == 1 else {}
-    with _silenced():
+    with _environment(_ALONE), _silenced():
         description = jax_topologies.get_topology_desc(
             platform="tpu", topology_name=f"{topology.family}:{shape}", **options
         )
@@ -112,6 +114,21 @@ def kept_nowhere() -> Iterator[None]:
         yield
     finally:
         jax.config.update(name, before)
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """With these variables where they are not set, and without them afterwards.
+
+    A process that is started later would believe that it runs on a TPU.
+    """
+    missing = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(missing)
+    try:
+        yield
+    finally:
+        for name in missing:
+            os.environ.pop(name, None)
 
 
 @contextlib.contextmanager
