@@ -48,7 +48,7 @@ _ALONE = {
     "TPU_WORKER_HOSTNAMES": "localhost",
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
-# What the CUDA compiler asks a GPU for where there is one, of H100 and H200 as XLA publishes it. The
+# What the CUDA compiler asks a GPU for where there is one, of H100 and H200 as XLA publishes it. A
 # version of cuDNN is needed for convolutions, though cuDNN itself is not.
 _HOPPER = """
 gpu_device_info {{
