@@ -59,12 +59,14 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
 def head(result: dict[str, Any]) -> str:
     """What is planned, and how the figures were come by."""
+    from rlsearch.parallel.compilers import compiler_of
+    from rlsearch.parallel.topology import find_topology
+
     mesh = " x ".join(f"{size} {axis}" for axis, size in result["mesh"].items())
     lines = [f"{result['config']} on {result['topology']}: {result['chips']} chips, {mesh}"]
     if result["estimate"]:
-        why = "there is none for GPUs yet"
-        if result["chip"].startswith("TPU"):
-            why = "the extra tpu, which has it, is not installed"
+        extra = compiler_of(find_topology(result["topology"])).extra
+        why = f"the extra {extra}, which has it, is not installed"
         lines.append(f"An ESTIMATE, from the step's trace and by no compiler: {why}.")
     else:
         lines.append(f"Compiled by {result['compiler']}. Planned, not measured.")

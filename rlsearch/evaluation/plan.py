@@ -6,7 +6,6 @@ step's trace, and said to be.
 """
 
 import functools
-import importlib.metadata
 import math
 import re
 import time
@@ -23,10 +22,11 @@ from rlsearch.evaluation.plan_fields import TEMPORARY, shrinking_field, split_ev
 from rlsearch.networks.language_model import LanguageModel
 from rlsearch.parallel.chips import Chip
 from rlsearch.parallel.collectives import Collective, collectives
+from rlsearch.parallel.compilers import compiler_of, devices_of, has_compiler, kept_nowhere
 from rlsearch.parallel.hlo import read_program
 from rlsearch.parallel.mesh import BATCH, abstract_mesh, batch_shards, make_mesh, mesh_sizes
 from rlsearch.parallel.sharding import gathered, param_shardings, placed
-from rlsearch.parallel.topology import devices_of, find_topology, has_compiler, kept_nowhere
+from rlsearch.parallel.topology import find_topology
 from rlsearch.parallel.traced import search_tree_bytes, trace_work
 from rlsearch.parallel.work import work_of
 from rlsearch.training.setup import make_setup, model_and_stages
@@ -72,7 +72,7 @@ def plan(
     if unknown:
         names = ", ".join(stage.name for stage in found)
         raise ValueError(f"there is no stage {unknown[0]!r}: the config trains {names}")
-    compiled = has_compiler(machine)
+    compiled, compiler = has_compiler(machine), compiler_of(machine)
     mesh = (
         make_mesh(config.parallel, devices_of(machine))
         if compiled
@@ -83,14 +83,15 @@ def plan(
         if not stages or stage.name in stages:
             report(f"{'compiling' if compiled else 'estimating'} {stage.name} for {topology}")
             with kept_nowhere():
-                plans.append(plan_stage(config, stage, mesh, machine.chip, compiled))
+                options = compiler.options if compiled else None
+                plans.append(plan_stage(config, stage, mesh, machine.chip, options))
     return {
         "config": config.name,
         "topology": machine.name,
         "chip": machine.chip.kind,
         "chips": machine.num_chips,
         "mesh": dict(mesh.shape),
-        "compiler": f"libtpu {importlib.metadata.version('libtpu')}" if compiled else None,
+        "compiler": compiler.version if compiled else None,
         "estimate": not compiled,
         "changed": changed,
         "fits": all(stage["fits"] for stage in plans),
@@ -100,9 +101,17 @@ def plan(
 
 
 def plan_stage(
-    config: AnyExperiment, stage: Stage, mesh: Mesh | AbstractMesh, chip: Chip, compiled: bool
+    config: AnyExperiment,
+    stage: Stage,
+    mesh: Mesh | AbstractMesh,
+    chip: Chip,
+    options: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """The plan of one stage: of one device, as all do the same."""
+    """The plan of one stage: of one device, as all do the same.
+
+    Args:
+        options: the compiler's; None: there is no compiler.
+    """
     began = time.monotonic()
     state, arguments = step_arguments(config, stage, mesh)
     optimizer, rules = stage_optimizer(stage), config.parallel.rules
@@ -110,11 +119,12 @@ def plan_stage(
     step = make_step(stage, optimizer, mesh, places, config.parallel.accumulate)
     traced = step.trace(state, *arguments)
     needs = memory_by_shape(config, stage, mesh, state, arguments, traced.jaxpr)
-    found = _compile(traced, mesh) if compiled else _estimate(traced, mesh)
+    found = _estimate(traced, mesh) if options is None else _compile(traced, mesh, options)
     needs |= found.memory
     if "arguments" in needs:  # as the compiler lays them out
         held = sum(needs[name] for name in HELD if name in needs)
-        needs["layout padding"] = needs.pop("arguments") - held
+        # What nothing reads is no argument, so that there may be less of them.
+        needs["layout padding"] = max(0.0, needs.pop("arguments") - held)
     needs = {name: needs[name] for name in ORDER if name in needs}
     total = sum(needs.get(name, 0.0) for name in TOTAL)
     fits = found.refused is None and total <= chip.memory
@@ -169,9 +179,9 @@ class Found(NamedTuple):
     refused: str | None = None  # what the compiler said where it does not fit
 
 
-def _compile(traced: Any, mesh: Any) -> Found:
+def _compile(traced: Any, mesh: Any, options: dict[str, Any]) -> Found:
     try:
-        compiled = traced.lower().compile()
+        compiled = traced.lower().compile(options)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
@@ -183,8 +193,9 @@ def _compile(traced: Any, mesh: Any) -> Found:
         "arguments": float(sizes.argument_size_in_bytes),
         "outputs": float(sizes.output_size_in_bytes - sizes.alias_size_in_bytes),
         "temporaries": float(sizes.temp_size_in_bytes),
-        "generated code": float(sizes.generated_code_size_in_bytes),
     }
+    if sizes.generated_code_size_in_bytes:  # which the compiler for GPUs does not say
+        memory["generated code"] = float(sizes.generated_code_size_in_bytes)
     told = collectives(program, mesh)
     return Found(
         False, memory, _nonzero(work.flops), _nonzero(work.bytes), work.unknown_loops, told

@@ -1,20 +1,14 @@
-"""Machines by the names that clouds sell them under, and their devices where nobody has one.
+"""Machines by the names that clouds sell them under.
 
     v5e-16, v6e-256     so many TPU chips
     v5p-256             so many cores: two a chip
     h200-8, h100-8x4    GPUs of a host, and hosts
 
-The compiler of TPUs, the package `libtpu`, runs on a machine that has no TPU.
+What compiles for them, and has their devices where nobody has one, is in `compilers.py`.
 """
 
-import contextlib
 import dataclasses
-import importlib.util
 import math
-import os
-import sys
-from collections.abc import Iterator
-from typing import Any
 
 from rlsearch.config_file import nearest
 from rlsearch.parallel.chips import H100, H200, V5E, V5P, V6E, Chip
@@ -72,57 +66,3 @@ def find_topology(name: str) -> Topology:
         hint = f"the nearest is {close}; " if close else ""
         raise ValueError(f"there is no topology {name!r}: {hint}known are {', '.join(known)}")
     return known[name]
-
-
-def has_compiler(topology: Topology) -> bool:
-    """Whether its compiler is installed here."""
-    return bool(topology.family) and importlib.util.find_spec("libtpu") is not None
-
-
-def devices_of(topology: Topology) -> list[Any]:
-    """Its devices, to compile for; see `has_compiler`. They hold no data and run nothing."""
-    from jax.experimental import topologies as jax_topologies
-
-    # It would ask the machine which TPU it is part of, and wait.
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
-    # Only one process may hold a TPU; here none does.
-    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
-    shape = "x".join(map(str, topology.shape))
-    options = {"chips_per_host_bounds": (1, 1, 1)} if topology.num_chips == 1 else {}
-    with _silenced():
-        description = jax_topologies.get_topology_desc(
-            platform="tpu", topology_name=f"{topology.family}:{shape}", **options
-        )
-    return list(description.devices)
-
-
-@contextlib.contextmanager
-def kept_nowhere() -> Iterator[None]:
-    """Programs that are compiled meanwhile are not written to JAX's persistent cache.
-
-    Those for devices that are not here could not be read from it.
-    """
-    import jax
-
-    name = "jax_persistent_cache_min_compile_time_secs"
-    before = getattr(jax.config, name)
-    jax.config.update(name, float("inf"))
-    try:
-        yield
-    finally:
-        jax.config.update(name, before)
-
-
-@contextlib.contextmanager
-def _silenced() -> Iterator[None]:
-    """Without what libraries write to standard error: libtpu warns that there is no TPU."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)

@@ -2,8 +2,8 @@
 
 Nobody has split the program over devices yet. What runs in `shard_map` is one device's own share;
 of all else every device is taken to do an equal share. FLOPs are those of products, as in
-`work.py`. The memory of what lies between a program's inputs and outputs is what would be alive at
-once if operations ran one by one, in the order of the trace: a compiler fuses some of them, and
+`products.py`. The memory of what lies between a program's inputs and outputs is what would be alive
+at once if operations ran one by one, in the order of the trace: a compiler fuses some of them, and
 pads others.
 """
 
@@ -16,7 +16,7 @@ import jax
 from jax.sharding import AbstractMesh, Mesh
 
 from rlsearch.parallel.mesh import MODEL
-from rlsearch.parallel.work import window_pairs
+from rlsearch.parallel.products import window_pairs
 
 _FUSED = ("broadcast_in_dim", "iota", "convert_element_type", "reshape", "squeeze", "copy")
 

@@ -1,20 +1,18 @@
 """What a compiled program computes and moves on one device, loops counted as often as they turn.
 
-FLOPs are those of matrix products and convolutions, two a multiply-add: what a peak is given for.
+FLOPs are those of products, see `products.py`.
 Bytes are those that operations read from the device's large memory and write to it; what lies in
-faster memory on the chip, where the program says so, costs none.
+faster memory on the chip, where the program says so, costs none. That of a GPU, its cache, is in no
+program: there all that kernels read and write is counted.
 """
 
-import math
-import re
 from collections import defaultdict
 from collections.abc import Callable
 from typing import NamedTuple
 
 from rlsearch.parallel.hlo import Instruction, Program, arrays_of, runs, scopes
+from rlsearch.parallel.products import flops_of, library_of
 
-_LABELS = re.compile(r"dim_labels=(\w+)_(\w+)->(\w+)")
-_WINDOW = re.compile(r"window=\{([^}]*)\}")
 _FREE = {  # move nothing themselves
     *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional"),
     *("call", "after-all", "partition-id", "replica-id", "optimization-barrier", "copy-done"),
@@ -64,100 +62,11 @@ def work_of(program: Program, part: Callable[[str], str], once: bool = False) ->
             continue
         for instruction in computation.values():
             where = part(instruction.scope or scope.get(name, ""))
-            flops[where] += times[name] * _flops(instruction, computation)
+            flops[where] += times[name] * flops_of(instruction, computation)
             if name not in fused:
                 moved[where] += times[name] * _bytes(instruction, computation, program)
     unknown = sum(loop.trips is None and times[body] > 0 for body, loop in program.loops.items())
     return Work(flops, moved, unknown)
-
-
-def _flops(instruction: Instruction, around: dict[str, Instruction]) -> float:
-    if instruction.opcode == "dot":
-        left = arrays_of(around[instruction.operands[0]].shape)[0].shape
-        match = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", instruction.text)
-        summed = [int(axis) for axis in match[1].split(",") if axis] if match else []
-        contracted = math.prod(left[axis] for axis in summed)
-        return 2.0 * math.prod(instruction.arrays[0].shape) * contracted
-    if instruction.opcode == "convolution":
-        left, right = (arrays_of(around[name].shape)[0].shape for name in instruction.operands)
-        return _convolution_flops(instruction, left, right)
-    return 0.0
-
-
-def _convolution_flops(
-    instruction: Instruction, left: tuple[int, ...], right: tuple[int, ...]
-) -> float:
-    """Two a multiply-add with an element that is there: neither padding nor a hole of a dilation.
-
-    A TPU's compiler writes every matrix product as a convolution.
-    """
-    labels = _LABELS.search(instruction.text)
-    if labels is None:
-        raise ValueError(f"a convolution without dim_labels: {instruction.text}")
-    inputs, kernel, output = labels.groups()
-    window = _window(instruction.text, sum(label.isdigit() for label in output))
-    count = 1.0
-    for axis, (size, stride, low, left_dilation, right_dilation) in enumerate(window):
-        count *= window_pairs(
-            left[inputs.index(str(axis))],
-            instruction.arrays[0].shape[output.index(str(axis))],
-            size,
-            stride,
-            low,
-            left_dilation,
-            right_dilation,
-        )
-    groups = [
-        int(match[1]) if (match := re.search(rf"{name}_group_count=(\d+)", instruction.text)) else 1
-        for name in ("feature", "batch")
-    ]
-    features = left[inputs.index("f")] / groups[0]
-    batch = left[inputs.index("b")] / groups[1]
-    return 2.0 * count * features * batch * right[kernel.index("o")]
-
-
-def _window(text: str, axes: int) -> list[tuple[int, int, int, int, int]]:
-    """Of each spatial axis: size, stride, padding in front, dilation of the input, of the window"""
-    fields = (
-        dict(re.findall(r"(\w+)=([\dx_\-]+)", match[1])) if (match := _WINDOW.search(text)) else {}
-    )
-
-    def numbers(name: str, otherwise: int) -> list[int]:
-        given = fields.get(name)
-        if given is None:
-            return [otherwise] * axes
-        return [int(part.split("_")[0]) for part in given.split("x")]
-
-    return list(
-        zip(
-            numbers("size", 1),
-            numbers("stride", 1),
-            numbers("pad", 0),
-            numbers("lhs_dilate", 1),
-            numbers("rhs_dilate", 1),
-            strict=True,
-        )
-    )
-
-
-def window_pairs(
-    inputs: int, outputs: int, size: int, stride: int, low: int, left: int, right: int
-) -> int:
-    """Pairs of an output and a place of the window under which there is an input."""
-    if size == 1 and low == 0 and left == 1:
-        return outputs
-    reach = (inputs - 1) * left + 1
-    count = 0
-    for tap in range(size):
-        offset = tap * right - low
-        # Outputs o with 0 <= o * stride + offset < reach, a multiple of `left`.
-        first = max(0, -(offset // stride))
-        last = min(outputs - 1, (reach - 1 - offset) // stride)
-        if left == 1:
-            count += max(0, last - first + 1)
-        else:
-            count += sum((o * stride + offset) % left == 0 for o in range(first, last + 1))
-    return count
 
 
 def _bytes(instruction: Instruction, around: dict[str, Instruction], program: Program) -> float:
@@ -168,6 +77,8 @@ def _bytes(instruction: Instruction, around: dict[str, Instruction], program: Pr
         return _fusion_bytes(instruction, around, program)
     read = [_large(around[name].shape) for name in instruction.operands if name in around]
     written = _large(instruction.shape)
+    if opcode == "custom-call" and library_of(instruction) and len(instruction.arrays) > 1:
+        written -= instruction.arrays[-1].bytes  # room to work in
     if opcode in _READERS:
         return min(written, read[0]) + written + sum(read[1:])
     if opcode in _WRITERS:

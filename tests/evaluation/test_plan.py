@@ -1,7 +1,6 @@
 """Plans for machines that nobody has, held against what real compilers say."""
 
 import dataclasses
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -17,7 +16,9 @@ from rlsearch.evaluation.plan_fields import shrinking_field, split_evenly
 from rlsearch.objectives.hindsight import hindsight_targets
 from rlsearch.parallel.chips import V5E
 from rlsearch.parallel.collectives import Collective
+from rlsearch.parallel.compilers import CUDA, LIBTPU, devices_of
 from rlsearch.parallel.mesh import make_mesh
+from rlsearch.parallel.topology import find_topology
 from rlsearch.training.language import rows_stage
 from rlsearch.training.setup import model_and_stages
 from rlsearch.training.stage import StageFlops
@@ -30,7 +31,10 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS, README = ROOT / "configs", (ROOT / "README.md").read_text()
 POD = re.compile(r"\b(v5e|v5p|v6e|h100|h200)-[\dx]+\b")
 HAS_LIBTPU = pytest.mark.skipif(
-    not importlib.util.find_spec("libtpu"), reason="libtpu, TPUs' compiler, is not installed"
+    not LIBTPU.installed, reason="libtpu, TPUs' compiler, is not installed"
+)
+HAS_CUDA = pytest.mark.skipif(
+    not CUDA.installed, reason=f"{' or '.join(CUDA.packages)}, for GPUs, is not installed"
 )
 HELD = ("parameters", "optimiser", "replay")
 
@@ -77,14 +81,18 @@ def quick_stage():
     )
 
 
-def both_ways(config, stage):
-    """A stage's plan for eight fake devices by their compiler, and as an estimate for eight that
-    have no memory to speak of."""
-    mesh = make_mesh(config.parallel)
+def stage_of(config, name):
+    return next(stage for stage in model_and_stages(config)[1] if stage.name == name)
+
+
+def both_ways(config, stage, devices=None, options=None):
+    """A stage's plan for eight devices by their compiler, and as an estimate for eight that have no
+    memory to speak of; fake ones are at hand."""
+    mesh = make_mesh(config.parallel, devices)
     small = V5E._replace(memory=1e4)
     return [
-        plan_stage(config, stage, mesh, chip, compiled)
-        for chip, compiled in ((V5E, True), (small, False))
+        plan_stage(config, stage, mesh, chip, options)
+        for chip, options in ((V5E, options or {}), (small, None))
     ]
 
 
@@ -115,8 +123,7 @@ def test_an_estimate_is_near_what_the_compiler_says_of_eight_devices():
     [(language(data=4, model=2), "distilled"), (board(data=4, model=2), "self_play")],
 )
 def test_an_estimate_of_a_search_is_near_what_the_compiler_says(config, name):
-    stage = next(stage for stage in model_and_stages(config)[1] if stage.name == name)
-    compiled, estimate = both_ways(config, stage)
+    compiled, estimate = both_ways(config, stage_of(config, name))
     check_estimate(compiled, estimate)
     for stage in (compiled, estimate):
         assert 0 < stage["search_share"] < 1
@@ -210,9 +217,12 @@ def config_file_of(tmp_path):
     return write
 
 
-def test_the_command_says_that_it_estimates_and_what_it_changed(config_file_of, monkeypatch):
+@pytest.mark.parametrize(("pod", "extra"), [("v5e-32", "tpu"), ("h100-8x4", "cuda")])
+def test_the_command_says_that_it_estimates_and_what_it_changed(
+    pod, extra, config_file_of, monkeypatch
+):
     monkeypatch.setattr(plan_module, "has_compiler", lambda topology: False)
-    asked = ["plan", config_file_of(language()), "--topology", "v5e-32", "--stages", "base"]
+    asked = ["plan", config_file_of(language()), "--topology", pod, "--stages", "base"]
     code, out, _ = call(*asked, "--json")
     result = json.loads(out)
     assert code == 0 and (result["fits"], result["estimate"], result["chips"]) == (True, True, 32)
@@ -227,7 +237,8 @@ def test_the_command_says_that_it_estimates_and_what_it_changed(config_file_of, 
     monkeypatch.setattr(plan_module, "plan_stage", wrong)
     code, out, _ = call(*asked)
     assert code == 1
-    assert "An ESTIMATE" in out and "base, on each device (an estimate)" in out
+    assert f"by no compiler: the extra {extra}, which has it, is not installed." in out
+    assert "base, on each device (an estimate)" in out
     assert "Too few problems or rows for so many devices, or no multiple of them" in out
     assert "pretrain.batch_size 32 for 16" in out
     assert "DOES NOT FIT: the largest term is activations, 16 GiB a device" in out
@@ -242,6 +253,37 @@ def test_a_wrong_name_gets_one_sentence(config_file_of):
     assert "there is no stage 'bass': the config trains base, distilled, control" in sentence
     sentence = fail("plan", mine, "--topology", "v5e-4", "--parallel.data", "2")
     assert "parallel.replica x data x model is 2: v5e-4 has 4 chips" in sentence
+
+
+@pytest.mark.slow
+@HAS_CUDA
+@pytest.mark.parametrize(
+    ("config", "name", "pod"),
+    [
+        (language(data=4, model=2), "distilled", "h100-8"),
+        (board(data=8), "self_play", "h200-8"),
+    ],
+)
+def test_the_compiler_of_gpus_computes_what_the_estimate_says(config, name, pod):
+    devices = devices_of(find_topology(pod))
+    compiled, estimate = both_ways(config, stage_of(config, name), devices, CUDA.options)
+    check_estimate(compiled, estimate)
+    assert compiled["search_share"] == pytest.approx(estimate["search_share"], abs=0.1)
+    assert compiled["forbidden_collectives"] == []
+    axes = {axis for row in compiled["collectives"] for axis in row["axes"]}
+    assert axes == ({"data", "model"} if config.parallel.model == 2 else {"data"})
+    assert any(row["axes"] == ["data"] for row in compiled["collectives"])
+
+
+@pytest.mark.slow
+@HAS_CUDA
+def test_what_does_not_fit_a_gpu_is_found_though_its_compiler_lets_it_pass(config_file_of):
+    large = "--stages=base", "--pretrain.batch_size=16777216"
+    code, out, _ = call("plan", config_file_of(language()), "--topology=h100-8", *large)
+    assert code == 1
+    assert "Compiled by jax-cuda12-pjrt " in out
+    assert "DOES NOT FIT: the largest term is " in out
+    assert re.search(r"a device: [\w.]+ shrinks it$", out, re.M)
 
 
 @pytest.mark.slow

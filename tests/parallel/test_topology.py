@@ -1,11 +1,9 @@
 """Names of machines."""
 
-import importlib.util
-
 import pytest
 
 from rlsearch.parallel.chips import H200, V5P
-from rlsearch.parallel.topology import devices_of, find_topology, has_compiler, topologies
+from rlsearch.parallel.topology import find_topology, topologies
 
 
 def test_a_name_counts_chips_or_cores_as_its_seller_does():
@@ -23,17 +21,3 @@ def test_another_name_gets_the_known_ones():
     sentence = str(error.value)
     assert "no topology 'v5p-250': the nearest is v5p-256; known are v5e-1, " in sentence
     assert all(name in sentence for name in topologies()) and "\n" not in sentence
-
-
-def test_gpus_are_not_compiled_for():
-    assert not has_compiler(find_topology("h200-8"))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not importlib.util.find_spec("libtpu"), reason="libtpu is not installed")
-@pytest.mark.parametrize("name", [name for name in topologies() if name[0] == "v"])
-def test_the_compiler_knows_the_machine(name):
-    topology = find_topology(name)
-    devices = devices_of(topology)
-    assert len(devices) == topology.num_chips
-    assert devices[0].device_kind == topology.chip.kind
