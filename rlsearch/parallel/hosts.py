@@ -165,6 +165,8 @@ def _number(name: str, default: int = 0) -> int:
 def _is_tpu_vm() -> bool:
     if importlib.util.find_spec("libtpu") is None:
         return False
+    if "tpu" not in (os.environ.get("JAX_PLATFORMS") or "tpu").split(","):
+        return False  # without importing JAX, which takes a while
     import jax  # where it finds a TPU in this machine, it chooses that
 
     return (
