@@ -52,8 +52,8 @@ def split_evenly(config: AnyExperiment, shards: int) -> tuple[dict[str, list[int
             if getattr(before, name) % factor
         }
         problems = raised.get("num_problems", raised.get("num_solutions"))
-        if problems is not None:
-            raised["replay_size"] = _multiple(before.replay_size, problems * _rows_of_one(before))
+        if problems is not None and before.replay_size % (each := problems * _rows_of_one(before)):
+            raised["replay_size"] = _multiple(before.replay_size, each)
         changed |= {f"{group}.{name}": [getattr(before, name), raised[name]] for name in raised}
         config = dataclasses.replace(config, **{group: dataclasses.replace(before, **raised)})
     return changed, config
