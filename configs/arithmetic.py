@@ -10,6 +10,8 @@ solutions of the same policy, in as many steps. They differ in their labels alon
 the one and for the other whether each line is right. The value head learns from the traces, as if
 they were right, and is no judge here. `--distill.enabled true` puts search distillation between,
 `--revision.enabled true` a policy that revises its answers.
+
+For a pod it is planned, and not run: `rlsearch plan arithmetic --topology v6e-64`.
 """
 
 from rlsearch.config import (

@@ -17,13 +17,14 @@ older machine (AMD EPYC, 2.45 GHz, without AVX-512) while the other was busy, tr
     policy alone      89.0%              81.2%
     128 simulations   95.1%              91.6%
 
-The settings of `play` are those that did best in an arena of four at 128 simulations (value_scale
-0.2, 0.5 and 1.5, and PUCT: 1350, 1342, 1316 and 1296 Elo, which is no more than chance may do);
-no solved position had a part in the choice. With 0.5 it is 94.8% (91.0%). On one core a step takes
+With play.value_scale 0.5 it was 94.8% (91.0%). The settings of `play` were then chosen by an arena
+of four at 128 simulations, and not by solved positions: value_scale 0.2, 0.5 and 1.5, and PUCT have
+1350, 1342, 1316 and 1296 Elo, which is no more than chance may do. On one core a step takes
 2.71 s there: 62% searching, 41% learning, and less of the host than can be measured (-3%); 52% of
-the core's peak (`rlsearch bench train connect_four`).
+the core's peak (`rlsearch bench train connect_four`). For several chips it is planned, and not run,
+by `rlsearch plan connect_four --topology v5e-16`.
 
-Elo of that run in a tournament with plain MCTS, random play being 0 (2026-11-23):
+Elo of the longer run in a tournament with plain MCTS, random play being 0 (2026-11-23):
 
     rlsearch arena runs/connect_four --simulations 0 1 4 16 64 256 --rollouts 16 64 --games 48
 

@@ -18,7 +18,7 @@ from rlsearch.parallel.chips import V5E
 from rlsearch.parallel.collectives import Collective
 from rlsearch.parallel.compilers import CUDA, LIBTPU, devices_of
 from rlsearch.parallel.mesh import make_mesh
-from rlsearch.parallel.topology import find_topology
+from rlsearch.parallel.topology import find_topology, topologies
 from rlsearch.training.language import rows_stage
 from rlsearch.training.setup import model_and_stages
 from rlsearch.training.stage import StageFlops
@@ -312,16 +312,21 @@ def test_what_does_not_fit_a_tpu_is_refused_by_its_compiler():
     assert stage["shrink"]["bytes"] > stage["memory_bytes"]  # as the compiler says
 
 
+PODS = [
+    (path.stem, match[0])
+    for path in sorted(CONFIGS.glob("*.py"))
+    if (match := POD.search(path.read_text().partition('"""\n')[0]))
+]
+
+
+def test_docstrings_of_configs_name_pods_that_there_are():
+    assert {"arithmetic", "chess", "connect_four", "game24"} <= {name for name, _ in PODS}
+    assert {pod for _, pod in PODS} <= set(topologies())
+
+
 @pytest.mark.slow
 @HAS_LIBTPU
-@pytest.mark.parametrize(
-    ("name", "pod"),
-    [
-        (path.stem, match[0])
-        for path in sorted(CONFIGS.glob("*.py"))
-        if (match := POD.search(path.read_text().partition('"""\n')[0]))
-    ],
-)
+@pytest.mark.parametrize(("name", "pod"), PODS)
 def test_a_config_fits_the_pod_that_its_docstring_names(name, pod):
     result = plan(config_file.load(str(CONFIGS / f"{name}.py")), pod)
     assert result["fits"] and result["separate_searches"]
