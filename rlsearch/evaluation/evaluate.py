@@ -22,6 +22,7 @@ from rlsearch.tasks.base import Task
 from rlsearch.training.loop import ends, load_params, warn
 from rlsearch.training.run_directory import RunDirectory, write_json
 from rlsearch.training.setup import Setup, make_setup, policy_stages
+from rlsearch.training.stage import Stage
 from rlsearch.verifiers.base import Verifier
 from rlsearch.verifiers.checker import Checker
 
@@ -47,7 +48,13 @@ def make_policy(setup: Setup) -> Policy:
 
 def policies(directory: RunDirectory, config: Experiment, setup: Setup) -> dict[str, int]:
     """The policies whose training is complete, and the steps of their checkpoints."""
-    stages = policy_stages(config, setup)
+    return complete(directory, config, policy_stages(config, setup))
+
+
+def complete(
+    directory: RunDirectory, config: Experiment, stages: tuple[Stage, ...]
+) -> dict[str, int]:
+    """Which of a run's first stages have a last checkpoint, and its step."""
     store = CheckpointStore(directory.checkpoints, config.log.keep_checkpoints, warn)
     present = set(store.steps())
     store.close()

@@ -1,18 +1,19 @@
 """Everything that a run can show of test-time compute, by one command.
 
-The suite of strategies always; that of verifiers where the run has trained any, that of revisions
-where a policy of it revises, and the exchange with pre-training where there is a larger model to
-hold it against. Each writes its own table and pictures.
+The suite of strategies always; that of verifiers where the run has trained all that it is to, that
+of revisions where a policy of it revises, and the exchange with pre-training where there is a
+larger model to hold it against. Each writes its own table and pictures.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rlsearch.evaluation.evaluate import open_run, policies
+from rlsearch.evaluation.evaluate import complete, open_run
 from rlsearch.evaluation.exchange import run_exchange
 from rlsearch.evaluation.revision_suite import run_revision_suite
 from rlsearch.evaluation.suite import run_suite
 from rlsearch.evaluation.verifier_suite import run_verifier_suite
+from rlsearch.training.setup import policy_stages, trained_verifiers
 
 
 def run_whole_suite(
@@ -35,19 +36,22 @@ def run_whole_suite(
         common: `num_problems`, `aggregation`, `data_dir`, `code` and `split`, of all suites.
     """
     given = {**common, "budgets": budgets, "report": report}
+    others = {}
+    if against:  # first: whether the two can be compared is known at once
+        report("the exchange with pre-training")
+        others["exchange"] = run_exchange(run_dir, against, seeds=seeds, verifier=verifier, **given)
+        report("the suite of strategies")
     result = run_suite(
         run_dir, strategies=strategies, seeds=seeds, names=names, verifier=verifier, **given
     )
     directory, config, setup = open_run(run_dir, common.get("data_dir", ""), common.get("code", ""))
-    present = policies(directory, config, setup)
-    if config.verifier.train:
+    stages = (*policy_stages(config, setup), *trained_verifiers(config, setup))
+    present = complete(directory, config, stages)
+    if config.verifier.train and present.keys() >= {config.verifier.policy, *config.verifier.train}:
         report("the suite of verifiers")
         seed = (seeds or config.evaluation.seeds)[0]
-        result["verifiers"] = run_verifier_suite(run_dir, seed=seed, **given)
+        others["verifiers"] = run_verifier_suite(run_dir, seed=seed, **given)
     if "revision" in present:
         report("the suite of revisions")
-        result["revisions"] = run_revision_suite(run_dir, seeds=seeds, verifier=verifier, **given)
-    if against:
-        report("the exchange with pre-training")
-        result["exchange"] = run_exchange(run_dir, against, seeds=seeds, verifier=verifier, **given)
-    return result
+        others["revisions"] = run_revision_suite(run_dir, seeds=seeds, verifier=verifier, **given)
+    return {**result, **others}
