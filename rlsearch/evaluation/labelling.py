@@ -157,7 +157,13 @@ def make_labels(
             break
     if not totals["labels"]:
         raise ValueError(f"generations is {settings.generations}: one label takes more")
-    result = {**about, "parts": number + 1, "spent": spent, **totals}
+    result = {
+        **about,
+        "parts": number + 1,
+        "solutions_of_a_part": rows_of_a_part(settings),
+        "spent": spent,
+        **totals,
+    }
     write_json(folder / "labels.json", result)
     return {"folder": str(folder), **result}
 
@@ -220,6 +226,7 @@ def import_labels(
         "kind": form,
         **describe_task(config.task, setup.task),
         "parts": 1,
+        "solutions_of_a_part": len(labels.prompts),
         "spent": 0,
         "solutions": len(labels.prompts),
         "labels": int((labels.weights > 0).sum()),

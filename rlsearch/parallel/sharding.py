@@ -4,9 +4,12 @@ A parameter `("embed", "mlp")` is split along its first axis over `data` and alo
 `model`, and is the same in every replica. The optimiser's moments lie where their parameters do.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from rlsearch.config import ShardingRules
@@ -77,3 +80,27 @@ def placed(shapes: Any, shardings: Any) -> Any:
         )
 
     return jax.tree.map(place, shardings, shapes)
+
+
+def filled(lanes: Any, read: Callable[[range], Any]) -> Any:
+    """Arrays as `lanes`, `[B, ...]` leaves that are split along their first axis alone.
+
+    What is in them comes from the host: every process reads what its own devices hold.
+
+    Args:
+        read: the lanes of a range of 0 to B - 1, a pytree of the same structure.
+    """
+    arrays, structure = jax.tree.flatten(lanes)
+    shares: dict[range, list[np.ndarray]] = {}  # devices that split a share over `model` have one
+
+    def leaf(place: int, index: Any) -> np.ndarray:
+        asked = range(len(arrays[place]))[index[0]]
+        if asked not in shares:
+            shares[asked] = [np.asarray(x) for x in structure.flatten_up_to(read(asked))]
+        return shares[asked][place]
+
+    made = [
+        jax.make_array_from_callback(x.shape, x.sharding, functools.partial(leaf, place))
+        for place, x in enumerate(arrays)
+    ]
+    return jax.tree.unflatten(structure, made)

@@ -191,7 +191,8 @@ def _start(
         lambda params, key, *read: init_state(params, optimizer, stage, key, *read),
         out_shardings=shardings,
     )
-    return init(params, key, *read)
+    state = init(params, key, *read)
+    return state._replace(memory=stage.fill(state.memory)) if stage.fill else state
 
 
 def _stage_of(step: int, stage_ends: list[int]) -> int:

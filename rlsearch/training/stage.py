@@ -75,3 +75,6 @@ class Stage:
     optimizer: OptimizerConfig
     flops_per_step: StageFlops
     reads: Checkpoint | None = None
+    # Of the memory at the beginning, outside of `jit`: the same arrays with what is in files. Every
+    # process reads the lanes that its own devices hold.
+    fill: Callable[[Any], Any] | None = None

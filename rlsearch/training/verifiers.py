@@ -28,12 +28,12 @@ from rlsearch.objectives.verifier_targets import (
     process_targets,
     verifier_loss,
 )
+from rlsearch.parallel.sharding import filled
 from rlsearch.tasks.base import Task
-from rlsearch.training.replay import Replay, add, empty_replay, sample
+from rlsearch.training.replay import Replay, add, capacity_of, empty_replay, sample
 from rlsearch.training.stage import Checkpoint, Metrics, Model, Stage, StageFlops
 from rlsearch.verifiers.exact import check_exact, exact_labels
-from rlsearch.verifiers.label_files import read_labels
-from rlsearch.verifiers.labels import StepLabels
+from rlsearch.verifiers.label_files import LabelFolder, abstract_labels
 
 Reads = tuple[Params, Params]  # the verifier's own parameters, and those of the policy
 
@@ -51,7 +51,7 @@ def verifier_stages(
     """
     labels = None
     if "prm" in config.verifier.train and config.verifier.labels != "exact":
-        labels = read_labels(config.verifier.labels, config.task, task)
+        labels = LabelFolder(config.verifier.labels, config.task, task)
     return tuple(
         verifier_stage(name, config.verifier, task, form, policy, labels if name == "prm" else None)
         for name in config.verifier.train
@@ -71,7 +71,7 @@ def verifier_stage(
     task: Task,
     form: StepFormat,
     policy: Checkpoint,
-    labels: StepLabels | None = None,
+    labels: LabelFolder | None = None,
 ) -> Stage:
     """One verifier; see `verifier_stages`.
 
@@ -103,10 +103,10 @@ def verifier_stage(
         del keys
         return verifier_loss(token_logits(model, writer, read, rows), rows)
 
-    memory, collect = fresh_memory, collect_fresh
+    memory, collect, fill = fresh_memory, collect_fresh, None
     if labels is not None:
-        rows = process_targets(labels, form)
-        memory, collect = functools.partial(given_memory, rows), keep_memory
+        memory, collect = functools.partial(full_memory, labels, form), keep_memory
+        fill = functools.partial(read_memory, labels, form)
     return Stage(
         name=name,
         model=model,
@@ -122,6 +122,7 @@ def verifier_stage(
         optimizer=config.optimizer,
         flops_per_step=verifier_flops(config, task, form, model, writer, fresh=labels is None),
         reads=policy,
+        fill=fill,
     )
 
 
@@ -159,18 +160,32 @@ def write_solutions(
     return prompts, prefix.tokens
 
 
-def given_memory(rows: VerifierTargets, read: Reads, keys: jax.Array) -> Replay:
-    """A full ring of rows that are there already; a few of them twice, so that all lanes are full.
+def full_memory(labels: LabelFolder, form: StepFormat, read: Reads, keys: jax.Array) -> Replay:
+    """A full ring with room for all `labels`, which `read_memory` puts there.
 
     They are part of the state, so that a run that is resumed learns from the same ones.
     """
     del read
-    number = len(rows.prompts)
-    each = -(-number // len(keys))
-    place = np.arange(each * len(keys)) % number
-    shape = (len(keys), each)
-    ring = jax.tree.map(lambda x: jnp.asarray(x[place]).reshape(*shape, *x.shape[1:]), rows)
-    return Replay(ring, jnp.full(keys.shape, each, jnp.int32))
+    each = -(-labels.solutions // len(keys))
+    abstract = abstract_labels(len(keys), labels.task)
+    rows = jax.eval_shape(lambda x: lanes(process_targets(x, form)), abstract)
+    return empty_replay(rows, each)._replace(added=jnp.full(keys.shape, each, jnp.int32))
+
+
+def read_memory(labels: LabelFolder, form: StepFormat, replay: Replay) -> Replay:
+    """Lane after lane of `labels`; a few of them come twice, so that all lanes are full.
+
+    Raises:
+        FileNotFoundError, ValueError: see `LabelFolder.take`.
+    """
+    each = capacity_of(replay)
+
+    def read(asked: range) -> VerifierTargets:
+        place = np.arange(asked.start * each, asked.stop * each) % labels.solutions
+        rows = process_targets(labels.take(place), form)
+        return jax.tree.map(lambda x: x.reshape(len(asked), each, *x.shape[1:]), rows)
+
+    return replay._replace(rows=filled(replay.rows, read))
 
 
 def keep_memory(read: Reads, replay: Replay, keys: jax.Array) -> tuple[Replay, Metrics]:

@@ -1,9 +1,11 @@
 """Labels on disk: a folder of parts, and a file that says what they are of.
 
-    labels.json    what made them, of which task, and how many parts there are once it is done
+    labels.json    what made them, of which task, and how many there are once it is done
     000000.npz     `StepLabels`, plain arrays; pickled objects are never read
 
-A part is written in one go, so that a folder whose making was cut off has whole parts alone.
+A part is written in one go, so that a folder whose making was cut off has whole parts alone. All
+parts but the last have the same number of solutions, so that a process finds those it needs without
+a look at the others.
 """
 
 import dataclasses
@@ -22,13 +24,28 @@ from rlsearch.tasks.base import Task
 from rlsearch.verifiers.labels import StepLabels
 
 MAX_BYTES = 2**31  # of a part's arrays: more is refused before it is read
-_SHAPES = {"prompts": "P", "solutions": "T", "values": "S", "weights": "S", "generations": ""}
 
 
 def describe_task(config: TaskConfig, task: Task) -> dict[str, Any]:
     """What labels must have in common with a task: its problems, their split, and its words."""
     fields = dataclasses.asdict(config) | {"data_dir": ""}
     return {"task": fields, "words": list(task.tokenizer.index)}
+
+
+def abstract_labels(number: int, task: Task) -> StepLabels:
+    """Shapes and dtypes of labels of `number` solutions of `task`."""
+
+    def array(kind: Any, *axes: int) -> Any:
+        return jax.ShapeDtypeStruct((number, *axes), kind)
+
+    steps = array(np.float32, task.num_steps)
+    return StepLabels(
+        prompts=array(np.int32, task.prompt_length),
+        solutions=array(np.int32, task.solution_length),
+        values=steps,
+        weights=steps,
+        generations=array(np.int32),
+    )
 
 
 def part_path(folder: epath.Path, number: int) -> epath.Path:
@@ -53,27 +70,23 @@ def read_part(path: epath.Path, task: Task) -> StepLabels:
     Raises:
         ValueError: if it is damaged, or holds anything but labels of such a task.
     """
-    lengths = {"P": task.prompt_length, "T": task.solution_length, "S": task.num_steps}
     try:
         content = path.read_bytes()
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
                 raise ValueError(f"it has more than {MAX_BYTES} bytes")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            found: dict[str, Any] = {name: arrays[name] for name in _SHAPES}
+            found: dict[str, Any] = {name: arrays[name] for name in StepLabels._fields}
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    number = len(found["generations"])
-    for name, axes in _SHAPES.items():
-        expected = (number, *(lengths[axis] for axis in axes))
-        whole = name in ("prompts", "solutions", "generations")
-        kind = np.dtype(np.int32 if whole else np.float32)
-        if found[name].shape != expected or found[name].dtype != kind:
+    number = found["generations"].size
+    for name, expected in abstract_labels(number, task)._asdict().items():
+        if found[name].shape != expected.shape or found[name].dtype != expected.dtype:
             raise ValueError(
                 f"{path} is no part of labels: {name} is {found[name].dtype} {found[name].shape}, "
-                f"and {kind} {expected} is expected"
+                f"and {expected.dtype} {expected.shape} is expected"
             )
     tokens = np.concatenate([found["prompts"], found["solutions"]], axis=1)
     shares = np.stack([found["values"], found["weights"]])
@@ -101,30 +114,67 @@ def read_about(folder: epath.PathLike) -> dict[str, Any] | None:
     return about
 
 
-def read_labels(folder: epath.PathLike, config: TaskConfig, task: Task) -> StepLabels:
-    """All labels of a folder.
+class LabelFolder:
+    """The labels of a folder, of which some can be read without the others.
 
     Raises:
         FileNotFoundError: if there are none.
-        ValueError: if they are not all made yet, damaged, or of another task.
+        ValueError: if they are not all made yet, or of another task.
     """
-    about, folder = read_about(folder), epath.Path(folder)
-    if about is None:
-        raise FileNotFoundError(f"labels are {str(folder)!r}: there is no labels.json in it")
-    expected = describe_task(config, task)
-    for name, value in expected.items():
-        if about.get(name) != value:
-            was, now = about.get("task", {}), expected["task"]
-            fields = [f for f in now if not isinstance(was, dict) or was.get(f) != now[f]]
-            what = ", ".join(f"task.{field}" for field in fields) or "tokenizer"
+
+    def __init__(self, folder: epath.PathLike, config: TaskConfig, task: Task):
+        self.folder, self.task = epath.Path(folder), task
+        about, said = read_about(folder), f"labels are {str(folder)!r}:"
+        if about is None:
+            raise FileNotFoundError(f"{said} there is no labels.json in it")
+        expected = describe_task(config, task)
+        for name, value in expected.items():
+            if about.get(name) != value:
+                was, now = about.get("task", {}), expected["task"]
+                fields = [f for f in now if not isinstance(was, dict) or was.get(f) != now[f]]
+                what = ", ".join(f"task.{field}" for field in fields) or "tokenizer"
+                raise ValueError(f"{said} they are of another task, which has another {what}")
+        if "parts" not in about:
             raise ValueError(
-                f"labels are {str(folder)!r}: they are of another task, which has another {what}"
+                f"{said} they are not all made yet; give the command that makes them again"
             )
-    parts = about.get("parts")
-    if not isinstance(parts, int) or parts < 1:
-        raise ValueError(
-            f"labels are {str(folder)!r}: they are not all made yet; give the command that makes "
-            "them again"
+        for name in ("solutions", "solutions_of_a_part"):
+            if type(about.get(name)) is not int or about[name] < 1:
+                raise ValueError(
+                    f"{said} in labels.json, {name} is {about.get(name)!r}: it must be a whole "
+                    "number of at least 1"
+                )
+        self.solutions: int = about["solutions"]
+        self.solutions_of_a_part: int = about["solutions_of_a_part"]
+
+    def take(self, rows: np.ndarray) -> StepLabels:
+        """The labels of the solutions `rows [N]`, on the host; only parts with one are read.
+
+        Raises:
+            FileNotFoundError: if such a part is not there.
+            ValueError: if it is damaged.
+        """
+        taken = jax.tree.map(
+            lambda x: np.empty(x.shape, x.dtype), abstract_labels(len(rows), self.task)
         )
-    each = [read_part(part_path(folder, number), task) for number in range(parts)]
-    return jax.tree.map(lambda *x: np.concatenate(x), *each)
+        parts = rows // self.solutions_of_a_part
+        for number in np.unique(parts):
+            there, first = parts == number, number * self.solutions_of_a_part
+            part = self._read(int(number), min(self.solutions_of_a_part, self.solutions - first))
+            for to, found in zip(taken, part, strict=True):
+                to[there] = found[rows[there] - first]
+        return taken
+
+    def all(self) -> StepLabels:
+        """The labels of all solutions, on the host. Raises: see `take`."""
+        return self.take(np.arange(self.solutions))
+
+    def _read(self, number: int, solutions: int) -> StepLabels:
+        path = part_path(self.folder, number)
+        part = read_part(path, self.task)
+        if len(part.prompts) != solutions:
+            raise ValueError(
+                f"{path} is damaged: it has {len(part.prompts)} solutions, and labels.json says "
+                f"{solutions}"
+            )
+        return part

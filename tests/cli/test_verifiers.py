@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from rlsearch.checkpoints.store import CheckpointStore
-from rlsearch.config import TaskConfig
+from rlsearch.config import ParallelConfig, TaskConfig
 from rlsearch.evaluation import labelling
 from rlsearch.evaluation.labelling import LabelSettings, make_labels
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.training import loop
 from rlsearch.training.setup import load_task, model_and_stages
-from rlsearch.verifiers.label_files import read_labels, read_part
+from rlsearch.training.state import abstract_state
+from rlsearch.verifiers.label_files import LabelFolder, read_part
 from tests.commands import fail, read_json
 from tests.interruption import InterruptionError, limit_steps
 from tests.tiny import tiny_experiment
@@ -121,12 +122,12 @@ def test_labels_are_made_again_bit_for_bit_after_a_kill(run, kind, monkeypatch):
             make_labels(str(run), settings, f"{kind}_killed")
     folder = run / "labels" / f"{kind}_killed"
     with pytest.raises(ValueError, match="they are not all made yet"):
-        read_labels(folder, CONFIG.task, model_task())
+        LabelFolder(folder, CONFIG.task, model_task())
     first = pathlib.Path(written[0])
     modified = first.stat().st_mtime_ns
     assert make_labels(str(run), settings, f"{kind}_killed")["spent"] == whole["spent"]
     assert first.stat().st_mtime_ns == modified  # what was there was not made again
-    one, other = (read_labels(f, CONFIG.task, model_task()) for f in (whole["folder"], folder))
+    one, other = (read_all(f) for f in (whole["folder"], folder))
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)
     assert int(one.generations.sum()) == whole["spent"]
@@ -136,15 +137,17 @@ def model_task():
     return load_task(CONFIG.task)
 
 
+def read_all(folder):
+    return LabelFolder(folder, CONFIG.task, model_task()).all()
+
+
 @SLOW
 def test_hard_labels_are_the_soft_ones_above_zero(run):
     small = ["--generations", 40, "--rollouts", 2, "--problems", 4]
     for kind in ("hard", "soft"):
         made = read_json("data", "label", run, "--labels", kind, *small)
         assert made["labels"] > 0 and made["spent"] <= 40
-    hard, soft = (
-        read_labels(run / "labels" / k, CONFIG.task, model_task()) for k in ("hard", "soft")
-    )
+    hard, soft = (read_all(run / "labels" / k) for k in ("hard", "soft"))
     np.testing.assert_array_equal(hard.values, soft.values > 0)
     np.testing.assert_array_equal(hard.solutions, soft.solutions)
     said = fail("data", "label", run, "--labels", "soft", *small, "--rollouts", 3)
@@ -213,10 +216,43 @@ def test_policies_and_labels_of_another_task_are_refused(run, tmp_path):
         loop.train(verifier_experiment(policy="control"), str(tmp_path / "a"))
     made = make_labels(str(run), LabelSettings("exact", 4, num_problems=4), "of_two")
     with pytest.raises(ValueError, match="which has another task.split_seed"):
-        read_labels(made["folder"], TaskConfig(**vars(other.task)), model_task())
+        LabelFolder(made["folder"], TaskConfig(**vars(other.task)), model_task())
     with pytest.raises(FileNotFoundError, match="there is no labels.json in it"):
         loop.train(verifier_experiment(labels=str(tmp_path / "none")), str(tmp_path / "a"))
     assert not (tmp_path / "a" / "config.json").exists()
+
+
+def test_labels_are_taken_from_the_parts_they_are_in_and_fill_all_lanes(run):
+    made = make_labels(str(run), LabelSettings("exact", 11, num_problems=4), "taken")
+    assert (made["solutions"], made["solutions_of_a_part"], made["parts"]) == (11, 4, 3)
+    folder, whole = LabelFolder(made["folder"], CONFIG.task, model_task()), read_all(made["folder"])
+    config = verifier_experiment(train=("prm",), labels=made["folder"], num_solutions=8)
+    *_, stage = model_and_stages(config)[1]
+    shapes = abstract_state(stage, make_mesh(ParallelConfig())).memory
+    assert stage.fill is not None and shapes.rows.prompts.shape[:2] == (8, 2)
+    blank = jax.tree.map(lambda x: jax.device_put(np.zeros(x.shape, x.dtype), x.sharding), shapes)
+    rows = stage.fill(blank).rows
+    order = np.arange(16) % 11  # the first ones twice, so that all eight lanes have two
+    np.testing.assert_array_equal(
+        np.asarray(rows.solutions).reshape(16, -1), whole.solutions[order]
+    )
+    # Behind the last token of a step is its label, so that all of a solution's are there.
+    sums = np.asarray((rows.values * rows.weights).sum(axis=-1)).ravel()
+    np.testing.assert_allclose(sums, (whole.values * whole.weights).sum(axis=-1)[order])
+
+    (run / "labels" / "taken" / "000001.npz").unlink()
+    for one, other in zip(folder.take(np.array([9, 2, 8])), whole, strict=True):
+        np.testing.assert_array_equal(one, other[[9, 2, 8]])
+    with pytest.raises(FileNotFoundError, match="000001.npz"):
+        folder.take(np.array([0, 5]))
+    path = run / "labels" / "taken" / "labels.json"
+    about = json.loads(path.read_text())
+    path.write_text(json.dumps(about | {"solutions": 10}))
+    with pytest.raises(ValueError, match="it has 3 solutions, and labels.json says 2"):
+        LabelFolder(made["folder"], CONFIG.task, model_task()).take(np.array([9]))
+    path.write_text(json.dumps(about | {"solutions_of_a_part": "4"}))
+    with pytest.raises(ValueError, match="solutions_of_a_part is '4': it must be a whole number"):
+        read_all(made["folder"])
 
 
 def test_a_damaged_part_is_no_labels(run, tmp_path):
@@ -234,4 +270,4 @@ def test_a_damaged_part_is_no_labels(run, tmp_path):
         read_part(part, model_task())
     part.write_bytes(b"PK")
     with pytest.raises(ValueError, match="is damaged"):
-        read_labels(made["folder"], CONFIG.task, model_task())
+        read_all(made["folder"])

@@ -1,7 +1,10 @@
-"""Two real processes on this machine, and what happens when one of them dies."""
+"""Two real processes on this machine: what each reads, and what happens when one of them dies."""
 
+import dataclasses
 import json
 import os
+import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,10 +13,12 @@ import time
 import numpy as np
 import pytest
 
-from rlsearch.parallel.supervisor import environment as told
+from rlsearch.config import ParallelConfig
+from rlsearch.evaluation.labelling import LabelSettings, make_labels
 from rlsearch.training import loop
 from rlsearch.training.metrics import read_metrics
 from tests.launch import two_processes
+from tests.verifier_run import verifier_experiment
 
 
 @pytest.fixture(scope="module")
@@ -87,16 +92,7 @@ def test_a_process_that_lost_another_ends_within_a_minute_and_says_which(tmp_pat
     config = two_processes.write_config_file(tmp_path / "tiny.py")
     command = [sys.executable, "-m", "rlsearch", "train", config, "--run-dir", str(run)]
     command += ["--self_play.num_steps", "100000", "--parallel.data", "2"]
-    port = two_processes.free_port()
-    processes = []
-    for index in range(2):
-        variables = told(index, processes=2, devices=1, port=port)
-        environment = two_processes.environment() | {
-            name: value for name, value in variables.items() if name.startswith("JAX_")
-        }
-        processes.append(
-            subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-        )
+    processes = two_processes.start_pair(command, [tmp_path] * 2)
     try:
         wait_for(lambda: has_checkpoint(run) or any(p.poll() is not None for p in processes))
         processes[victim].kill()
@@ -108,3 +104,38 @@ def test_a_process_that_lost_another_ends_within_a_minute_and_says_which(tmp_pat
     assert processes[1 - victim].returncode != 0
     named = {0: "the leader (usually slice 0 task 0)", 1: "stopped sending heartbeats):\n1\n"}
     assert named[victim] in error
+
+
+@pytest.mark.slow
+def test_each_process_reads_its_own_share_of_labels(tmp_path):
+    policy = tmp_path / "policy"
+    loop.train(verifier_experiment(train=()), str(policy))
+    made = make_labels(str(policy), LabelSettings("exact", 8, num_problems=4), "exact")
+    assert (made["solutions"], made["solutions_of_a_part"]) == (8, 4)
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for index, folder in enumerate(folders):  # in which there is the part for its two lanes alone
+        (folder / "labels").mkdir(parents=True)
+        for name in ("labels.json", f"{index:06d}.npz"):
+            shutil.copy(pathlib.Path(made["folder"]) / name, folder / "labels" / name)
+    config = dataclasses.replace(
+        verifier_experiment(train=("prm",), policy_run=str(policy), labels="labels"),
+        parallel=ParallelConfig(data=2),
+    )
+    command = [sys.executable, "-m", "rlsearch", "train"]
+    command += [two_processes.write_config_file(tmp_path / "prm.py", config)]
+    run = tmp_path / "run"
+    processes = two_processes.start_pair([*command, "--run-dir", str(run)], folders)
+    try:
+        errors = [process.communicate(timeout=600)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], errors
+    alone = dataclasses.replace(
+        config, verifier=dataclasses.replace(config.verifier, labels=made["folder"])
+    )
+    loop.train(alone, str(tmp_path / "alone"))
+    one, other = (read_metrics(path / "metrics.jsonl") for path in (run, tmp_path / "alone"))
+    assert len(one) == len(other) == 2
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a["verifier_loss"], b["verifier_loss"], rtol=1e-4)

@@ -5,10 +5,12 @@ import json
 import os
 import pathlib
 import socket
+import subprocess
 import sys
 
-from rlsearch.config import ParallelConfig, SelfPlayExperiment
+from rlsearch.config import Experiment, ParallelConfig, SelfPlayExperiment
 from rlsearch.config_file import to_dict
+from rlsearch.parallel.supervisor import environment as told
 from tests.boards import tiny_board_experiment
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -23,9 +25,11 @@ def experiment() -> SelfPlayExperiment:
     return dataclasses.replace(tiny, self_play=play, parallel=ParallelConfig(data=DEVICES))
 
 
-def write_config_file(path: pathlib.Path) -> str:
-    """Writes the experiment for the command line; returns its path."""
-    fields = json.dumps(to_dict(experiment()))
+def write_config_file(
+    path: pathlib.Path, config: Experiment | SelfPlayExperiment | None = None
+) -> str:
+    """Writes an experiment, by default that of here, for the command line; returns its path."""
+    fields = json.dumps(to_dict(config or experiment()))
     path.write_text(
         "import json\n\nfrom rlsearch.config_file import from_dict\n\n"
         f"config = from_dict(json.loads({fields!r}))\n"
@@ -59,6 +63,24 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("localhost", 0))
         return listener.getsockname()[1]
+
+
+def start_pair(command: list[str], folders: list[pathlib.Path]) -> list[subprocess.Popen]:
+    """`command` in two processes of a device each, in a folder each, that know of each other."""
+    port, processes = free_port(), []
+    for index, folder in enumerate(folders):
+        variables = told(index, processes=2, devices=1, port=port)
+        variables = {name: value for name, value in variables.items() if name.startswith("JAX_")}
+        processes.append(
+            subprocess.Popen(
+                command,
+                cwd=folder,
+                env=environment(**variables),
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    return processes
 
 
 def environment(**changes: str) -> dict[str, str]:

@@ -8,8 +8,8 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from rlsearch.config import ParallelConfig, ShardingRules
-from rlsearch.parallel.mesh import abstract_mesh, arrange, make_mesh, mesh_sizes
-from rlsearch.parallel.sharding import gathered, param_shardings
+from rlsearch.parallel.mesh import abstract_mesh, arrange, data_sharding, make_mesh, mesh_sizes
+from rlsearch.parallel.sharding import filled, gathered, param_shardings
 from tests.toy import wide_model
 
 
@@ -118,3 +118,20 @@ def test_an_axis_without_a_rule_is_named():
             make_mesh(ParallelConfig()),
             ShardingRules(),
         )
+
+
+def test_what_files_hold_is_read_once_by_lanes():
+    mesh, asked = make_mesh(ParallelConfig(model=2)), []
+    here = {"a": np.arange(24.0, dtype=np.float32).reshape(8, 3), "b": np.arange(8)[::-1]}
+    lanes = jax.device_put(jax.tree.map(np.zeros_like, here), data_sharding(mesh))
+
+    def read(some: range):
+        asked.append(some)
+        return jax.tree.map(lambda x: x[some.start : some.stop], here)
+
+    found = filled(lanes, read)
+    assert asked == [range(0, 2), range(2, 4), range(4, 6), range(6, 8)]
+    for name, x in here.items():
+        assert found[name].sharding == lanes[name].sharding
+        for shard in found[name].addressable_shards:
+            np.testing.assert_array_equal(shard.data, x[shard.index])
