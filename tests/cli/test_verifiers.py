@@ -11,7 +11,7 @@ import pytest
 
 from rlsearch.checkpoints.store import CheckpointStore
 from rlsearch.config import ParallelConfig, TaskConfig
-from rlsearch.evaluation import labelling
+from rlsearch.evaluation import labelling, whole_suite
 from rlsearch.evaluation.labelling import LabelSettings, make_labels
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.training import loop
@@ -98,6 +98,20 @@ def test_one_command_shows_what_strategies_and_verifiers_are_worth(run):
     assert judged == ["value_head", "orm", "prm"]
     assert result["verifiers"]["table"] == str(run / "evaluations" / "verifiers.json")
     assert "revisions" not in result and "exchange" not in result
+
+
+def test_verifiers_in_training_are_left_out_of_the_one_command(run, tmp_path, monkeypatch):
+    shutil.copytree(run / "checkpoints", tmp_path / "checkpoints")
+    shutil.copy(run / "config.json", tmp_path)
+    called = []
+    monkeypatch.setattr(whole_suite, "run_suite", lambda *args, **settings: {"rows": []})
+    monkeypatch.setattr(
+        whole_suite, "run_verifier_suite", lambda *args, **settings: called.append(args) or {}
+    )
+    assert set(whole_suite.run_whole_suite(str(tmp_path))) == {"rows", "verifiers"}
+    shutil.rmtree(tmp_path / "checkpoints" / str(STAGE_ENDS["prm"]))
+    assert set(whole_suite.run_whole_suite(str(tmp_path))) == {"rows"}
+    assert called == [(str(tmp_path),)]
 
 
 @pytest.mark.parametrize(
