@@ -2,10 +2,11 @@
 
 How accuracy grows with what is spent while answering, in the terms of Snell et al. 2024: problems
 are binned by difficulty, the best strategy of each bin is chosen on one half of its problems and
-measured on the other, and what that reaches is held against best-of-N. Difficulty is the share of
-samples that are right (oracle) or what the verifier thinks of them (predicted); what estimating it
-costs is not in the budgets and stands in a column of its own. And what the policies have cost to
-train is put on one axis with that (`total_compute`).
+measured on the other, and what that reaches is held against best-of-N. Every strategy is held
+against best-of-N and the majority vote at equal tokens. Difficulty is the share of samples that are
+right (oracle) or what the verifier thinks of them (predicted); what estimating it costs is not in
+the budgets and stands in a column of its own. And what the policies have cost to train is put on
+one axis with that (`total_compute`).
 """
 
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from rlsearch.evaluation.compute_optimal import (
     difficulty_bins,
     mean_by_bin,
 )
+from rlsearch.evaluation.equal_tokens import at_equal_tokens, in_words
 from rlsearch.evaluation.evaluate import Subjects, judge_of, subjects, with_sequential
 from rlsearch.evaluation.pass_at_k import pass_at_k
 from rlsearch.evaluation.suite_picture import draw
@@ -118,19 +120,24 @@ def run_suite(
             f"{policy_name:10} {'compute-optimal':22} budget {largest['budget']:4}  "
             f"{100 * largest['accuracy']:5.1f}%"
         )
+    summary = summarise(rows)
+    equal = at_equal_tokens(summary)
+    for row in equal:
+        report(in_words(row))
     result = {
         "benchmark": "test_time_compute",
         "split": of.config.task.split,
         "rows": rows,
+        "equal_tokens": equal,
         "optimal": optimal,
         "verifier": {"label": judge.label, "policies": qualities},
-        "budget_for_baseline": needed(summarise(rows), optimal),
-        "total_compute": total_compute(of, judge, summarise(rows)),
+        "budget_for_baseline": needed(summary, optimal),
+        "total_compute": total_compute(of, judge, summary),
     }
     ends = (".json", ".png", "_total.png")
     table, picture, total = (of.folder / f"test_time_compute{end}" for end in ends)
     write_json(table, result)
-    draw(summarise(rows), optimal, picture, of.title)
+    draw(summary, optimal, picture, of.title)
     draw_total(result["total_compute"], total, of.title)
     paths = {"table": str(table), "picture": str(picture), "total_picture": str(total)}
     return {**result, **paths}

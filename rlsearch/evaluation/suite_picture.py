@@ -5,6 +5,7 @@ from typing import Any
 
 from etils import epath
 
+from rlsearch.evaluation.equal_tokens import tokens_of
 from rlsearch.evaluation.figure import save, subplots
 from rlsearch.evaluation.picture import LABELS, STYLES
 
@@ -82,15 +83,15 @@ def _strategies(axes: Any, rows: Sequence[Row]) -> None:
         marker, line = STYLES.get(name, ("P", "-."))
         _line(
             axes,
-            [row for row in rows if row["strategy"] == name],
-            "policy_tokens",
+            [row | {"tokens": tokens_of(row)} for row in rows if row["strategy"] == name],
+            "tokens",
             marker=marker,
             linestyle=line or "none",
             color=COLOURS.get(name),
             label=LABELS.get(name, name.replace("_", " ")),
         )
     _logarithmic(axes)
-    axes.set_xlabel("policy tokens a problem, all candidates counted")
+    axes.set_xlabel("tokens a problem: all candidates, and what the verifier reads")
 
 
 def _optimal(axes: Any, rows: Sequence[Row], best: Sequence[Row]) -> None:

@@ -100,6 +100,10 @@ def test_the_suite_of_test_time_compute_writes_its_table_and_picture(run):
     assert judged["solutions"]["count"] == 6 * 64 and judged["steps"]["count"] == 6 * 64 * 3
     assert 0 <= judged["steps"]["calibration_error"] <= 1
     assert result["budget_for_baseline"][0]["best_of_n"] == 4
+    equal = [(row["strategy"], row["budget"], row["tokens"]) for row in result["equal_tokens"]]
+    assert equal == [("beam_search", 1, 21), ("beam_search", 4, 84)]
+    best_of_n = [row["accuracy"] for row in result["rows"] if row["strategy"] == "best_of_n"]
+    assert [row["best_of_n"] for row in result["equal_tokens"]] == best_of_n
     assert [row["ratio"] for row in result["total_compute"]] == [
         *[0.16] * 4,
         *[0.79] * 4,

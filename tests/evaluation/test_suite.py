@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from rlsearch.evaluation.equal_tokens import at_equal_tokens, in_words
 from rlsearch.evaluation.suite import best_by_difficulty, needed
 
 EASE = {"oracle": np.linspace(1, 0, 20), "predicted": np.linspace(0, 1, 20), "tokens": 640.0}
@@ -44,3 +45,31 @@ def test_it_is_said_what_the_baselines_accuracy_costs_the_others():
     assert found["compute-optimal, predicted difficulty"] is None  # was not measured
     assert found["beam_search"] is None  # does not get there
     assert needed([], []) == []
+
+
+def spent(strategy, budget, accuracy, policy_tokens, verifier_tokens):
+    costs = {"policy_tokens": policy_tokens, "verifier_tokens": verifier_tokens, "ci95": [0, 1]}
+    return row(strategy, budget, accuracy) | costs
+
+
+def test_strategies_are_held_against_baselines_at_the_tokens_that_they_took():
+    summary = [
+        spent("best_of_n", 1, 0.1, 10, 10),
+        spent("best_of_n", 16, 0.5, 160, 160),
+        spent("self_consistency", 16, 0.2, 160, 0),
+        spent("self_consistency", 1, 0.1, 10, 0),
+        spent("beam_search", 4, 0.4, 30, 50),  # 80 in all, half way from 20 to 320
+        spent("beam_search", 16, 0.6, 160, 0),
+        spent("beam_search", 64, 0.7, 600, 40),
+    ]
+    four, sixteen, most = at_equal_tokens(summary)
+    assert (four["tokens"], four["accuracy"], four["ci95"]) == (80, 0.4, [0, 1])
+    np.testing.assert_allclose(four["best_of_n"], 0.3)
+    np.testing.assert_allclose(four["self_consistency"], 0.175)
+    assert sixteen["self_consistency"] == 0.2 and 0.3 < sixteen["best_of_n"] < 0.5
+    assert most["best_of_n"] is None and most["self_consistency"] is None
+    assert in_words(four).endswith(
+        "80 tokens   40.0%  for as many: best_of_n  30.0%, self_consistency  17.5%"
+    )
+    assert "best_of_n not measured there" in in_words(most)
+    assert "no baseline" in in_words(at_equal_tokens(summary[4:5])[0])
