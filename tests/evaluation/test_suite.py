@@ -63,6 +63,8 @@ def test_strategies_are_held_against_baselines_at_the_tokens_that_they_took():
         spent("beam_search", 64, 0.7, 600, 40),
     ]
     four, sixteen, most = at_equal_tokens(summary)
+    (over,) = at_equal_tokens([*summary[:2], spent("beam_search", 16, 0.6, 163, 160)])
+    assert over["best_of_n"] == 0.5 and "self_consistency" not in over
     assert (four["tokens"], four["accuracy"], four["ci95"]) == (80, 0.4, [0, 1])
     np.testing.assert_allclose(four["best_of_n"], 0.3)
     np.testing.assert_allclose(four["self_consistency"], 0.175)
