@@ -18,6 +18,7 @@ from rlsearch.networks.flops import flops_per_token
 from rlsearch.objectives.search_distillation import draw_problems
 from rlsearch.parallel.mesh import batch_shards, make_mesh, over_data, row_keys
 from rlsearch.parallel.sharding import gathered, param_shardings
+from rlsearch.search.score import Critic
 from rlsearch.search.search import search
 from rlsearch.training.setup import make_setup
 from rlsearch.training.state import run_key
@@ -76,7 +77,7 @@ def _programs(config: Experiment) -> tuple[Callable, Callable, dict[str, Any]]:
             model,
             form,
             config.search,
-            score=Checker(setup.task.check_tokens).score,
+            critic=Critic(Checker(setup.task.check_tokens).read),
         )
         # The tree is returned only where its size is asked for.
         return result.tokens, result.tree

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 
 from rlsearch.config import SearchConfig
-from rlsearch.decoding.steps import start
 from rlsearch.inference.base import Budget, Policy, Solutions
 from rlsearch.inference.trees import conclude, grow, width
+from rlsearch.inference.writing import begin
 from rlsearch.networks.language_model import Params
 from rlsearch.search.summary import first_finished
 from rlsearch.verifiers.base import Verifier
@@ -66,8 +66,9 @@ class TreeSearch:
         keys: jax.Array,
         budget: Budget,
     ) -> Solutions:
-        model, form, config = policy.model, policy.form, self.search_config(policy, budget)
-        prompt_cache, first = start(model, params, prompts, form)
+        form, config = policy.form, self.search_config(policy, budget)
+        problems, draft, prompt_read = begin(policy, params, verifier, prompts)
+        first = draft.prefix
         rows = jnp.arange(prompts.shape[0])
         nodes_of_a_tree = 1 if config is None else config.num_simulations + 1
         dearest = 0 if config is None else config.num_simulations * form.max_step_length
@@ -77,7 +78,7 @@ class TreeSearch:
             assert config is not None
             tree_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
             result, read = grow(
-                policy, params, verifier, prompts, tree_keys, prompt_cache, first, config
+                policy, params, verifier, problems, first, draft.memory, tree_keys, config
             )
             tree = result.tree
             nodes = tree.embeddings.prefix
@@ -121,10 +122,9 @@ class TreeSearch:
         tokens, scores = first.tokens[:, None], jnp.full((rows.size, 1), -1.0)
         if config is not None:
             trees = jnp.arange(self.max_trees(policy, budget))
+            spent = spent.at[:, 1].add(prompt_read)
             (best, spent), (tokens, scores) = jax.lax.scan(turn, (best, spent), trees)
             tokens = jnp.swapaxes(tokens, 0, 1).reshape(rows.size, -1, tokens.shape[-1])
             scores = jnp.swapaxes(scores, 0, 1).reshape(rows.size, -1)
 
-        return conclude(
-            policy, params, verifier, prompts, prompt_cache, best[0], tokens, scores, spent, keys
-        )
+        return conclude(policy, params, verifier, problems, best[0], tokens, scores, spent, keys)

@@ -1,15 +1,17 @@
 """One tree grown against a verifier, and what that takes: what tree searches share."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from rlsearch.config import SearchConfig
 from rlsearch.decoding.steps import Prefix, finished
 from rlsearch.inference.base import Policy, Solutions
-from rlsearch.inference.writing import finish
+from rlsearch.inference.writing import Problems, finish
 from rlsearch.networks.language_model import Params
-from rlsearch.networks.transformer import KeyValues
 from rlsearch.search.result import StepSearchResult
+from rlsearch.search.score import Critic
 from rlsearch.search.search import search
 from rlsearch.verifiers.base import Verifier
 
@@ -25,39 +27,47 @@ def grow(
     policy: Policy,
     params: Params,
     verifier: Verifier,
-    prompts: jax.Array,
-    keys: jax.Array,
-    prompt_cache: KeyValues,
+    problems: Problems,
     root: Prefix,
+    memory: Any,
+    keys: jax.Array,
     config: SearchConfig,
 ) -> tuple[StepSearchResult, jax.Array]:
     """A tree over whole steps from each of B solutions so far, valued by the verifier.
 
     Args:
+        memory: what the verifier keeps of the roots; see `Verifier.read`.
         keys: `[B]` typed keys, consumed.
 
     Returns:
-        The result with its tree, and the tokens `[B]` int32 that the verifier has read: of the root
-        and of every node in which something was written.
+        The result with its tree, and the tokens `[B]` int32 that the verifier has read, of the root
+        and of every node in which something was written: of a node only what is new in it, where
+        the verifier remembers its parent.
     """
 
-    def score(*what) -> jax.Array:  # a score that is no number counts as 0
-        return jnp.clip(jnp.nan_to_num(verifier.score(*what), nan=0.0), 0.0, 1.0)
+    def read(*what) -> tuple[jax.Array, Any, jax.Array]:  # a score that is no number counts as 0
+        score, memory, tokens = verifier.read(*what)
+        return jnp.clip(jnp.nan_to_num(score, nan=0.0), 0.0, 1.0), memory, tokens
 
-    model, form = policy.model, policy.form
-    result, _ = search(params, keys, prompts, prompt_cache, root, model, form, config, score)
-    nodes = result.tree.embeddings
-    read = jax.vmap(verifier.tokens, (None, 1), 1)(prompts, nodes.prefix)
-    read = jnp.where(nodes.step.length > 0, read, 0).sum(axis=1)
-    return result, read + jnp.where(finished(root, form), 0, verifier.tokens(prompts, root))
+    result, _ = search(
+        params,
+        keys,
+        problems.prompts,
+        problems.cache,
+        root,
+        policy.model,
+        policy.form,
+        config,
+        Critic(read, problems.shared, memory),
+    )
+    return result, result.tree.embeddings.read.sum(axis=1)
 
 
 def conclude(
     policy: Policy,
     params: Params,
     verifier: Verifier,
-    prompts: jax.Array,
-    prompt_cache: KeyValues,
+    problems: Problems,
     best: Prefix,
     tokens: jax.Array,
     scores: jax.Array,
@@ -71,8 +81,10 @@ def conclude(
         spent: `[B, 2]` int32, tokens of the policy and of the verifier so far.
         keys: `[B]` typed keys, which greedy decoding makes nothing of.
     """
-    answer, lengths = finish(policy, params, prompt_cache, best, keys)
-    said = verifier.score(policy.model, params, prompts, answer, policy.form)
+    answer, lengths = finish(policy, params, problems.cache, best, keys)
+    said = verifier.score(policy.model, params, problems.prompts, answer, policy.form)
+    # Of an answer that was finished in a tree the verifier has said that before.
+    read = jnp.where(finished(best, policy.form), 0, verifier.tokens(problems.prompts, answer))
     return Solutions(
         tokens=answer.tokens,
         score=jnp.clip(jnp.nan_to_num(said, nan=0.0), 0.0, 1.0),
@@ -80,6 +92,6 @@ def conclude(
         all_scores=scores,
         generations=jnp.maximum((scores >= 0).sum(axis=1), 1),
         policy_tokens=spent[:, 0] + lengths,
-        verifier_tokens=spent[:, 1] + verifier.tokens(prompts, answer),
+        verifier_tokens=spent[:, 1] + read,
         bad_scores=jnp.isnan(said).astype(jnp.int32),  # those of the nodes are not counted
     )

@@ -27,6 +27,7 @@ from rlsearch.decoding.steps import StepFormat, finished, start
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.objectives.companions import with_companions
 from rlsearch.objectives.step_targets import StepTargets
+from rlsearch.search.score import Critic
 from rlsearch.search.search import decide, draw, num_decisions, search
 from rlsearch.tasks.base import Task
 from rlsearch.verifiers.checker import Checker
@@ -114,7 +115,7 @@ def search_targets(
             model,
             form,
             search_config,
-            score=Checker(task.check_tokens).score,
+            critic=Critic(Checker(task.check_tokens).read),
         )
 
         def follow(carry, step):

@@ -9,7 +9,7 @@ from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.networks.transformer import KeyValues
 from rlsearch.search.mcts import Tree
 from rlsearch.search.result import StepSearchResult
-from rlsearch.search.score import Score, by_value_head
+from rlsearch.search.score import VALUE_HEAD, Critic
 from rlsearch.search.steps import search_steps, step_candidates
 from rlsearch.search.summary import summarise
 from rlsearch.search.tokens import search_tokens, token_candidates
@@ -25,24 +25,26 @@ def search(
     model: LanguageModel,
     form: StepFormat,
     config: SearchConfig,
-    score: Score = by_value_head,
+    critic: Critic = VALUE_HEAD,
 ) -> tuple[StepSearchResult, Prefix]:
     """Searches for the next action of B partly written solutions at once.
 
     Args:
         keys: `[B]` typed keys, one a root, consumed. A root's search depends on its own key alone.
-        prompts: `[B, P]` int32, for `score` alone.
+        prompts: `[B, P]` int32, for `critic` alone.
         prompt_cache: what the model made of the prompts; all nodes of a tree share it.
         prefix: the solutions so far.
-        score: values solutions so far, and finished ones. In training it knows which of those
-            are right; by default it is the critic, and no ground truth is used.
+        critic: values solutions so far, and finished ones. In training it knows which of those
+            are right; by default it is the policy's value head, and no ground truth is used.
 
     Returns:
         The result, and the prefixes with the chosen action appended.
     """
     grow_keys, action_keys = jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
     run = search_steps if config.actions == "steps" else search_tokens
-    tree, tokens = run(params, grow_keys, prompts, prompt_cache, prefix, model, form, config, score)
+    tree, tokens = run(
+        params, grow_keys, prompts, prompt_cache, prefix, model, form, config, critic
+    )
     root = jnp.zeros(prompts.shape[:1], jnp.int32)
     result, after, _ = decide(tree, root, tokens, action_keys, form, config)
     return result, after

@@ -21,7 +21,7 @@ from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.networks.transformer import KeyValues
 from rlsearch.search import mcts
 from rlsearch.search.mcts import Tree
-from rlsearch.search.score import Score, by_value_head
+from rlsearch.search.score import VALUE_HEAD, Critic
 from rlsearch.search.summary import Candidates
 
 
@@ -31,6 +31,8 @@ class Node(NamedTuple):
     prefix: Prefix
     step: Step  # the step that led here
     index: jax.Array  # [B] int32, the node's place in the tree
+    memory: Any  # what the critic keeps of it
+    read: jax.Array  # [B] int32, tokens that the critic read for it
 
 
 class Shared(NamedTuple):
@@ -40,6 +42,7 @@ class Shared(NamedTuple):
     prompt_cache: KeyValues
     prompts: jax.Array  # [B, P]
     keys: jax.Array  # [B] typed keys
+    critic: Any  # what it keeps of the prompts
 
 
 def search_steps(
@@ -51,7 +54,7 @@ def search_steps(
     model: LanguageModel,
     form: StepFormat,
     config: SearchConfig,
-    score: Score = by_value_head,
+    critic: Critic = VALUE_HEAD,
 ) -> tuple[Tree, jax.Array]:
     """Searches from B partly written solutions; see `rlsearch.search.search`.
 
@@ -85,7 +88,9 @@ def search_steps(
             config.min_p,
         )
         was_finished, is_finished = finished(node.prefix, form), finished(after, form)
-        value = score(model, shared.params, shared.prompts, after, form)
+        value, memory, read = critic.read(
+            model, shared.params, shared.prompts, after, form, shared.critic, node.memory
+        )
         # A finished solution is worth its score once, as a reward, and nothing lies behind it.
         # A step that a sibling already has is worth nothing: the search turns elsewhere.
         newly = is_finished & ~was_finished & ~step.duplicate
@@ -97,7 +102,8 @@ def search_steps(
             value=value,
         )
         child = jnp.full((batch,), loop_tree.simulation + 1, jnp.int32)
-        return output, Node(after, step, child)
+        read = jnp.where(step.length > 0, read, 0)
+        return output, Node(after, step, child, memory, read)
 
     no_step = Step(
         tokens=jnp.full((batch, form.max_step_length), form.pad, jnp.int32),
@@ -106,12 +112,16 @@ def search_steps(
         duplicate=jnp.zeros((batch,), bool),
         length=jnp.zeros((batch,), jnp.int32),
     )
+    value, memory, read = critic.read(
+        model, params, prompts, prefix, form, critic.shared, critic.memory
+    )
+    read = jnp.where(finished(prefix, form), 0, read)
     root = mcts.root_output(
         prior_logits=jnp.zeros((batch, actions), jnp.float32),
-        value=score(model, params, prompts, prefix, form),
-        embedding=Node(prefix, no_step, jnp.zeros((batch,), jnp.int32)),
+        value=value,
+        embedding=Node(prefix, no_step, jnp.zeros((batch,), jnp.int32), memory, read),
     )
-    shared = Shared(params, prompt_cache, prompts, draw_keys)
+    shared = Shared(params, prompt_cache, prompts, draw_keys, critic.shared)
     tree = mcts.run(root, recurrent_fn, shared, noise_keys, config, loop_tree.loop)
     return tree, tree.embeddings.step.length.sum(axis=1)
 

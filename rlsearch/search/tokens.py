@@ -23,7 +23,7 @@ from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.networks.transformer import KeyValues
 from rlsearch.search import mcts
 from rlsearch.search.mcts import Tree
-from rlsearch.search.score import Score, by_value_head
+from rlsearch.search.score import VALUE_HEAD, Critic
 from rlsearch.search.summary import Candidates
 
 
@@ -32,6 +32,8 @@ class Node(NamedTuple):
 
     prefix: Prefix
     action_tokens: jax.Array  # [B, A] int32, the token of each action
+    memory: Any  # what the critic keeps of it
+    read: jax.Array  # [B] int32, tokens that the critic read for it
 
 
 class Shared(NamedTuple):
@@ -40,6 +42,7 @@ class Shared(NamedTuple):
     params: Params
     prompt_cache: KeyValues
     prompts: jax.Array  # [B, P]
+    critic: Any  # what it keeps of the prompts
 
 
 def search_tokens(
@@ -51,26 +54,30 @@ def search_tokens(
     model: LanguageModel,
     form: StepFormat,
     config: SearchConfig,
-    score: Score = by_value_head,
+    critic: Critic = VALUE_HEAD,
 ) -> tuple[Tree, jax.Array]:
     """Searches from B partly written solutions, token by token; see `search_steps`."""
     actions = form.grammar.shape[1]
     if config.actions == "top_tokens":
         actions = min(config.num_candidates, actions)
 
-    def expand(params: Params, prefix: Prefix) -> tuple[jax.Array, Node]:
-        log_probs = next_token_log_probs(model, params, prefix, form)
+    def expand(
+        shared: Shared, prefix: Prefix, memory: Any, written: jax.Array
+    ) -> tuple[jax.Array, jax.Array, Node]:
+        log_probs = next_token_log_probs(model, shared.params, prefix, form)
         priors, tokens = jax.lax.top_k(log_probs, actions)
-        return priors, Node(prefix, tokens)
+        value, memory, read = critic.read(
+            model, shared.params, shared.prompts, prefix, form, shared.critic, memory
+        )
+        return priors, value, Node(prefix, tokens, memory, jnp.where(written, read, 0))
 
     def recurrent_fn(shared: Shared, key: Any, action: jax.Array, node: Node):
         del key
         token = jnp.take_along_axis(node.action_tokens, action[:, None], axis=1)[:, 0]
         after = append_token(model, shared.params, shared.prompt_cache, node.prefix, token, form)
         was_finished, is_finished = finished(node.prefix, form), finished(after, form)
-        value = score(model, shared.params, shared.prompts, after, form)
         newly = is_finished & ~was_finished
-        priors, child = expand(shared.params, after)
+        priors, value, child = expand(shared, after, node.memory, ~was_finished)
         output = mcts.recurrent_output(
             reward=jnp.where(newly, value, 0.0),
             discount=jnp.where(is_finished, 0.0, 1.0),
@@ -79,10 +86,9 @@ def search_tokens(
         )
         return output, child
 
-    priors, node = expand(params, prefix)
-    value = score(model, params, prompts, prefix, form)
+    shared = Shared(params, prompt_cache, prompts, critic.shared)
+    priors, value, node = expand(shared, prefix, critic.memory, ~finished(prefix, form))
     root = mcts.root_output(prior_logits=priors, value=value, embedding=node)
-    shared = Shared(params, prompt_cache, prompts)
     forbidden = priors <= mcts.FORBIDDEN / 2
     tree = mcts.run(root, recurrent_fn, shared, keys, config, invalid_actions=forbidden)
     return tree, (tree.parents >= 0).sum(axis=1)

@@ -6,8 +6,9 @@ labels (`rlsearch.objectives.verifier_targets`), and another aggregation fits th
 
 What it reads is counted, padding apart:
 
-    written along (sampling, beams)  the prompt once a problem, and every token of a solution once
-    scored from the start (trees)    at every node the prompt and all of the solution up to there
+    written along (samples, beams, trees)          the prompt once a problem, and every token once
+    scored from the start (finished by greedy      the prompt and all of the solution
+    decoding, where a search has finished none)
 """
 
 import dataclasses

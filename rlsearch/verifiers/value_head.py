@@ -7,7 +7,6 @@ import jax
 
 from rlsearch.decoding.steps import Prefix, StepFormat
 from rlsearch.networks.language_model import LanguageModel, Params
-from rlsearch.search.score import by_value_head
 from rlsearch.tasks.base import Task
 from rlsearch.verifiers.base import Free
 
@@ -34,4 +33,5 @@ class ValueHead(Free):
         prefix: Prefix,
         form: StepFormat,
     ) -> jax.Array:
-        return by_value_head(model, params, prompts, prefix, form)
+        del prompts, form
+        return model.value(params, prefix.hidden)

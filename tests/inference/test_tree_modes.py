@@ -1,5 +1,6 @@
 """The modes of tree search: against brute force on a language of 27 solutions."""
 
+import dataclasses
 import functools
 import itertools
 
@@ -9,16 +10,19 @@ import numpy as np
 import pytest
 
 from rlsearch.config import SearchConfig
-from rlsearch.decoding.steps import start
 from rlsearch.inference.base import Budget, Policy
 from rlsearch.inference.bfs_v import BfsV
 from rlsearch.inference.dfs_v import DfsV
 from rlsearch.inference.mcts_alpha import MctsAlpha
 from rlsearch.inference.mcts_rollout import MctsRollout
+from rlsearch.inference.tree_search import TreeSearch
 from rlsearch.inference.trees import grow
+from rlsearch.inference.writing import begin
+from rlsearch.networks.language_model import LanguageModel
 from rlsearch.parallel.mesh import row_keys
-from rlsearch.verifiers.base import Free
+from rlsearch.verifiers.base import Free, Stateless
 from rlsearch.verifiers.checker import Checker
+from rlsearch.verifiers.network import NetworkVerifier
 from rlsearch.verifiers.value_head import ValueHead
 from tests.toy import (
     LETTERS,
@@ -154,9 +158,9 @@ def test_alpha_takes_the_step_that_was_visited_most():
 
     @jax.jit
     def first_tree(params):
-        cache, root = start(MODEL, params, PROMPTS, POLICY.form)
+        problems, draft, _ = begin(POLICY, params, CRITIC, PROMPTS)
         config = SearchConfig(**settings)
-        return grow(POLICY, params, CRITIC, PROMPTS, keys, cache, root, config)[0]
+        return grow(POLICY, params, CRITIC, problems, draft.prefix, (), keys, config)[0]
 
     tree = first_tree(PARAMS)
     visits = np.where(tree.usable, tree.visit_counts, -1)
@@ -171,6 +175,37 @@ def test_rollout_grows_one_tree_whatever_the_budget():
         settings = MODES["rollout"].settings(POLICY, Budget(solutions, 6 * solutions))
         assert settings["max_trees"] == 1 and settings["policy"] == "puct"
         assert settings["num_simulations"] == (6 * solutions - 6) // 2
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["params"],
+    meta_fields=["network", "label", "aggregation"],
+)
+@dataclasses.dataclass(frozen=True)
+class Anew(NetworkVerifier):
+    """Remembers nothing, and so reads all of a solution at every node."""
+
+    start, read = Stateless.start, Stateless.read
+
+
+def judges() -> tuple[NetworkVerifier, NetworkVerifier]:
+    network = LanguageModel(dataclasses.replace(MODEL.config, num_layers=1), 5)
+    own = perturbed(network.init(jax.random.key(1)))
+    return tuple(kind(own, network, "judge") for kind in (NetworkVerifier, Anew))
+
+
+@pytest.mark.parametrize("strategy", [TreeSearch(), MODES["alpha"]])
+def test_in_a_tree_a_network_of_its_own_reads_every_token_once(strategy):
+    along, anew = (run(strategy, judge, Budget(8, 48)) for judge in judges())
+    np.testing.assert_array_equal(along.all_tokens, anew.all_tokens)
+    np.testing.assert_array_equal(along.tokens, anew.tokens)
+    np.testing.assert_allclose(along.all_scores, anew.all_scores, atol=1e-5)
+    assert np.ptp(along.all_scores[along.all_scores >= 0]) > 0.01
+    # The prompt once, and what the policy has written, none of it by greedy decoding in the end.
+    assert (along.all_scores >= 0).any(axis=1).all()
+    np.testing.assert_array_equal(along.verifier_tokens, PROMPTS.shape[1] + along.policy_tokens)
+    assert (anew.verifier_tokens > 2 * along.verifier_tokens).all()
 
 
 def right(found) -> np.ndarray:

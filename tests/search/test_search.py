@@ -11,7 +11,7 @@ from rlsearch.config import ParallelConfig, SearchConfig
 from rlsearch.decoding.steps import start
 from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
 from rlsearch.search import mcts
-from rlsearch.search.score import by_value_head
+from rlsearch.search.score import VALUE_HEAD, Critic
 from rlsearch.search.search import search
 from rlsearch.verifiers.checker import Checker
 from tests.toy import A, B, C, judge_for, toy_form, toy_model
@@ -29,8 +29,8 @@ def run(config, *right, devices=1):
 
     def one(params, prompts, keys):
         cache, prefix = start(model, params, prompts, form)
-        score = Checker(judge_for(*right)).score if right else by_value_head
-        result, after = search(params, keys, prompts, cache, prefix, model, form, config, score)
+        critic = Critic(Checker(judge_for(*right)).read) if right else VALUE_HEAD
+        result, after = search(params, keys, prompts, cache, prefix, model, form, config, critic)
         return result, after.tokens
 
     mesh = make_mesh(ParallelConfig(data=devices))

@@ -12,6 +12,7 @@ from rlsearch.decoding.steps import start
 from rlsearch.parallel.collectives import collectives, num_loops
 from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
 from rlsearch.parallel.sharding import gathered, param_shardings
+from rlsearch.search.score import Critic
 from rlsearch.search.search import search
 from rlsearch.verifiers.checker import Checker
 from tests.toy import A, B, C, judge_for, perturbed, toy_form, wide_model
@@ -36,9 +37,9 @@ def searched(sizes, gather=True):
 
     def one(params, prompts, keys):
         cache, prefix = start(MODEL, params, prompts, toy_form())
-        score = Checker(judge_for((A, B, C), (B, B, A))).score
+        critic = Critic(Checker(judge_for((A, B, C), (B, B, A))).read)
         result, after = search(
-            params, keys, prompts, cache, prefix, MODEL, toy_form(), config, score
+            params, keys, prompts, cache, prefix, MODEL, toy_form(), config, critic
         )
         return after.tokens, result.visit_counts, result.improved_policy
 
