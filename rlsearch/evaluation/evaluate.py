@@ -164,11 +164,20 @@ def judge_of(of: Subjects, name: str, aggregation: str = "", code: str = "") -> 
     return judge
 
 
-def with_sequential(strategy: Strategy, sequential: int) -> Strategy:
-    """A strategy whose chains, if it has any, are of so many attempts."""
-    if not isinstance(strategy, Revisions):
-        return strategy
-    return dataclasses.replace(strategy, sequential=sequential)
+def load_strategies(names: Sequence[str], sequential: int) -> dict[str, Strategy]:
+    """All strategies before any is measured, so that a wrong name costs nobody an hour.
+
+    Args:
+        sequential: attempts of a chain, for strategies that have chains.
+
+    Raises:
+        ValueError: if there is none of a name.
+    """
+    loaded = {name: load_strategy(name) for name in names}
+    return {
+        name: dataclasses.replace(x, sequential=sequential) if isinstance(x, Revisions) else x
+        for name, x in loaded.items()
+    }
 
 
 def evaluate(
@@ -205,12 +214,12 @@ def evaluate(
             f"evaluation.strategies has {foreign[0]!r}: name it with --strategies to run its code"
         )
     judge = judge_of(of, verifier, aggregation, code)
-    chosen = [(name, judge) for name in strategies or defaults.strategies]
+    loaded = load_strategies(strategies or defaults.strategies, sequential or defaults.sequential)
+    chosen = [(name, strategy, judge) for name, strategy in loaded.items()]
     if oracle:
-        chosen.append(("tree_search", Checker.of(of.task)))
+        chosen.append(("tree_search", load_strategy("tree_search"), Checker.of(of.task)))
     rows: list[dict[str, Any]] = []
-    for name, judge in chosen:
-        strategy = with_sequential(load_strategy(name), sequential or defaults.sequential)
+    for name, strategy, judge in chosen:
         label = f"{name} (oracle)" if judge.oracle else name
         for size in budgets or defaults.budgets:
             results = evaluate_strategy(

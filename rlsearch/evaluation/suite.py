@@ -26,12 +26,11 @@ from rlsearch.evaluation.compute_optimal import (
     mean_by_bin,
 )
 from rlsearch.evaluation.equal_tokens import at_equal_tokens, in_words
-from rlsearch.evaluation.evaluate import Subjects, judge_of, subjects, with_sequential
+from rlsearch.evaluation.evaluate import Subjects, judge_of, load_strategies, subjects
 from rlsearch.evaluation.pass_at_k import pass_at_k
 from rlsearch.evaluation.suite_picture import draw
 from rlsearch.evaluation.total_compute import on_one_axis, pretraining_tokens, training_flops
 from rlsearch.evaluation.total_compute_picture import draw as draw_total
-from rlsearch.inference.base import load_strategy
 from rlsearch.inference.candidates import Candidates, sample
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.training.run_directory import write_json
@@ -87,8 +86,8 @@ def run_suite(
     budgets = sorted(budgets or of.config.evaluation.budgets)
     seeds = seeds or of.config.evaluation.seeds
     rows, right = [], {}
-    for name in strategies or STRATEGIES:
-        strategy = with_sequential(load_strategy(name), of.config.evaluation.sequential)
+    loaded = load_strategies(strategies or STRATEGIES, of.config.evaluation.sequential)
+    for name, strategy in loaded.items():
         for budget in budgets:
             common = (of.policy, of.params_of, of.units, of.task, of.prompts, budget, seeds)
             found = measure(strategy, judge, *common)
