@@ -13,10 +13,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rlsearch.decoding.steps import Prefix, Siblings, StepFormat, finished
+from rlsearch.decoding.steps import Siblings, StepFormat, finished
 from rlsearch.inference.base import Policy, Solutions
 from rlsearch.inference.vote import first_best
-from rlsearch.inference.writing import Draft, Problems, append_distinct, finish, total
+from rlsearch.inference.writing import (
+    Draft,
+    Problems,
+    append_distinct,
+    costless,
+    finish,
+    total,
+)
 from rlsearch.networks.language_model import Params
 from rlsearch.verifiers.base import Verifier
 
@@ -24,7 +31,7 @@ from rlsearch.verifiers.base import Verifier
 class Search(NamedTuple):
     """What is known of each of B problems beside the nodes themselves."""
 
-    best: Prefix  # the node to answer from: finished before unfinished, then depth, then value
+    best: Draft  # the node to answer from: finished before unfinished, then depth, then value
     rank: jax.Array  # [B] float32, of it
     policy_tokens: jax.Array  # [B] int32, spent
     verifier_tokens: jax.Array  # [B] int32
@@ -43,14 +50,14 @@ class Children(NamedTuple):
 def begin_search(first: Draft, read: jax.Array) -> Search:
     """Nothing spent but the tokens `read [B]` by the verifier, and only the roots known."""
     zeros = jnp.zeros_like(read)
-    return Search(first.prefix, jnp.zeros(read.shape), zeros, read, zeros)
+    return Search(first, jnp.zeros(read.shape), zeros, read, zeros)
 
 
 def reserve(search: Search, form: StepFormat) -> jax.Array:
     """`[B]` int32, tokens that finishing the best node may take."""
-    left = form.num_steps - search.best.num_steps
-    left = jnp.minimum(left * form.max_step_length, form.max_length)
-    return jnp.where(finished(search.best, form), 0, left)
+    best = search.best.prefix
+    left = jnp.minimum((form.num_steps - best.num_steps) * form.max_step_length, form.max_length)
+    return jnp.where(finished(best, form), 0, left)
 
 
 def affordable(search: Search, form: StepFormat, budget_tokens: int) -> jax.Array:
@@ -86,10 +93,7 @@ def expand(
         num_children: K.
     """
     form, (batch, places) = policy.form, going_on.shape
-    costless = jnp.zeros_like(parents.policy_tokens)
-    parents = parents._replace(
-        policy_tokens=costless, verifier_tokens=costless, bad_scores=costless
-    )
+    parents = costless(parents)
     blank = jnp.full((batch * places, num_children, form.max_step_length), form.pad, jnp.int32)
     siblings = Siblings(blank, jnp.zeros(blank.shape), jnp.zeros(blank.shape[:2], bool))
     dearest = jnp.cumsum(going_on, axis=1) * form.max_step_length
@@ -122,7 +126,7 @@ def expand(
         costs = drawn.policy_tokens, drawn.verifier_tokens, drawn.bad_scores
         spent = (jnp.where(paid, x, 0).reshape(batch, places).sum(axis=1) for x in costs)
         added = (old + new for old, new in zip(search[2:], spent, strict=True))
-        search = Search(*_better(search, drawn.prefix, values, ended), *added)
+        search = Search(*_better(search, drawn, values, ended), *added)
         return (siblings, search), Children(drawn, valid, ended, values)
 
     (_, search), drawn = jax.lax.scan(draw, (siblings, search), jnp.arange(num_children))
@@ -135,12 +139,13 @@ def expand(
 
 
 def _better(
-    search: Search, nodes: Prefix, values: jax.Array, ended: jax.Array
-) -> tuple[Prefix, jax.Array]:
+    search: Search, nodes: Draft, values: jax.Array, ended: jax.Array
+) -> tuple[Draft, jax.Array]:
     """The best node when `nodes [B * k]` are known too, and its rank."""
     batch = search.rank.shape[0]
     # Values lie in [0, 1]; one of -1 is no node. What is finished ranks over all that is not.
-    rank = values + 2.0 * nodes.num_steps + 2.0 * (nodes.tokens.shape[1] + 1) * ended
+    written, most = nodes.prefix.num_steps, nodes.prefix.tokens.shape[1]
+    rank = values + 2.0 * written + 2.0 * (most + 1) * ended
     rank = jnp.where(values < 0, -1.0, rank).reshape(batch, -1)
     index = jnp.argmax(rank, axis=1)
     highest = jnp.take_along_axis(rank, index[:, None], axis=1)[:, 0]
@@ -172,21 +177,16 @@ def answer(
         scores: `[B, n]` float32, -1 where there is no solution.
         keys: `[B]` typed keys, which greedy decoding makes nothing of.
     """
-    model, form, rows = policy.model, policy.form, jnp.arange(scores.shape[0])
-    prefix, lengths = finish(policy, params, problems.cache, search.best, keys)
-    said = verifier.score(model, params, problems.prompts, prefix, form)
-    read = verifier.tokens(problems.prompts, prefix)
-    chosen = first_best(scores)
+    rows, chosen = jnp.arange(scores.shape[0]), first_best(scores)
     found = scores[rows, chosen] >= 0
-    bad = ~found & jnp.isnan(said)
-    said = jnp.clip(jnp.nan_to_num(said, nan=0.0), 0.0, 1.0)
+    last = finish(policy, params, verifier, problems, search.best, keys)
     return Solutions(
-        tokens=jnp.where(found[:, None], tokens[rows, chosen], prefix.tokens),
-        score=jnp.where(found, scores[rows, chosen], said),
+        tokens=jnp.where(found[:, None], tokens[rows, chosen], last.prefix.tokens),
+        score=jnp.where(found, scores[rows, chosen], total(last, verifier)),
         all_tokens=tokens,
         all_scores=scores,
         generations=jnp.maximum((scores >= 0).sum(axis=1), 1),
-        policy_tokens=search.policy_tokens + jnp.where(found, 0, lengths),
-        verifier_tokens=search.verifier_tokens + jnp.where(found, 0, read),
-        bad_scores=search.bad_scores + bad,
+        policy_tokens=search.policy_tokens + jnp.where(found, 0, last.policy_tokens),
+        verifier_tokens=search.verifier_tokens + jnp.where(found, 0, last.verifier_tokens),
+        bad_scores=search.bad_scores + jnp.where(found, 0, last.bad_scores),
     )

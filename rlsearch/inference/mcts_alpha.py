@@ -7,17 +7,15 @@ the step taken is grown anew from there, as mctx keeps no subtree: its tokens ar
 """
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from rlsearch.config import SearchConfig
-from rlsearch.decoding.steps import Prefix
 from rlsearch.inference.base import Budget, Policy, Solutions
-from rlsearch.inference.trees import conclude, grow, width
+from rlsearch.inference.trees import conclude, drafts, grow, width
 from rlsearch.inference.vote import first_best
-from rlsearch.inference.writing import begin
+from rlsearch.inference.writing import Draft, begin
 from rlsearch.networks.language_model import Params
 from rlsearch.search.result import StepSearchResult
 from rlsearch.verifiers.base import Verifier
@@ -56,31 +54,27 @@ class MctsAlpha:
         settings = self.settings(policy, budget)
         assert settings is not None
         batch, form, most = prompts.shape[0], policy.form, settings.pop("max_solutions")
-        problems, draft, prompt_read = begin(policy, params, verifier, prompts)
-        first = draft.prefix
-        costless = jnp.zeros((batch, 2), jnp.int32)  # tokens of the policy and of the verifier
+        problems, first, read = begin(policy, params, verifier, prompts)
+        costless = jnp.zeros((batch, 3), jnp.int32)  # see `grow`
+        spent = costless.at[:, 1].set(read)
         none = jnp.full((batch,), -1.0)
         if most == 0:
-            found = first.tokens[:, None], none[:, None]
-            return conclude(policy, params, verifier, problems, first, *found, costless, keys)
+            found = first.prefix.tokens[:, None], none[:, None]
+            return conclude(policy, params, verifier, problems, first, *found, spent, keys)
         config = SearchConfig(**settings)
         dearest = form.num_steps * config.num_simulations * form.max_step_length
 
         def take_step(carry, keys: jax.Array):
-            root, memory, _, spent = carry
-            result, read = grow(policy, params, verifier, problems, root, memory, keys, config)
-            after, memory, value = most_visited(result)
-            spent += jnp.stack([result.tokens, read], axis=1)
-            return (after, memory, value, spent), None
+            root, _, spent = carry
+            result, cost = grow(policy, params, verifier, problems, root, keys, config)
+            return (*most_visited(result), spent + cost), None
 
-        def write(number: jax.Array) -> tuple[Prefix, jax.Array, jax.Array]:
+        def write(number: jax.Array) -> tuple[Draft, jax.Array, jax.Array]:
             """One solution, its score, and what it took."""
             own = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
             own = jax.vmap(lambda key: jax.random.split(key, form.num_steps))(own)
-            (written, _, score, spent), _ = jax.lax.scan(
-                take_step, (first, draft.memory, none, costless), jnp.swapaxes(own, 0, 1)
-            )
-            return written, score, spent
+            carry, _ = jax.lax.scan(take_step, (first, none, costless), jnp.swapaxes(own, 0, 1))
+            return carry
 
         def turn(carry, number: jax.Array):
             best, highest, spent = carry
@@ -96,22 +90,18 @@ class MctsAlpha:
                 best,
             )
             spent += jnp.where(affordable[:, None], cost, 0)
-            return (best, jnp.maximum(score, highest), spent), (written.tokens, score)
+            return (best, jnp.maximum(score, highest), spent), (written.prefix.tokens, score)
 
-        blank = first, none, costless.at[:, 1].set(prompt_read)
-        (best, _, spent), found = jax.lax.scan(turn, blank, jnp.arange(most))
+        (best, _, spent), found = jax.lax.scan(turn, (first, none, spent), jnp.arange(most))
         found = [jnp.swapaxes(x, 0, 1) for x in found]
         return conclude(policy, params, verifier, problems, best, *found, spent, keys)
 
 
-def most_visited(result: StepSearchResult) -> tuple[Prefix, Any, jax.Array]:
-    """The solutions `[B]` behind the step that was visited most, ties by value; what the verifier
-    keeps of them, and what it says."""
+def most_visited(result: StepSearchResult) -> tuple[Draft, jax.Array]:
+    """The solutions `[B]` behind the step that was visited most, ties by value, and their value."""
     tree, rows = result.tree, jnp.arange(result.action.shape[0])
     visits = jnp.where(result.usable, result.visit_counts, -1).astype(jnp.float32)
     action = first_best(visits, result.action_values)
     node = tree.children_index[rows, 0, action]
-    after, memory = jax.tree.map(
-        lambda x: x[rows, node], (tree.embeddings.prefix, tree.embeddings.memory)
-    )
-    return after, memory, tree.raw_values[rows, node]
+    after = jax.tree.map(lambda x: x[rows, node], drafts(tree))
+    return after, tree.raw_values[rows, node]

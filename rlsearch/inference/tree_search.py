@@ -1,4 +1,4 @@
-"""Tree search while answering, with a verifier that values every node by its newest step.
+"""Tree search while answering, with a verifier that values every node.
 
 Of the modes of Feng et al. 2023 it is MCTS-rollout, in many trees: `mcts_rollout` grows a single
 one, `mcts_alpha` commits itself step by step, and `bfs_v` and `dfs_v` look at values alone. Trees
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from rlsearch.config import SearchConfig
 from rlsearch.inference.base import Budget, Policy, Solutions
-from rlsearch.inference.trees import conclude, grow, width
+from rlsearch.inference.trees import conclude, drafts, grow, width
 from rlsearch.inference.writing import begin
 from rlsearch.networks.language_model import Params
 from rlsearch.search.summary import first_finished
@@ -67,8 +67,7 @@ class TreeSearch:
         budget: Budget,
     ) -> Solutions:
         form, config = policy.form, self.search_config(policy, budget)
-        problems, draft, prompt_read = begin(policy, params, verifier, prompts)
-        first = draft.prefix
+        problems, first, read = begin(policy, params, verifier, prompts)
         rows = jnp.arange(prompts.shape[0])
         nodes_of_a_tree = 1 if config is None else config.num_simulations + 1
         dearest = 0 if config is None else config.num_simulations * form.max_step_length
@@ -77,16 +76,13 @@ class TreeSearch:
             """One more tree: the best node so far, and all nodes with their scores."""
             assert config is not None
             tree_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
-            result, read = grow(
-                policy, params, verifier, problems, first, draft.memory, tree_keys, config
-            )
-            tree = result.tree
-            nodes = tree.embeddings.prefix
+            result, cost = grow(policy, params, verifier, problems, first, tree_keys, config)
+            tree, nodes = result.tree, drafts(result.tree)
             done = first_finished(tree, form) & affordable[:, None]
             best = better(best, nodes, tree.raw_values, done, affordable)
             all_scores = jnp.where(done, tree.raw_values, -1.0)
-            cost = jnp.stack([result.tokens, read], axis=1)
-            return best, nodes.tokens, all_scores, jnp.where(affordable[:, None], cost, 0)
+            cost = jnp.where(affordable[:, None], cost, 0)
+            return best, nodes.prefix.tokens, all_scores, cost
 
         def better(best, nodes, scores, done, affordable):
             # Finished solutions first, and among them by value; scores lie in [0, 1].
@@ -107,9 +103,7 @@ class TreeSearch:
             affordable = spent[:, 0] + dearest + form.max_length <= budget.tokens
 
             def rest(number, best, affordable):
-                blank = jnp.broadcast_to(
-                    first.tokens[:, None], (rows.size, nodes_of_a_tree, first.tokens.shape[1])
-                )
+                blank = jnp.repeat(first.prefix.tokens[:, None], nodes_of_a_tree, axis=1)
                 return best, blank, jnp.full(blank.shape[:2], -1.0), jnp.zeros_like(spent)
 
             best, tokens, scores, cost = jax.lax.cond(
@@ -117,12 +111,11 @@ class TreeSearch:
             )
             return (best, spent + cost), (tokens, scores)
 
-        # Tokens of the policy and of the verifier.
-        best, spent = (first, jnp.full(rows.shape, -1.0)), jnp.zeros((rows.size, 2), jnp.int32)
-        tokens, scores = first.tokens[:, None], jnp.full((rows.size, 1), -1.0)
+        best = first, jnp.full(rows.shape, -1.0)
+        spent = jnp.zeros((rows.size, 3), jnp.int32).at[:, 1].set(read)  # see `grow`
+        tokens, scores = first.prefix.tokens[:, None], jnp.full((rows.size, 1), -1.0)
         if config is not None:
             trees = jnp.arange(self.max_trees(policy, budget))
-            spent = spent.at[:, 1].add(prompt_read)
             (best, spent), (tokens, scores) = jax.lax.scan(turn, (best, spent), trees)
             tokens = jnp.swapaxes(tokens, 0, 1).reshape(rows.size, -1, tokens.shape[-1])
             scores = jnp.swapaxes(scores, 0, 1).reshape(rows.size, -1)

@@ -52,6 +52,27 @@ def begin(
     return Problems(prompts, cache, shared), draft, read
 
 
+def costless(draft: Draft) -> Draft:
+    """The same solutions before anything was spent."""
+    zeros = jnp.zeros_like(draft.policy_tokens)
+    return draft._replace(policy_tokens=zeros, verifier_tokens=zeros, bad_scores=zeros)
+
+
+def sound(score: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Scores `[R]` in [0, 1], and which were no number: those count as 0.
+
+    So a verifier that fails on one solution spoils no other.
+    """
+    bad = jnp.isnan(score)
+    return jnp.clip(jnp.where(bad, 0.0, score), 0.0, 1.0), bad
+
+
+def with_newest(scores: jax.Array, prefix: Prefix, score: jax.Array) -> jax.Array:
+    """`scores [R, S]` of steps with `score [R]` for the newest of them, if there is one."""
+    newest = jnp.arange(scores.shape[1]) == (prefix.num_steps - 1)[:, None]
+    return jnp.where(newest, score[:, None], scores)
+
+
 def append(
     policy: Policy,
     params: Params,
@@ -61,9 +82,7 @@ def append(
     keys: jax.Array,
     temperature: float,
 ) -> Draft:
-    """One more step of every unfinished solution, and its score.
-
-    A score that is no number counts as 0: a verifier that fails on one solution spoils no other.
+    """One more step of every unfinished solution, and its score; see `sound`.
 
     Args:
         keys: `[R]` typed keys, consumed.
@@ -97,14 +116,12 @@ def append_distinct(
     score, memory, read = verifier.read(
         model, params, problems.prompts, prefix, form, problems.shared, draft.memory
     )
-    going_on, bad = ~finished(before, form), jnp.isnan(score)
-    score = jnp.clip(jnp.where(bad, 0.0, score), 0.0, 1.0)
-    newest = jnp.arange(draft.scores.shape[1]) == (prefix.num_steps - 1)[:, None]
-    newest &= going_on[:, None]
+    going_on, (score, bad) = ~finished(before, form), sound(score)
+    scores = with_newest(draft.scores, prefix, score)
     return Draft(
         prefix=prefix,
         memory=memory,
-        scores=jnp.where(newest, score[:, None], draft.scores),
+        scores=jnp.where(going_on[:, None], scores, draft.scores),
         policy_tokens=draft.policy_tokens + step.length,
         verifier_tokens=draft.verifier_tokens + jnp.where(going_on, read, 0),
         bad_scores=draft.bad_scores + (going_on & bad),
@@ -135,14 +152,16 @@ def total(draft: Draft, verifier: Verifier) -> jax.Array:
 
 
 def finish(
-    policy: Policy, params: Params, prompt_cache: KeyValues, prefix: Prefix, keys: jax.Array
-) -> tuple[Prefix, jax.Array]:
-    """Solutions `[B]` written on to their end by greedy decoding, and what that takes in tokens."""
+    policy: Policy,
+    params: Params,
+    verifier: Verifier,
+    problems: Problems,
+    draft: Draft,
+    keys: jax.Array,
+) -> Draft:
+    """Solutions written on to their end by greedy decoding; the costs are those of that alone.
 
-    def write(prefix: Prefix, _: None) -> tuple[Prefix, jax.Array]:
-        form = policy.form
-        prefix, step = draw_step(policy.model, params, prompt_cache, prefix, keys, form, 0.0)
-        return prefix, step.length
-
-    prefix, lengths = jax.lax.scan(write, prefix, length=policy.form.num_steps)
-    return prefix, lengths.sum(axis=0)
+    Args:
+        keys: `[R]` typed keys, which greedy decoding makes nothing of.
+    """
+    return write(policy, params, verifier, problems, costless(draft), keys, temperature=0.0)

@@ -160,7 +160,7 @@ def test_alpha_takes_the_step_that_was_visited_most():
     def first_tree(params):
         problems, draft, _ = begin(POLICY, params, CRITIC, PROMPTS)
         config = SearchConfig(**settings)
-        return grow(POLICY, params, CRITIC, problems, draft.prefix, (), keys, config)[0]
+        return grow(POLICY, params, CRITIC, problems, draft, keys, config)[0]
 
     tree = first_tree(PARAMS)
     visits = np.where(tree.usable, tree.visit_counts, -1)
@@ -186,13 +186,13 @@ def test_rollout_grows_one_tree_whatever_the_budget():
 class Anew(NetworkVerifier):
     """Remembers nothing, and so reads all of a solution at every node."""
 
-    start, read = Stateless.start, Stateless.read
+    start, read = Stateless.start, Stateless.read  # pyright: ignore
 
 
-def judges() -> tuple[NetworkVerifier, NetworkVerifier]:
+def judges() -> list[NetworkVerifier]:
     network = LanguageModel(dataclasses.replace(MODEL.config, num_layers=1), 5)
     own = perturbed(network.init(jax.random.key(1)))
-    return tuple(kind(own, network, "judge") for kind in (NetworkVerifier, Anew))
+    return [kind(own, network, "judge", "prod") for kind in (NetworkVerifier, Anew)]
 
 
 @pytest.mark.parametrize("strategy", [TreeSearch(), MODES["alpha"]])
@@ -206,6 +206,18 @@ def test_in_a_tree_a_network_of_its_own_reads_every_token_once(strategy):
     assert (along.all_scores >= 0).any(axis=1).all()
     np.testing.assert_array_equal(along.verifier_tokens, PROMPTS.shape[1] + along.policy_tokens)
     assert (anew.verifier_tokens > 2 * along.verifier_tokens).all()
+
+
+@pytest.mark.parametrize("strategy", [TreeSearch(), MODES["alpha"]])
+def test_a_node_is_worth_all_its_steps_and_not_the_newest_alone(strategy):
+    judge = judges()[0]
+    found = run(strategy, judge, Budget(8, 48))
+    for row, scores in enumerate(found.all_scores):
+        there = found.all_tokens[row][scores >= 0]
+        prompts = jnp.repeat(PROMPTS[row][None], len(there), axis=0)
+        steps = judge.step_scores(prompts, jnp.array(there), POLICY.form)[0]
+        np.testing.assert_allclose(scores[scores >= 0], steps.prod(axis=1), atol=1e-5)
+    np.testing.assert_allclose(found.score, found.all_scores.max(axis=1), atol=1e-5)
 
 
 def right(found) -> np.ndarray:
