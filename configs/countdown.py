@@ -33,7 +33,7 @@ assert isinstance(game24, Experiment)
 config = dataclasses.replace(
     game24,
     name="countdown",
-    task=TaskConfig(cls="rlsearch.tasks.countdown:Countdown", largest=25),
+    task=TaskConfig(cls="rlsearch.tasks.countdown:Countdown", num_held_out=500, largest=25),
     pretrain=dataclasses.replace(game24.pretrain, num_steps=3000),
     control=dataclasses.replace(game24.control, enabled=False),
 )

@@ -4,11 +4,9 @@ Its value head speaks behind every token; what it says where a step ends is that
 outcome reward model and a process reward model are the same network: they have learnt from other
 labels (`rlsearch.objectives.verifier_targets`), and another aggregation fits them.
 
-What it reads is counted, padding apart:
-
-    written along (samples, beams, trees)          the prompt once a problem, and every token once
-    scored from the start (finished by greedy      the prompt and all of the solution
-    decoding, where a search has finished none)
+What it reads is counted, padding apart: the prompt once a problem, and every token once as it is
+written, in a tree too. Who asks for the score of a solution that it has not followed pays for the
+prompt and all of the solution.
 """
 
 import dataclasses
