@@ -15,8 +15,8 @@ Best-of-64 on 110 held-out expressions, in percent, with the 95% interval (train
 evaluation seed 0, 76 minutes of training on one CPU core; 2026-11-23, the command above): process
 reward model 80.9 (73 to 87), outcome reward model 50.0 (41 to 59), majority vote 35.5 (27 to 45).
 With `--pretrain.num_steps 2000` and a process reward model of 20,000 exact labels
-(`arithmetic_labels`), best-of-64's 40.9 takes compute-optimal 6 generations by oracle difficulty and
-16 by predicted difficulty (2026-11-26, `--suite test-time-compute --policies base --verifier
+(`arithmetic_labels`), best-of-64's 40.9 takes compute-optimal 6 generations by oracle difficulty
+and 16 by predicted difficulty (2026-11-26, `--suite test-time-compute --policies base --verifier
 runs/exact/prm --budgets 4 16 32 64 --seeds 0`, of six strategies; README, "Compute-optimal").
 
 For a pod it is planned, and not run: `rlsearch plan arithmetic --topology v6e-64`.

@@ -2,8 +2,8 @@
 
     rlsearch train countdown && rlsearch evaluate runs/countdown
 
-Policy `base` (3,000 steps of pre-training, 76 minutes of one CPU core, training seed 0), 500 held-out
-problems, evaluation seed 0, in percent, the 95% interval 3.5 to 4.4 points to either side
+Policy `base` (3,000 steps of pre-training, 76 minutes of one CPU core, training seed 0), 500
+held-out problems, evaluation seed 0, in percent, the 95% interval 3.5 to 4.4 points to either side
 (2026-11-26; `rlsearch evaluate runs/countdown --suite test-time-compute --policies base --budgets 4
 16 32 64 --seeds 0`). It was trained with `task.num_held_out` 200, which trains the same: a hash
 decides which numbers are held out.
