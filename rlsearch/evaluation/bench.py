@@ -18,7 +18,7 @@ from rlsearch.networks.flops import flops_per_token
 from rlsearch.objectives.search_distillation import draw_problems
 from rlsearch.parallel.mesh import batch_shards, make_mesh, over_data, row_keys
 from rlsearch.parallel.sharding import gathered, param_shardings
-from rlsearch.search.score import Critic
+from rlsearch.search.critic import Critic
 from rlsearch.search.search import search
 from rlsearch.training.setup import make_setup
 from rlsearch.training.state import run_key

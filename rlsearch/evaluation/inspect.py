@@ -26,10 +26,12 @@ from rlsearch.evaluation.tree_page import MAX_DEPTH, MAX_NODES, TreeNode, tree_p
 from rlsearch.inference.base import Budget
 from rlsearch.inference.tree_search import TreeSearch
 from rlsearch.parallel.mesh import row_keys
+from rlsearch.search.critic import Critic
 from rlsearch.search.mcts import Tree
 from rlsearch.search.moves import search_moves
 from rlsearch.search.search import search
 from rlsearch.training.run_directory import write_text
+from rlsearch.verifiers.value_head import ValueHead
 
 GAME_NOTES = (
     "Q and network are values to who made the move: the mean of the simulations through it, and "
@@ -209,7 +211,10 @@ def _language_tree(
     @jax.jit
     def compute(params):
         cache, prefix = start(setup.model, params, prompts, form)
-        result, _ = search(params, first_keys, prompts, cache, prefix, setup.model, form, settings)
+        critic = Critic(ValueHead().read)
+        result, _ = search(
+            params, first_keys, prompts, cache, prefix, setup.model, form, settings, critic
+        )
         nodes = result.tree.embeddings
         done = finished_solution(nodes.prefix, form)
         kept = (nodes.prefix.tokens, nodes.step.tokens, nodes.step.prior_log_prob)

@@ -14,9 +14,9 @@ from rlsearch.config import SearchConfig
 from rlsearch.inference.base import Policy, Solutions
 from rlsearch.inference.writing import Draft, Problems, finish, sound, total, with_newest
 from rlsearch.networks.language_model import Params
+from rlsearch.search.critic import Critic
 from rlsearch.search.mcts import Tree
 from rlsearch.search.result import StepSearchResult
-from rlsearch.search.score import Critic
 from rlsearch.search.search import search
 from rlsearch.verifiers.aggregate import aggregate
 from rlsearch.verifiers.base import Verifier

@@ -27,7 +27,7 @@ from rlsearch.decoding.steps import StepFormat, finished, start
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.objectives.companions import with_companions
 from rlsearch.objectives.step_targets import StepTargets
-from rlsearch.search.score import Critic
+from rlsearch.search.critic import Critic
 from rlsearch.search.search import decide, draw, num_decisions, search
 from rlsearch.tasks.base import Task
 from rlsearch.verifiers.checker import Checker

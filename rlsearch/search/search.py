@@ -7,9 +7,9 @@ from rlsearch.config import SearchConfig
 from rlsearch.decoding.steps import Prefix, StepFormat, draw_step, draw_token
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.networks.transformer import KeyValues
+from rlsearch.search.critic import Critic
 from rlsearch.search.mcts import Tree
 from rlsearch.search.result import StepSearchResult
-from rlsearch.search.score import VALUE_HEAD, Critic
 from rlsearch.search.steps import search_steps, step_candidates
 from rlsearch.search.summary import summarise
 from rlsearch.search.tokens import search_tokens, token_candidates
@@ -25,7 +25,7 @@ def search(
     model: LanguageModel,
     form: StepFormat,
     config: SearchConfig,
-    critic: Critic = VALUE_HEAD,
+    critic: Critic,
 ) -> tuple[StepSearchResult, Prefix]:
     """Searches for the next action of B partly written solutions at once.
 
@@ -35,7 +35,7 @@ def search(
         prompt_cache: what the model made of the prompts; all nodes of a tree share it.
         prefix: the solutions so far.
         critic: values solutions so far, and finished ones. In training it knows which of those
-            are right; by default it is the policy's value head, and no ground truth is used.
+            are right.
 
     Returns:
         The result, and the prefixes with the chosen action appended.

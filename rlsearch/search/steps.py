@@ -20,8 +20,8 @@ from rlsearch.decoding.steps import Prefix, Siblings, Step, StepFormat, draw_ste
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.networks.transformer import KeyValues
 from rlsearch.search import mcts
+from rlsearch.search.critic import Critic
 from rlsearch.search.mcts import Tree
-from rlsearch.search.score import VALUE_HEAD, Critic
 from rlsearch.search.summary import Candidates
 
 
@@ -54,7 +54,7 @@ def search_steps(
     model: LanguageModel,
     form: StepFormat,
     config: SearchConfig,
-    critic: Critic = VALUE_HEAD,
+    critic: Critic,
 ) -> tuple[Tree, jax.Array]:
     """Searches from B partly written solutions; see `rlsearch.search.search`.
 

@@ -11,9 +11,10 @@ from rlsearch.config import ParallelConfig, SearchConfig
 from rlsearch.decoding.steps import start
 from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
 from rlsearch.search import mcts
-from rlsearch.search.score import VALUE_HEAD, Critic
+from rlsearch.search.critic import Critic
 from rlsearch.search.search import search
 from rlsearch.verifiers.checker import Checker
+from rlsearch.verifiers.value_head import ValueHead
 from tests.toy import A, B, C, judge_for, toy_form, toy_model
 
 ROWS = 8
@@ -29,7 +30,7 @@ def run(config, *right, devices=1):
 
     def one(params, prompts, keys):
         cache, prefix = start(model, params, prompts, form)
-        critic = Critic(Checker(judge_for(*right)).read) if right else VALUE_HEAD
+        critic = Critic((Checker(judge_for(*right)) if right else ValueHead()).read)
         result, after = search(params, keys, prompts, cache, prefix, model, form, config, critic)
         return result, after.tokens
 

@@ -12,7 +12,7 @@ from rlsearch.decoding.steps import start
 from rlsearch.parallel.collectives import collectives, num_loops
 from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
 from rlsearch.parallel.sharding import gathered, param_shardings
-from rlsearch.search.score import Critic
+from rlsearch.search.critic import Critic
 from rlsearch.search.search import search
 from rlsearch.verifiers.checker import Checker
 from tests.toy import A, B, C, judge_for, perturbed, toy_form, wide_model

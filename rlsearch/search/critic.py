@@ -4,10 +4,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-
-from rlsearch.decoding.steps import Prefix, StepFormat
-from rlsearch.networks.language_model import LanguageModel, Params
 
 
 class Critic(NamedTuple):
@@ -21,20 +17,3 @@ class Critic(NamedTuple):
     read: Callable[..., tuple[jax.Array, Any, jax.Array]]
     shared: Any = ()  # what all nodes of a root's tree have in common, leaves [B, ...]
     memory: Any = ()  # of the root, leaves [B, ...]; a tree keeps one for every node
-
-
-def _read_value_head(
-    model: LanguageModel,
-    params: Params,
-    prompts: jax.Array,
-    prefix: Prefix,
-    form: StepFormat,
-    shared: Any,
-    memory: Any,
-) -> tuple[jax.Array, Any, jax.Array]:
-    del form, shared
-    return model.value(params, prefix.hidden), memory, jnp.zeros(prompts.shape[:1], jnp.int32)
-
-
-# The policy's own critic values finished solutions like any others: no ground truth.
-VALUE_HEAD = Critic(_read_value_head)
