@@ -287,7 +287,7 @@ class VerifierConfig:
 class EvaluationConfig:
     """What `rlsearch evaluate` does when not told otherwise."""
 
-    strategies: tuple[str, ...] = ("greedy", "best_of_n", "tree_search")  # see rlsearch.inference
+    strategies: tuple[str, ...] = ("greedy", "best_of_n", "tree_search")  # see rlsearch.strategies
     budgets: tuple[int, ...] = (1, 4, 16, 64)  # each allows that many mean sampled solutions
     seeds: tuple[int, ...] = (0, 1, 2)  # of the sampling
     sequential: int = 4  # attempts of a chain in the strategy `revisions`

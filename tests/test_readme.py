@@ -10,7 +10,7 @@ import pytest
 from rlsearch import config_file
 from rlsearch.cli import main as main_module
 from rlsearch.cli.main import main
-from rlsearch.inference.base import load_strategy
+from rlsearch.strategies.base import load_strategy
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

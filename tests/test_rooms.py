@@ -8,8 +8,9 @@ import pytest
 import rlsearch
 
 PACKAGE = Path(rlsearch.__file__).parent
-DOWN = """cli evaluation training inference objectives verifiers search checkpoints decoding
-networks environments tasks data parallel""".split()
+DOWN = """cli pages benchmarks studies arena planning sharing measuring training runs strategies
+objectives verifiers search checkpoints decoding networks environments tasks data
+parallel""".split()
 
 
 def imported(file: Path) -> set[str]:

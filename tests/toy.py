@@ -9,8 +9,8 @@ import numpy as np
 
 from rlsearch.config import TaskConfig, TransformerConfig
 from rlsearch.decoding.steps import StepFormat
-from rlsearch.inference.base import Policy
 from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.strategies.base import Policy
 
 PAD, NEWLINE, A, B, C = range(5)
 LETTERS = (A, B, C)

@@ -60,7 +60,7 @@ def add_parser(subparsers) -> None:
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Plays the tournament, and prints the ratings."""
     del overrides
-    from rlsearch.evaluation.arena import arena
+    from rlsearch.arena.tournament import arena
 
     result = arena(
         arguments.run_dirs,

@@ -47,21 +47,15 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         arguments.parser.error(f"bench {arguments.kind} is for configs of {wanted}")
     options = _strength_options(arguments)
 
-    from rlsearch.evaluation import (
-        bench,
-        bench_beams,
-        bench_self_play,
-        bench_strength,
-        bench_train,
-    )
+    from rlsearch.benchmarks import beams, search, self_play, strength, train
 
     measures = {
-        "search": bench.bench_search,
-        "decode": bench.bench_decode,
-        "beams": bench_beams.bench_beams,
-        "self_play": bench_self_play.bench_self_play,
-        "strength": bench_strength.bench_strength,
-        "train": bench_train.bench_train,
+        "search": search.bench_search,
+        "decode": search.bench_decode,
+        "beams": beams.bench_beams,
+        "self_play": self_play.bench_self_play,
+        "strength": strength.bench_strength,
+        "train": train.bench_train,
     }
     result = measures[arguments.kind](config, **options)
     lines = [f"{key}: {value}" for key, value in result.items() if key != "curves"]

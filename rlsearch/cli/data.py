@@ -106,7 +106,7 @@ def prepare_dataset(arguments: argparse.Namespace) -> int:
 
 def label_steps(arguments: argparse.Namespace) -> int:
     """Makes the labels, and prints where they are and what they took."""
-    from rlsearch.evaluation.labelling import LabelSettings, import_labels, make_labels
+    from rlsearch.measuring.labelling import LabelSettings, import_labels, make_labels
 
     places = {"data_dir": arguments.data_dir or "", "code": arguments.code or ""}
     if arguments.ratings:

@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Evaluates, and prints the table."""
     del overrides
     from rlsearch.config import SelfPlayExperiment
-    from rlsearch.evaluation.run import read_run
+    from rlsearch.runs.opening import read_run
 
     _, config = read_run(arguments.run_dir, arguments.code or "")
     if isinstance(config, SelfPlayExperiment):
@@ -163,7 +163,7 @@ def check_usage(arguments: argparse.Namespace) -> None:
 
 def run_strategies(arguments: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
     """Strategies and budgets as they are named, and no suite."""
-    from rlsearch.evaluation.evaluate import evaluate
+    from rlsearch.measuring.evaluate import evaluate
 
     return evaluate(
         arguments.run_dir,
@@ -179,7 +179,7 @@ def run_strategies(arguments: argparse.Namespace, given: dict[str, Any]) -> dict
 
 def run_test_time_compute(arguments: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
     """All strategies, the best of them by difficulty, and what else the run has to show."""
-    from rlsearch.evaluation.whole_suite import run_whole_suite
+    from rlsearch.studies.everything import run_whole_suite
 
     return run_whole_suite(
         arguments.run_dir,
@@ -194,7 +194,7 @@ def run_test_time_compute(arguments: argparse.Namespace, given: dict[str, Any]) 
 
 def run_verifiers(arguments: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
     """What verifiers are worth."""
-    from rlsearch.evaluation.verifier_suite import run_verifier_suite
+    from rlsearch.studies.verifiers import run_verifier_suite
 
     return run_verifier_suite(
         arguments.run_dir,
@@ -207,7 +207,7 @@ def run_verifiers(arguments: argparse.Namespace, given: dict[str, Any]) -> dict[
 
 def run_revisions(arguments: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
     """The ratio of sequential to parallel attempts, swept."""
-    from rlsearch.evaluation.revision_suite import run_revision_suite
+    from rlsearch.studies.revisions import run_revision_suite
 
     return run_revision_suite(
         arguments.run_dir,
@@ -221,7 +221,7 @@ def run_revisions(arguments: argparse.Namespace, given: dict[str, Any]) -> dict[
 
 def run_exchange(arguments: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
     """A small model that spends more on an answer, against a larger one."""
-    from rlsearch.evaluation.exchange import run_exchange
+    from rlsearch.studies.exchange import run_exchange
 
     return run_exchange(
         arguments.run_dir,
@@ -249,8 +249,8 @@ def first(values: list[Any] | None, default: Any) -> Any:
 
 def run_board(arguments: argparse.Namespace) -> int:
     """Evaluates a run of self-play: on solved positions, or by returns where one plays alone."""
-    from rlsearch.evaluation.arena import is_for_two
-    from rlsearch.evaluation.run import open_board
+    from rlsearch.arena.opening import open_board
+    from rlsearch.arena.tournament import is_for_two
 
     for name in (
         *("strategies", "problems", "policies", "suite", "verifier", "aggregation", "oracle"),
@@ -267,12 +267,12 @@ def run_board(arguments: argparse.Namespace) -> int:
     }
     _, _, environment, _ = open_board(arguments.run_dir, arguments.code or "")
     if is_for_two(environment):
-        from rlsearch.evaluation.board import evaluate_board
+        from rlsearch.arena.perfect_play import evaluate_board
 
         result = evaluate_board(arguments.run_dir, positions=arguments.positions or "", **given)
         emit(arguments, result, f"table: {result['table']}")
     else:
-        from rlsearch.evaluation.returns import evaluate_returns
+        from rlsearch.arena.returns import evaluate_returns
 
         if arguments.positions:
             arguments.parser.error(

@@ -27,7 +27,7 @@ def add_parser(subparsers) -> None:
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Exports, and prints where to."""
     del overrides
-    from rlsearch.evaluation.share import export_run
+    from rlsearch.sharing.share import export_run
 
     result = export_run(
         arguments.run_dir,

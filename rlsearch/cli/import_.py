@@ -24,7 +24,7 @@ def add_parser(subparsers) -> None:
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Imports, and prints what there is now."""
     del overrides
-    from rlsearch.evaluation.share import import_run
+    from rlsearch.sharing.share import import_run
 
     result = import_run(
         arguments.folder,

@@ -42,7 +42,7 @@ def add_parser(subparsers) -> None:
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Searches, and prints where the page is."""
     del overrides
-    from rlsearch.evaluation.inspect import inspect_run
+    from rlsearch.pages.inspect import inspect_run
 
     result = inspect_run(
         arguments.run_dir,

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         overrides = [*overrides, f"--task.data_dir={arguments.data_dir}"]
     config = config_file.override(config_file.load(arguments.config), overrides)
 
-    from rlsearch.evaluation.plan import plan
+    from rlsearch.planning.plan import plan
 
     result = plan(
         config,
@@ -59,8 +59,8 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
 def head(result: dict[str, Any]) -> str:
     """What is planned, and how the figures were come by."""
-    from rlsearch.parallel.compilers import compiler_of
-    from rlsearch.parallel.topology import find_topology
+    from rlsearch.planning.compilers import compiler_of
+    from rlsearch.planning.topology import find_topology
 
     mesh = " x ".join(f"{size} {axis}" for axis, size in result["mesh"].items())
     lines = [f"{result['config']} on {result['topology']}: {result['chips']} chips, {mesh}"]
@@ -81,7 +81,7 @@ def head(result: dict[str, Any]) -> str:
 
 def table(stage: dict[str, Any]) -> str:
     """One stage."""
-    from rlsearch.evaluation.plan_fields import TEMPORARY
+    from rlsearch.planning.plan_fields import TEMPORARY
 
     needs, seconds = dict(stage["bytes_per_device"]), stage["roofline_seconds"]
     parts = {name: needs.pop(name) for name in TEMPORARY if name in needs}

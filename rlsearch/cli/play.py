@@ -38,7 +38,7 @@ def add_parser(subparsers) -> None:
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Plays one game, and prints its moves."""
     del overrides
-    from rlsearch.evaluation.play import play
+    from rlsearch.arena.play import play
 
     reader = sys.stdin or io.StringIO()  # a closed one is None
     if isinstance(reader, io.TextIOWrapper):

@@ -24,7 +24,7 @@ def add_parser(subparsers) -> None:
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Writes the page and the picture, and prints the table."""
     del overrides
-    from rlsearch.evaluation.report import report
+    from rlsearch.pages.report import report
 
     result = report(arguments.run_dirs, arguments.out or "")
     lines = [

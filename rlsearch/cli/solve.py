@@ -30,7 +30,7 @@ def add_parser(subparsers) -> None:
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Solves, and prints the solution."""
     del overrides
-    from rlsearch.evaluation.solve import solve
+    from rlsearch.measuring.solve import solve
 
     result = solve(
         arguments.run_dir,

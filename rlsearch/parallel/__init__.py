@@ -2,12 +2,8 @@
 
 `mesh.py` makes the mesh, whose axes are always `replica`, `data` and `model`, and splits batches,
 and with them every search, over the first two. `sharding.py` places parameters on it by the names
-of their axes. `collectives.py` reads from a compiled program what its devices tell each other, over
-which axis and in which loop; `hlo.py` reads its text, `work.py` what it computes and moves with the
-FLOPs of `products.py`, and `traced.py` estimates that where nothing is compiled. `topology.py` has
-the names of machines that nobody has at hand, `compilers.py` what compiles for them, and `chips.py`
-what data sheets say of them. Random keys are folded from the global row, so that a row draws the
-same numbers on any mesh. `compilation_cache.py` says where compiled programs are kept.
+of their axes. Random keys are folded from the global row, so that a row draws the same numbers on
+any mesh. `compilation_cache.py` says where compiled programs are kept.
 
 `hosts.py` connects the processes of a run on many hosts, `agreement.py` is what they agree on, and
 `supervisor.py` runs several of them on one machine and starts them again when one dies.

@@ -24,10 +24,10 @@ from rlsearch.objectives.hindsight import hindsight_targets
 from rlsearch.objectives.search_distillation import search_targets
 from rlsearch.objectives.step_targets import StepTargets, per_weight, step_losses
 from rlsearch.parallel.mesh import row_keys
+from rlsearch.runs.stage import Checkpoint, Metrics, Stage, StageFlops
 from rlsearch.search.search import num_decisions
 from rlsearch.tasks.base import Task
 from rlsearch.training.replay import Replay, add, empty_replay, sample
-from rlsearch.training.stage import Checkpoint, Metrics, Stage, StageFlops
 
 
 def language_stages(

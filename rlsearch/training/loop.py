@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import sys
 import time
 from typing import Any, NamedTuple
 
@@ -13,13 +12,14 @@ from rlsearch.checkpoints.store import Best, CheckpointError, CheckpointStore, i
 from rlsearch.config import Experiment, LogConfig, SelfPlayExperiment, ShardingRules
 from rlsearch.config_file import ConfigError, check_resumable, from_dict, to_dict
 from rlsearch.parallel.agreement import LateVote, is_main, wait_for_all
-from rlsearch.parallel.mesh import make_mesh, replicated
-from rlsearch.parallel.sharding import gathered, param_shardings, placed
+from rlsearch.parallel.mesh import make_mesh
+from rlsearch.parallel.sharding import gathered, param_shardings
+from rlsearch.runs.directory import RunDirectory
+from rlsearch.runs.parameters import restore_params, warn
+from rlsearch.runs.stage import Checkpoint, Params, Stage
 from rlsearch.training.metrics import MetricsWriter
 from rlsearch.training.progress import Progress
-from rlsearch.training.run_directory import RunDirectory
 from rlsearch.training.setup import model_and_stages
-from rlsearch.training.stage import Checkpoint, Model, Params, Stage
 from rlsearch.training.state import (
     TrainState,
     abstract_state,
@@ -33,12 +33,6 @@ from rlsearch.training.stopping import StopRequest, TrainingStopped
 from rlsearch.training.trace import StepTrace
 
 _SHARED_STORAGE_SECONDS = 60.0  # after which a network's file system shows what is new
-
-
-def warn(sentence: str) -> None:
-    """Tells the user what went wrong without stopping for it."""
-    if is_main():
-        print(f"warning: {sentence}", file=sys.stderr)
 
 
 def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, Any]:
@@ -167,19 +161,9 @@ def _params_at(point: Checkpoint, shardings: Any, store: CheckpointStore) -> Par
         FileNotFoundError: if there is no such checkpoint.
     """
     if not point.run:
-        return _read_params(store, point.step, point.model, shardings)
+        return restore_params(store, point.step, point.model, shardings)
     with CheckpointStore(RunDirectory(point.run, create=False).checkpoints, 1, warn) as other:
-        return _read_params(other, point.step, point.model, shardings)
-
-
-def load_params(store: CheckpointStore, step: int, model: Model, mesh: Mesh) -> Params:
-    """The parameters alone of the checkpoint at `step`, whole on every device of `mesh`."""
-    return _read_params(store, step, model, replicated(mesh))
-
-
-def _read_params(store: CheckpointStore, step: int, model: Model, shardings: Any) -> Params:
-    shapes = jax.eval_shape(model.init, jax.random.key(0))
-    return store.restore_part(step, {"params": placed(shapes, shardings)})["params"]
+        return restore_params(other, point.step, point.model, shardings)
 
 
 def _start(

@@ -13,7 +13,7 @@ from etils import epath
 from tensorboardX import SummaryWriter
 
 from rlsearch.paths import is_remote
-from rlsearch.training.run_directory import RunDirectory
+from rlsearch.runs.directory import RunDirectory
 
 _REWRITE_SECONDS = 60.0  # between two uploads of a file that cannot be appended to
 

@@ -14,9 +14,9 @@ from rlsearch.decoding.steps import StepFormat
 from rlsearch.networks.flops import flops_per_token
 from rlsearch.networks.language_model import LanguageModel
 from rlsearch.objectives.revision_targets import revision_targets
+from rlsearch.runs.stage import Checkpoint, Stage, StageFlops
 from rlsearch.tasks.base import Task
 from rlsearch.training.language import rows_stage
-from rlsearch.training.stage import Checkpoint, Stage, StageFlops
 
 
 def revision_stages(

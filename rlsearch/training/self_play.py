@@ -14,9 +14,9 @@ from rlsearch.objectives.positions import Positions, position_losses
 from rlsearch.objectives.returns import lambda_returns
 from rlsearch.objectives.self_play import Move, found_value, new_game, play
 from rlsearch.parallel.mesh import row_keys
+from rlsearch.runs.stage import Metrics, Params, Stage, StageFlops
 from rlsearch.search.moves import search_moves
 from rlsearch.training.replay import Replay, add, ages, capacity_of, empty_replay, sample
-from rlsearch.training.stage import Metrics, Params, Stage, StageFlops
 
 
 class Memory(NamedTuple):

@@ -14,13 +14,13 @@ from rlsearch.decoding.steps import StepFormat
 from rlsearch.environments.base import Environment
 from rlsearch.networks.board_model import BoardModel
 from rlsearch.networks.language_model import LanguageModel
+from rlsearch.runs.directory import RunDirectory
+from rlsearch.runs.stage import Checkpoint, Model, Stage
 from rlsearch.tasks.base import Task
 from rlsearch.tasks.prompting import FewShot
 from rlsearch.training.language import language_stages
 from rlsearch.training.revisions import revision_stages
-from rlsearch.training.run_directory import RunDirectory
 from rlsearch.training.self_play import self_play_stage
-from rlsearch.training.stage import Checkpoint, Model, Stage
 from rlsearch.training.verifiers import verifier_stages
 
 

@@ -9,8 +9,8 @@ from jax.sharding import AbstractMesh, Mesh
 from rlsearch.config import ShardingRules
 from rlsearch.parallel.mesh import data_sharding, replicated, row_keys
 from rlsearch.parallel.sharding import param_shardings, placed
+from rlsearch.runs.stage import Model, Params, Stage
 from rlsearch.training.optimizer import make_optimizer
-from rlsearch.training.stage import Model, Params, Stage
 
 
 class TrainState(NamedTuple):

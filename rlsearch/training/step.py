@@ -25,7 +25,7 @@ from rlsearch.parallel.mesh import (
     split_over_data,
 )
 from rlsearch.parallel.sharding import gathered
-from rlsearch.training.stage import Metrics, Params, Stage
+from rlsearch.runs.stage import Metrics, Params, Stage
 from rlsearch.training.state import TrainState, beside
 
 Step = Callable[..., tuple[TrainState, dict[str, jax.Array]]]

@@ -29,9 +29,9 @@ from rlsearch.objectives.verifier_targets import (
     verifier_loss,
 )
 from rlsearch.parallel.sharding import filled
+from rlsearch.runs.stage import Checkpoint, Metrics, Model, Stage, StageFlops
 from rlsearch.tasks.base import Task
 from rlsearch.training.replay import Replay, add, capacity_of, empty_replay, sample
-from rlsearch.training.stage import Checkpoint, Metrics, Model, Stage, StageFlops
 from rlsearch.verifiers.exact import check_exact, exact_labels
 from rlsearch.verifiers.label_files import LabelFolder, abstract_labels
 

@@ -7,9 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
+from rlsearch.arena.tournament_picture import draw
 from rlsearch.config import EnvironmentConfig
 from rlsearch.config_file import to_dict
-from rlsearch.evaluation.arena_picture import draw
 from tests.boards import tiny_board_experiment, write_board_config_file
 from tests.commands import call, succeed
 from tests.tiny import tiny_experiment

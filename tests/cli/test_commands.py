@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlsearch.evaluation.evaluate import SPLITS, subjects
+from rlsearch.measuring.evaluate import SPLITS, subjects
 from tests.commands import call, fail, read_json, succeed
 from tests.tiny import STAGE_ENDS, write_config_file
 
@@ -293,7 +293,7 @@ def test_a_damaged_checkpoint_fails_with_one_sentence(run, tmp_path):
 
 MY_CODE = """
 import jax
-from rlsearch.inference.greedy import Greedy
+from rlsearch.strategies.greedy import Greedy
 from rlsearch.tasks.game24 import Game24
 from rlsearch.verifiers.value_head import ValueHead
 

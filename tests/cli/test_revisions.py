@@ -10,8 +10,8 @@ import pytest
 
 from rlsearch.checkpoints.store import CheckpointStore
 from rlsearch.config import RevisionConfig
-from rlsearch.evaluation.revision_suite import what_revising_did
 from rlsearch.parallel.mesh import make_mesh
+from rlsearch.studies.revisions import what_revising_did
 from rlsearch.training import loop
 from rlsearch.training.setup import model_and_stages
 from tests.commands import fail, read_json

@@ -15,8 +15,8 @@ from rlsearch.checkpoints.store import CheckpointStore
 from rlsearch.config import ParallelConfig
 from rlsearch.config_file import from_dict, to_dict
 from rlsearch.parallel.mesh import make_mesh
-from rlsearch.training.loop import load_params
-from rlsearch.training.run_directory import RunDirectory, write_json
+from rlsearch.runs.directory import RunDirectory, write_json
+from rlsearch.runs.parameters import load_params
 from rlsearch.training.setup import model_and_stages
 from tests.boards import tiny_board_experiment
 from tests.commands import call, fail, read_json, succeed

@@ -11,9 +11,10 @@ import pytest
 
 from rlsearch.checkpoints.store import CheckpointStore
 from rlsearch.config import ParallelConfig, TaskConfig
-from rlsearch.evaluation import labelling, whole_suite
-from rlsearch.evaluation.labelling import LabelSettings, make_labels
+from rlsearch.measuring import labelling
+from rlsearch.measuring.labelling import LabelSettings, make_labels
 from rlsearch.parallel.mesh import make_mesh
+from rlsearch.studies import everything
 from rlsearch.training import loop
 from rlsearch.training.setup import load_task, model_and_stages
 from rlsearch.training.state import abstract_state
@@ -104,13 +105,13 @@ def test_verifiers_in_training_are_left_out_of_the_one_command(run, tmp_path, mo
     shutil.copytree(run / "checkpoints", tmp_path / "checkpoints")
     shutil.copy(run / "config.json", tmp_path)
     called = []
-    monkeypatch.setattr(whole_suite, "run_suite", lambda *args, **settings: {"rows": []})
+    monkeypatch.setattr(everything, "run_suite", lambda *args, **settings: {"rows": []})
     monkeypatch.setattr(
-        whole_suite, "run_verifier_suite", lambda *args, **settings: called.append(args) or {}
+        everything, "run_verifier_suite", lambda *args, **settings: called.append(args) or {}
     )
-    assert set(whole_suite.run_whole_suite(str(tmp_path))) == {"rows", "verifiers"}
+    assert set(everything.run_whole_suite(str(tmp_path))) == {"rows", "verifiers"}
     shutil.rmtree(tmp_path / "checkpoints" / str(STAGE_ENDS["prm"]))
-    assert set(whole_suite.run_whole_suite(str(tmp_path))) == {"rows"}
+    assert set(everything.run_whole_suite(str(tmp_path))) == {"rows"}
     assert called == [(str(tmp_path),)]
 
 

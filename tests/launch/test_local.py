@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from rlsearch.config import ParallelConfig
-from rlsearch.evaluation.labelling import LabelSettings, make_labels
+from rlsearch.measuring.labelling import LabelSettings, make_labels
 from rlsearch.training import loop
 from rlsearch.training.metrics import read_metrics
 from tests.launch import two_processes

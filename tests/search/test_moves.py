@@ -9,9 +9,9 @@ import pytest
 from rlsearch.config import ParallelConfig, SearchConfig, ShardingRules, TowerConfig
 from rlsearch.networks.board_model import BoardModel
 from rlsearch.objectives.self_play import found_value
-from rlsearch.parallel.collectives import collectives, num_loops
 from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
 from rlsearch.parallel.sharding import gathered, param_shardings
+from rlsearch.planning.collectives import collectives, num_loops
 from rlsearch.search.moves import search_moves
 from tests.boards import TURNS, TWICE, DiceGame, NoKnowledge, TableGame, pgx_game, play_out, stack
 from tests.toy import perturbed

@@ -9,9 +9,9 @@ import pytest
 
 from rlsearch.config import ParallelConfig, SearchConfig, ShardingRules
 from rlsearch.decoding.steps import start
-from rlsearch.parallel.collectives import collectives, num_loops
 from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
 from rlsearch.parallel.sharding import gathered, param_shardings
+from rlsearch.planning.collectives import collectives, num_loops
 from rlsearch.search.critic import Critic
 from rlsearch.search.search import search
 from rlsearch.verifiers.checker import Checker

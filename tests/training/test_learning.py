@@ -9,9 +9,9 @@ from rlsearch.decoding.steps import sample_solutions
 from rlsearch.networks.language_model import LanguageModel
 from rlsearch.objectives.search_distillation import search_targets
 from rlsearch.parallel.mesh import make_mesh, row_keys
+from rlsearch.runs.stage import StageFlops
 from rlsearch.training.language import rows_stage
 from rlsearch.training.optimizer import make_optimizer
-from rlsearch.training.stage import StageFlops
 from rlsearch.training.state import init_state, run_key
 from rlsearch.training.step import make_step
 from tests.toy import PAD, InvertedToyTask, ToyTask, toy_form, toy_model

@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import pytest
 from tensorboardX.proto import event_pb2
 
+from rlsearch.runs.directory import RunDirectory
 from rlsearch.training.metrics import MetricsWriter, read_metrics
-from rlsearch.training.run_directory import RunDirectory
 
 
 def write_steps(run, start_step, stop_step, scale=1.0):

@@ -15,9 +15,9 @@ from rlsearch.checkpoints.store import CheckpointStore
 from rlsearch.config import LogConfig
 from rlsearch.config_file import ConfigError
 from rlsearch.parallel.mesh import make_mesh
+from rlsearch.runs.directory import RunDirectory
 from rlsearch.training import loop
 from rlsearch.training.metrics import read_metrics
-from rlsearch.training.run_directory import RunDirectory
 from tests.interruption import InterruptionError, limit_steps
 from tests.killing import Moment, draw_seed, kill_training
 from tests.tiny import STAGE_ENDS, tiny_experiment, write_config_file

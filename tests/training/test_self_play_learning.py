@@ -3,6 +3,8 @@ import functools
 import jax
 import pytest
 
+from rlsearch.arena.perfect_play import choose_moves, make_chooser
+from rlsearch.arena.solved_positions import solve_game
 from rlsearch.config import (
     OptimizerConfig,
     ParallelConfig,
@@ -11,8 +13,6 @@ from rlsearch.config import (
     SelfPlayExperiment,
     TowerConfig,
 )
-from rlsearch.evaluation.board import choose_moves, make_chooser
-from rlsearch.evaluation.solved import solve_game
 from rlsearch.networks.board_model import BoardModel
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.training.optimizer import make_optimizer

@@ -6,8 +6,8 @@ import jax
 import pytest
 
 from rlsearch.config import ParallelConfig
-from rlsearch.parallel.collectives import collectives
 from rlsearch.parallel.mesh import make_mesh
+from rlsearch.planning.collectives import collectives
 from rlsearch.training.setup import model_and_stages
 from rlsearch.training.state import abstract_state, stage_optimizer, state_shardings
 from rlsearch.training.step import make_step

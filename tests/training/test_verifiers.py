@@ -9,11 +9,11 @@ import pytest
 
 from rlsearch.config import OptimizerConfig, ParallelConfig, VerifierConfig
 from rlsearch.decoding.steps import sample_solutions
-from rlsearch.evaluation.calibration import auc
+from rlsearch.measuring.calibration import auc
 from rlsearch.networks.head import Head
 from rlsearch.parallel.mesh import make_mesh, row_keys
+from rlsearch.runs.stage import Checkpoint
 from rlsearch.training.optimizer import make_optimizer
-from rlsearch.training.stage import Checkpoint
 from rlsearch.training.state import init_state, run_key
 from rlsearch.training.step import make_step
 from rlsearch.training.verifiers import token_logits, verifier_stage

@@ -1,0 +1,76 @@
+"""Accuracy against generated tokens: one line a policy and strategy."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from etils import epath
+
+from rlsearch.figure import save, subplots
+
+STYLES = {
+    "greedy": ("*", ""),
+    "self_consistency": ("v", ":"),
+    "best_of_n": ("o", "--"),
+    "weighted_best_of_n": ("D", "--"),
+    "beam_search": ("^", "-."),
+    "lookahead_search": (">", "-."),
+    "diverse_search": ("<", "-."),
+    "tree_search": ("s", "-"),
+    "revisions": ("X", "-"),
+    "mcts_alpha": ("p", "-"),
+    "mcts_rollout": ("h", "-"),
+    "bfs_v": ("d", "-"),
+    "dfs_v": ("H", "-"),
+}
+COLOURS = {"base": "#7f7f7f", "distilled": "#1f77b4", "control": "#d6802b", "revision": "#9467bd"}
+LABELS = {
+    "best_of_n": "best-of-N",
+    "weighted_best_of_n": "weighted best-of-N",
+    "mcts_alpha": "MCTS-alpha",
+    "mcts_rollout": "MCTS-rollout",
+    "bfs_v": "BFS-V",
+    "dfs_v": "DFS-V",
+}
+
+
+def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:
+    """Writes a PNG of the summary `rows` (see `accuracy.summarise`)."""
+    figure, axes = subplots(figsize=(7.5, 5.0), dpi=150)
+    lines: dict[tuple, list[dict[str, Any]]] = {}
+    for row in rows:
+        kind = (row["policy"], row["strategy"], row["verifier"], row["oracle"])
+        lines.setdefault(kind, []).append(row)
+    for (policy, strategy, verifier, oracle), points in lines.items():
+        points = sorted(points, key=lambda row: row["policy_tokens"])
+        marker, line = STYLES.get(strategy, ("P", "-."))
+        tokens = [row["policy_tokens"] for row in points]
+        share = [100 * row["accuracy"] for row in points]
+        low = [100 * (row["accuracy"] - row["ci95"][0]) for row in points]
+        high = [100 * (row["ci95"][1] - row["accuracy"]) for row in points]
+        label = f"{policy}, {LABELS.get(strategy, strategy.replace('_', ' '))}"
+        label += " (oracle)" if oracle else f" ({verifier})" if verifier != "value head" else ""
+        axes.errorbar(
+            tokens,
+            share,
+            yerr=[low, high],
+            marker=marker,
+            linestyle=":" if oracle else line or "none",
+            markersize=12 if strategy == "greedy" else 6,
+            color=COLOURS.get(policy),
+            label=label,
+            capsize=2,
+            elinewidth=0.8,
+        )
+    axes.set_xscale("log", base=4)
+    # Samples cost what a budget says; a search's cost comes out somewhere near.
+    sampled = [row for row in rows if row["strategy"] in ("greedy", "best_of_n")] or rows
+    ticks = sorted({round(row["policy_tokens"]) for row in sampled})
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.set_ylim(-2, 102)
+    axes.set_xlabel("policy tokens per problem, all candidates counted")
+    axes.set_ylabel("problems solved (%)")
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    save(figure, path, bbox_inches="tight")

@@ -1,0 +1,142 @@
+"""Comparing runs: what differs between them, what they reached, and how they learnt.
+
+Runs whose configs are the same but for the seed are one group. All is read as data from the files
+of the run directories; runs that have not been evaluated are in the curves alone.
+"""
+
+import collections
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from rlsearch.config_file import from_dict, to_dict
+from rlsearch.measuring.accuracy import accuracy_rows, wilson_interval
+from rlsearch.pages.report_page import report_page
+from rlsearch.pages.report_picture import draw
+from rlsearch.runs.directory import RunDirectory, write_text
+
+SETTINGS = ("log", "profile", "parallel", "name", "seed")  # these make no run another experiment
+
+Row = dict[str, Any]
+
+
+def report(run_dirs: Sequence[str], out: str = "") -> dict[str, Any]:
+    """Writes `report.html` and `report.png`, and returns what they show.
+
+    Args:
+        run_dirs: runs, or folders in which runs lie.
+        out: the folder to write to; by default the first of `run_dirs`.
+
+    Raises:
+        FileNotFoundError: if there is no run in one of the folders.
+    """
+    runs = [read(directory) for path in run_dirs for directory in _runs_in(path)]
+    fields = differing([run["config"] for run in runs])
+    for run in runs:
+        run["group"] = ", ".join(f"{x}={run['config'].get(x)}" for x in fields) or "all runs"
+    rows = compare(runs)
+    folder = epath.Path(out or run_dirs[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    page, picture = folder / "report.html", folder / "report.png"
+    image = draw(rows, runs)
+    picture.write_bytes(image)
+    write_text(page, report_page(fields, rows, runs, image))
+    kept = [{key: run[key] for key in ("run_dir", "group", "seed", "steps")} for run in runs]
+    result = {"fields": fields, "runs": kept, "rows": rows}
+    return {**result, "page": str(page), "picture": str(picture)}
+
+
+def _runs_in(path: str) -> list[RunDirectory]:
+    directory = RunDirectory(path, create=False)
+    if directory.config.exists():
+        return [directory]
+    inside = sorted(directory.path.iterdir()) if directory.path.is_dir() else []
+    found = [RunDirectory(folder, create=False) for folder in inside if folder.is_dir()]
+    found = [run for run in found if run.config.exists()]
+    if not found:
+        raise FileNotFoundError(f"run is {path!r}: there is no config.json in it or in its folders")
+    return found
+
+
+def read(directory: RunDirectory) -> dict[str, Any]:
+    """What a run's files say.
+
+    Raises:
+        ValueError: if one of them is damaged, or the config has a field that there is none of.
+    """
+    config = to_dict(from_dict(directory.read_config() or {}))
+    lines = directory.metrics.read_text().splitlines() if directory.metrics.exists() else []
+    metrics = []
+    for line in lines:
+        try:
+            metrics.append(json.loads(line))
+        except ValueError:
+            continue  # a training that is going on may be in the middle of a line
+    evaluations = []
+    if directory.evaluations.exists():
+        for file in sorted(directory.evaluations.glob("*.json")):
+            evaluations += accuracy_rows(file)
+    flat = _flat(config)
+    return {
+        "run_dir": str(directory.path),
+        "config": flat,
+        "seed": flat.get("seed"),
+        "metrics": metrics,
+        "steps": max((row.get("step", 0) for row in metrics), default=0),
+        "evaluations": evaluations,
+    }
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in config.items():
+        flat |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
+    return flat
+
+
+def differing(configs: Sequence[dict[str, Any]]) -> list[str]:
+    """The fields in which experiments differ."""
+    names = sorted({name for config in configs for name in config})
+    names = [name for name in names if name.split(".")[0] not in SETTINGS]
+    return [name for name in names if len({json.dumps(config.get(name)) for config in configs}) > 1]
+
+
+def compare(runs: Sequence[dict[str, Any]]) -> list[Row]:
+    """One row for each group, policy, strategy, verifier and budget.
+
+    `accuracy` is the mean over training seeds, of each the mean over its evaluation seeds. `ci95`
+    is the interval over the problems, which all seeds share; `lowest` and `highest` are the range
+    over training seeds.
+    """
+    kinds = ("benchmark", "policy", "strategy", "verifier", "oracle", "budget")
+    cells: dict[tuple, dict[str, list[Row]]] = {}
+    for run in runs:
+        for row in run["evaluations"]:
+            key = (run["group"], *(row.get(kind) for kind in kinds))
+            cells.setdefault(key, collections.defaultdict(list))[run["run_dir"]].append(row)
+    result = []
+    for (group, *kind), trainings in cells.items():
+        means = [float(np.mean([row["accuracy"] for row in rows])) for rows in trainings.values()]
+        every = [row for rows in trainings.values() for row in rows]
+        problems = min(row["problems"] for row in every)
+        accuracy = float(np.mean(means))
+        costs = ("policy_tokens", "verifier_tokens", "flops")
+        result.append(
+            {
+                "group": group,
+                **dict(zip(kinds, kind, strict=True)),
+                "training_seeds": len(means),
+                "accuracy": accuracy,
+                "lowest": min(means),
+                "highest": max(means),
+                "ci95": list(wilson_interval(accuracy * problems, problems)),
+                "problems": problems,
+                **{cost: float(np.mean([row.get(cost, 0) for row in every])) for cost in costs},
+            }
+        )
+    return result

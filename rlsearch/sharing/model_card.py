@@ -1,0 +1,147 @@
+"""The page that goes with shared parameters: what they are, how good, and how to use them.
+
+Markdown below YAML, as the Hugging Face Hub reads it.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rlsearch.config import Experiment, SelfPlayExperiment
+from rlsearch.measuring.accuracy import accuracy_rows, summarise
+from rlsearch.runs.directory import RunDirectory
+
+Row = dict[str, Any]
+
+# What the accuracy of a benchmark is the share of.
+_SHARES = {
+    "held_out": "held-out problems solved",
+    "test_time_compute": "held-out problems solved",
+    "solved": "positions in which the move keeps the game-theoretic value",
+}
+
+
+def evaluations_of(directory: RunDirectory, stage: str, step: int) -> list[Row]:
+    """What the run's evaluations say of one checkpoint: means over seeds, oracles left out.
+
+    Raises:
+        ValueError: if one of them is damaged.
+    """
+    result = []
+    for file in (
+        sorted(directory.evaluations.glob("*.json")) if directory.evaluations.exists() else ()
+    ):
+        mine = [
+            row
+            for row in accuracy_rows(file)
+            if row.get("policy") == stage and row.get("checkpoint_step") == step
+            if not row.get("oracle")
+        ]
+        result += [{"benchmark": mine[0]["benchmark"], **row} for row in summarise(mine)]
+    return result
+
+
+def model_card(
+    config: Experiment | SelfPlayExperiment,
+    stage: str,
+    step: int,
+    num_params: int,
+    rows: Sequence[Row],
+) -> str:
+    """The card of the parameters at the end of `stage`."""
+    language = isinstance(config, Experiment)
+    subject = config.task.cls.partition(":")[2] if language else config.environment.game
+    cls = config.task.cls if language else config.environment.cls
+    code = "" if cls.startswith("rlsearch.") else " --code FILE"
+    author = [f"FILE is the author's Python file with `{_plain(cls)}`.", ""] if code else []
+    use = 'rlsearch solve runs/imported "PROBLEM"' if language else "rlsearch play runs/imported"
+    lines = [
+        *_front_matter(config.name, stage, subject, rows),
+        f"# {_plain(config.name)}: {stage}",
+        "",
+        f"A policy with a value head for {_plain(subject)}, trained with `rlsearch`: the end of "
+        f"stage `{stage}`, step {step}, seed {config.seed}; {num_params:,} parameters. "
+        "`config.json` has the whole experiment.",
+        "",
+        "## Use",
+        "",
+        "```bash",
+        f"rlsearch import DIR runs/imported{code}    # DIR is this folder",
+        f"rlsearch evaluate runs/imported{code}",
+        f"{use}{code}",
+        "```",
+        "",
+        *author,
+        "## Evaluation",
+        "",
+        *_table(rows),
+    ]
+    return "\n".join(lines)
+
+
+def _front_matter(name: str, stage: str, subject: str, rows: Sequence[Row]) -> list[str]:
+    lines = [
+        "---",
+        "library_name: rlsearch",
+        "pipeline_tag: reinforcement-learning",
+        "tags:",
+        *[f"- {tag}" for tag in ("rlsearch", "jax", "reinforcement-learning", "tree-search")],
+    ]
+    if rows:
+        lines += ["model-index:", f"- name: {_quoted(f'{name}: {stage}')}", "  results:"]
+    for row in rows:
+        lines += [
+            "  - task:",
+            "      type: reinforcement-learning",
+            "    dataset:",
+            f"      name: {_quoted(f'{subject}, ' + row['benchmark'])}",
+            f"      type: {_quoted(row['benchmark'])}",
+            "    metrics:",
+            "    - type: accuracy",
+            f"      name: {_quoted(_how(row))}",
+            f"      value: {row['accuracy']}",
+        ]
+    return [*lines, "---", ""]
+
+
+def _how(row: Row) -> str:
+    return f"accuracy, {row['strategy']}, {row['verifier']}, budget {row['budget']}"
+
+
+def _table(rows: Sequence[Row]) -> list[str]:
+    if not rows:
+        return ["None yet.", ""]
+    columns = (
+        "benchmark",
+        "strategy",
+        "verifier",
+        "budget",
+        "accuracy",
+        "95% interval",
+        "problems",
+    )
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for row in rows:
+        low, high = (f"{100 * end:.1f}" for end in row["ci95"])
+        cells = [row["benchmark"], row["strategy"], row["verifier"], row["budget"]]
+        cells += [f"{100 * row['accuracy']:.1f}%", f"{low} to {high}", row["problems"]]
+        lines.append(f"| {' | '.join(_plain(str(cell)) for cell in cells)} |")
+    names = dict.fromkeys(row["benchmark"] for row in rows)
+    told = [f"`{name}` is the share of {_SHARES[name]}." for name in names if name in _SHARES]
+    return [
+        *lines,
+        "",
+        *told,
+        "Means over evaluation seeds; Wilson's interval over the problems.",
+        "",
+    ]
+
+
+def _quoted(text: str) -> str:
+    """`text` as JSON has it, which YAML contains."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _plain(text: str) -> str:
+    """`text` without what Markdown or a table would read as its own."""
+    return "".join("-" if char in "|`<>\n\r" else char for char in text)

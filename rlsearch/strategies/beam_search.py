@@ -1,0 +1,68 @@
+"""Beam search against a verifier (Snell et al. 2024): many steps drawn, the best prefixes kept."""
+
+import dataclasses
+
+import jax
+
+from rlsearch.networks.language_model import Params
+from rlsearch.strategies.base import Budget, Policy, Solutions
+from rlsearch.strategies.beams import search_beams
+from rlsearch.strategies.candidates import answer_with
+from rlsearch.strategies.weighted_best_of_n import weighted_best
+from rlsearch.verifiers.base import Verifier
+
+
+@dataclasses.dataclass(frozen=True)
+class BeamSearch:
+    """N drafts, of which N / M are kept after each step. Costs what N samples cost.
+
+    A budget that M does not divide is not spent to the end; a budget below M has M = N.
+    """
+
+    expansions: int = 4  # M
+    lookahead: int = 0  # k, steps that a draft is rolled on before it is compared
+    temperature: float = 1.0
+
+    def groups(self, num_drafts: int, expansions: int) -> int:
+        """In how many groups the drafts compete."""
+        del num_drafts, expansions
+        return 1
+
+    def settings(self, policy: Policy, budget: Budget) -> dict | None:
+        paid = budget.solutions // (self.lookahead + 1)
+        if paid == 0:
+            return None
+        expansions = min(self.expansions, paid)
+        drafts = paid // expansions * expansions
+        return {
+            "n": drafts,
+            "m": expansions,
+            "groups": self.groups(drafts, expansions),
+            "lookahead": self.lookahead,
+            "temperature": self.temperature,
+        }
+
+    def solve(
+        self,
+        policy: Policy,
+        params: Params,
+        verifier: Verifier,
+        prompts: jax.Array,
+        keys: jax.Array,
+        budget: Budget,
+    ) -> Solutions:
+        settings = self.settings(policy, budget)
+        assert settings is not None, "settings() says which budgets can be spent"
+        found = search_beams(
+            policy,
+            params,
+            verifier,
+            prompts,
+            keys,
+            num_drafts=settings["n"],
+            expansions=settings["m"],
+            groups=settings["groups"],
+            lookahead=settings["lookahead"],
+            temperature=settings["temperature"],
+        )
+        return answer_with(found, weighted_best(found))

@@ -1,0 +1,16 @@
+"""MCTS-rollout (Feng et al. 2023): all simulations in one tree, which the budget decides the size
+of. The answer is the finished solution in it that the verifier values most."""
+
+from rlsearch.config import SearchConfig
+from rlsearch.strategies.tree_search import TreeSearch
+
+
+class MctsRollout(TreeSearch):
+    """As `TreeSearch`, by PUCT and with a single tree.
+
+    Coming back to a finished solution is a simulation too and takes no tokens, so that a budget is
+    not spent to its end.
+    """
+
+    config = SearchConfig(actions="steps", policy="puct", min_p=0.05)
+    max_simulations = 1_000_000

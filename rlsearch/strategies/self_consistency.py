@@ -1,0 +1,15 @@
+"""Self-consistency: sample N solutions; the answer that most of them give wins."""
+
+import jax
+import jax.numpy as jnp
+
+from rlsearch.strategies.best_of_n import BestOfN
+from rlsearch.strategies.candidates import Candidates
+from rlsearch.strategies.vote import first_best, vote
+
+
+class SelfConsistency(BestOfN):
+    """As `BestOfN`, chosen by the number of votes; no verifier is asked."""
+
+    def choose(self, found: Candidates) -> jax.Array:
+        return first_best(vote(found.answers, jnp.ones_like(found.scores)))

@@ -1,0 +1,57 @@
+"""The shape of the figures, on a stage that is quick to compile; the slow tests take real ones."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import pytest
+
+from rlsearch.benchmarks import train as bench_train
+from rlsearch.config import OptimizerConfig
+from rlsearch.objectives.hindsight import hindsight_targets
+from rlsearch.runs.stage import StageFlops
+from rlsearch.training.language import rows_stage
+from tests.tiny import tiny_experiment
+from tests.toy import PAD, ToyTask, toy_model
+
+CONFIG = tiny_experiment()
+MODEL, _ = toy_model()
+ROWS = CONFIG.distill.num_problems
+STAGE = rows_stage(
+    MODEL,
+    PAD,
+    name="distilled",
+    start=None,
+    num_steps=100,
+    num_keys=ROWS,
+    produce=lambda params, keys: (
+        hindsight_targets(ToyTask(), keys, 0.4),
+        {"search_tokens": 5.0 + jnp.arange(ROWS)},
+    ),
+    replay_size=2 * ROWS,
+    updates_per_step=2,
+    batch_size=ROWS,
+    optimizer=OptimizerConfig(),
+    flops=StageFlops(produce=1e6, update=3e6),
+)
+
+
+def test_rates_are_of_the_time_of_a_step_and_shares_make_it_up(monkeypatch):
+    monkeypatch.setattr(bench_train, "model_and_stages", lambda config: (MODEL, (STAGE,)))
+    monkeypatch.setattr(bench_train, "REPEATS", 1)
+    monkeypatch.setattr(bench_train, "peak_flops", lambda mesh, dtype: (1e9, f"of {dtype}"))
+    result = bench_train.bench_train(CONFIG)
+    assert (result["stage"], result["batch_size"], result["devices"]) == ("distilled", ROWS, 1)
+    seconds = result["seconds_per_step"]
+    assert result["tokens_per_second"] * seconds == pytest.approx(ROWS * 6.5)
+    assert result["simulations_per_second"] * seconds == pytest.approx(ROWS * 3 * 3)
+    assert result["flops_per_second"] * seconds == pytest.approx(4e6)
+    assert (result["mfu"], result["peak"]) == (result["flops_per_second"] / 1e9, "of float32")
+    shares = [result[f"{name}_share"] for name in ("search", "update", "host")]
+    assert sum(shares) == pytest.approx(1.0) and all(share < 1.0 for share in shares)
+
+
+def test_a_config_whose_stages_do_not_search_is_refused(monkeypatch):
+    base = dataclasses.replace(STAGE, name="base")
+    monkeypatch.setattr(bench_train, "model_and_stages", lambda config: (MODEL, (base,)))
+    with pytest.raises(ValueError, match="config 'tiny' has no stage that searches"):
+        bench_train.bench_train(CONFIG)

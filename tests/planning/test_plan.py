@@ -1,0 +1,354 @@
+"""Plans for machines that nobody has, held against what real compilers say."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import jax
+import pytest
+
+from rlsearch import config_file
+from rlsearch.config import OptimizerConfig, ParallelConfig, RevisionConfig
+from rlsearch.objectives.hindsight import hindsight_targets
+from rlsearch.parallel.mesh import make_mesh
+from rlsearch.planning import plan as plan_module
+from rlsearch.planning.chips import V5E
+from rlsearch.planning.collectives import Collective
+from rlsearch.planning.compilers import CUDA, LIBTPU, devices_of
+from rlsearch.planning.plan import forbidden, plan, plan_stage
+from rlsearch.planning.plan_fields import shrinking_field, split_evenly
+from rlsearch.planning.topology import find_topology, topologies
+from rlsearch.runs.stage import StageFlops
+from rlsearch.training.language import rows_stage
+from rlsearch.training.setup import model_and_stages
+from tests.boards import tiny_board_experiment
+from tests.commands import call, fail
+from tests.tiny import tiny_experiment
+from tests.toy import PAD, ToyTask, wide_model
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS, README = ROOT / "configs", (ROOT / "README.md").read_text()
+POD = re.compile(r"\b(v5e|v5p|v6e|h100|h200)-[\dx]+\b")
+HAS_LIBTPU = pytest.mark.skipif(
+    not LIBTPU.installed, reason="libtpu, TPUs' compiler, is not installed"
+)
+HAS_CUDA = pytest.mark.skipif(
+    not CUDA.installed, reason=f"{' or '.join(CUDA.packages)}, for GPUs, is not installed"
+)
+HELD = ("parameters", "optimiser", "replay")
+
+
+def language(**parallel: int):
+    """Products are most of what it does."""
+    config = tiny_experiment()
+    shape = dict(num_heads=4, embed_dim=64, head_dim=16, mlp_dim=128)
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, **shape),
+        pretrain=dataclasses.replace(config.pretrain, batch_size=16),
+        distill=dataclasses.replace(config.distill, num_problems=8, batch_size=16),
+        parallel=ParallelConfig(**parallel),
+    )
+
+
+def board(**parallel: int):
+    config = tiny_board_experiment()
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, channels=16),
+        self_play=dataclasses.replace(config.self_play, num_games=8),
+        parallel=ParallelConfig(**parallel),
+    )
+
+
+def quick_stage():
+    """Its words are a toy's, and quick to compile."""
+    model, _ = wide_model(embed_dim=64, mlp_dim=128, head_dim=16)
+    return rows_stage(
+        model,
+        PAD,
+        name="base",
+        start=None,
+        num_steps=100,
+        num_keys=32,
+        produce=lambda params, keys: (hindsight_targets(ToyTask(), keys, 0.4), {}),
+        replay_size=32,
+        updates_per_step=3,
+        batch_size=32,
+        optimizer=OptimizerConfig(),
+        flops=StageFlops(produce=0.0, update=1e6),
+    )
+
+
+def stage_of(config, name):
+    return next(stage for stage in model_and_stages(config)[1] if stage.name == name)
+
+
+def both_ways(config, stage, devices=None, options=None):
+    """A stage's plan for eight devices by their compiler, and as an estimate for eight that have no
+    memory to speak of; fake ones are at hand."""
+    mesh = make_mesh(config.parallel, devices)
+    small = V5E._replace(memory=1e4)
+    return [
+        plan_stage(config, stage, mesh, chip, options)
+        for chip, options in ((V5E, options or {}), (small, None))
+    ]
+
+
+def check_estimate(compiled, estimate):
+    sizes = compiled["bytes_per_device"]
+    arguments = sum(sizes[name] for name in (*HELD, "layout padding"))  # the compiler's own number
+    estimated = sum(estimate["bytes_per_device"][name] for name in HELD)
+    assert estimated == pytest.approx(arguments, rel=0.15)
+    assert estimate["flops_per_device"] == pytest.approx(compiled["flops_per_device"], rel=0.15)
+    assert (compiled["estimate"], estimate["estimate"]) == (False, True)
+    assert estimate["bytes_per_device"]["temporaries"] > 0  # it is an estimate, and said to be
+    assert set(estimate["roofline_seconds"]) == {"compute"} and not estimate["collectives"]
+    assert set(compiled["roofline_seconds"]) == {"compute", "memory", "links"}
+    assert (compiled["fits"], estimate["fits"]) == (True, False)
+    assert compiled["shrink"] is None and estimate["shrink"]["bytes"] > 1e4
+
+
+def test_an_estimate_is_near_what_the_compiler_says_of_eight_devices():
+    compiled, estimate = both_ways(language(data=4, model=2), quick_stage())
+    check_estimate(compiled, estimate)
+    assert {axis for row in compiled["collectives"] for axis in row["axes"]} == {"data", "model"}
+    assert compiled["forbidden_collectives"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [(language(data=4, model=2), "distilled"), (board(data=4, model=2), "self_play")],
+)
+def test_an_estimate_of_a_search_is_near_what_the_compiler_says(config, name):
+    compiled, estimate = both_ways(config, stage_of(config, name))
+    check_estimate(compiled, estimate)
+    for stage in (compiled, estimate):
+        assert 0 < stage["search_share"] < 1
+        assert stage["bytes_per_device"]["search tree"] > 0
+    assert compiled["forbidden_collectives"] == []
+
+
+def test_fewer_problems_than_devices_are_planned_at_one_each():
+    config = language(accumulate=2)
+    changed, larger = split_evenly(config, 64)
+    assert changed == {
+        "pretrain.batch_size": [16, 128],
+        "distill.num_problems": [8, 64],
+        "distill.batch_size": [16, 128],
+        "distill.replay_size": [24, 192],
+    }
+    assert larger.distill.replay_size == 64 * 3
+    assert split_evenly(config, 4) == ({}, config)
+    revising = dataclasses.replace(config, revision=RevisionConfig(enabled=True))
+    changed, larger = split_evenly(revising, 32)
+    assert {name for name in changed if name.startswith("revision.")} == {"revision.num_problems"}
+    assert larger.revision.num_problems == 32
+    # What is more than one a device, and no multiple of the devices.
+    odd = dataclasses.replace(config.distill, num_problems=24, batch_size=96, replay_size=24 * 3)
+    changed, larger = split_evenly(dataclasses.replace(config, distill=odd), 16)
+    assert changed["distill.num_problems"] == [24, 32] and "distill.batch_size" not in changed
+    assert changed["distill.replay_size"] == [72, 96]
+    changed, larger = split_evenly(board(), 16)
+    assert changed == {"self_play.num_games": [8, 16], "self_play.batch_size": [8, 16]}
+
+
+def test_the_largest_term_and_the_field_that_shrinks_it_are_named():
+    config = language()
+    needs = {"parameters": 4e9, "optimiser": 8e9, "replay": 1e9, "temporaries": 5e9}
+    assert shrinking_field(config, "base", needs, "update")["field"] == "model.num_layers"
+    needs |= {"temporaries": 20e9, "search tree": 9e9}
+    assert shrinking_field(config, "distilled", needs, "collect") == {
+        "term": "search tree",
+        "bytes": 20e9,
+        "field": "search.num_simulations",
+    }
+    needs |= {"search tree": 1e9}
+    assert shrinking_field(config, "distilled", needs, "update")["field"] == "parallel.accumulate"
+    assert shrinking_field(config, "distilled", needs, "search")["field"] == "distill.num_problems"
+    needs |= {"replay": 30e9}
+    assert shrinking_field(config, "distilled", needs, "update")["field"] == "distill.replay_size"
+
+
+def test_every_stage_has_fields_that_shrink_it():
+    config = tiny_experiment()
+    everything = dataclasses.replace(
+        config,
+        revision=RevisionConfig(enabled=True),
+        verifier=dataclasses.replace(config.verifier, train=("orm",)),
+    )
+    stages = [*model_and_stages(everything)[1], *model_and_stages(board())[1]]
+    names = [*(stage.name for stage in stages), "prm"]  # Game of 24 labels no steps
+    assert len(set(names)) == 7
+    for name in names:
+        needs = {"parameters": 1.0, "replay": 2.0}
+        assert shrinking_field(everything, name, needs, "update")["term"] == "replay"
+
+
+def test_searches_that_wait_for_each_other_are_an_error():
+    def collective(axes, loops):
+        return Collective("all-reduce", axes, loops, "jit(step)/collect/shard_map/x")
+
+    loop = ("jit(step)/collect/shard_map/while",)
+    found = [
+        collective(("data",), loop),
+        collective(("replica", "model"), (*loop, "jit(step)/other/while")),
+    ]
+    fine = [
+        collective(("model",), loop),
+        collective(("data",), ()),
+        collective(("data",), ("jit(step)/update/while",)),
+    ]
+    assert forbidden(found + fine) == found
+
+
+@pytest.fixture
+def config_file_of(tmp_path):
+    def write(config) -> str:
+        path = tmp_path / "mine.py"
+        fields = json.dumps(config_file.to_dict(config))
+        path.write_text(
+            "import json\n\nfrom rlsearch.config_file import from_dict\n\n"
+            f"config = from_dict(json.loads({fields!r}))\n"
+        )
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize(("pod", "extra"), [("v5e-32", "tpu"), ("h100-8x4", "cuda")])
+def test_the_command_says_that_it_estimates_and_what_it_changed(
+    pod, extra, config_file_of, monkeypatch
+):
+    monkeypatch.setattr(plan_module, "has_compiler", lambda topology: False)
+    asked = ["plan", config_file_of(language()), "--topology", pod, "--stages", "base"]
+    code, out, _ = call(*asked, "--json")
+    result = json.loads(out)
+    assert code == 0 and (result["fits"], result["estimate"], result["chips"]) == (True, True, 32)
+    assert result["changed"]["pretrain.batch_size"] == [16, 32]
+    (stage,) = result["stages"]
+
+    def wrong(*_):
+        shrink = {"term": "activations", "bytes": 2.0**34, "field": "parallel.accumulate"}
+        told = {"kind": "all-reduce", "axes": ["data"]}
+        return stage | {"fits": False, "shrink": shrink, "forbidden_collectives": [told]}
+
+    monkeypatch.setattr(plan_module, "plan_stage", wrong)
+    code, out, _ = call(*asked)
+    assert code == 1
+    assert f"by no compiler: the extra {extra}, which has it, is not installed." in out
+    assert "base, on each device (an estimate)" in out
+    assert "Too few problems or rows for so many devices, or no multiple of them" in out
+    assert "pretrain.batch_size 32 for 16" in out
+    assert "DOES NOT FIT: the largest term is activations, 16 GiB a device" in out
+    assert "parallel.accumulate shrinks it" in out
+    assert "ERROR: all-reduce over data in a loop of searching" in out
+
+
+def test_a_wrong_name_gets_one_sentence(config_file_of):
+    mine = config_file_of(language())
+    assert "no topology 'v5e-15': the nearest is v5e-1" in fail("plan", mine, "--topology=v5e-15")
+    sentence = fail("plan", mine, "--topology", "v5e-4", "--stages", "bass")
+    assert "there is no stage 'bass': the config trains base, distilled, control" in sentence
+    sentence = fail("plan", mine, "--topology", "v5e-4", "--parallel.data", "2")
+    assert "parallel.replica x data x model is 2: v5e-4 has 4 chips" in sentence
+
+
+@pytest.mark.slow
+@HAS_CUDA
+@pytest.mark.parametrize(
+    ("config", "name", "pod"),
+    [
+        (language(data=4, model=2), "distilled", "h100-8"),
+        (board(data=8), "self_play", "h200-8"),
+    ],
+)
+def test_the_compiler_of_gpus_computes_what_the_estimate_says(config, name, pod):
+    devices = devices_of(find_topology(pod))
+    compiled, estimate = both_ways(config, stage_of(config, name), devices, CUDA.options)
+    check_estimate(compiled, estimate)
+    assert compiled["search_share"] == pytest.approx(estimate["search_share"], abs=0.1)
+    assert compiled["forbidden_collectives"] == []
+    axes = {axis for row in compiled["collectives"] for axis in row["axes"]}
+    assert axes == ({"data", "model"} if config.parallel.model == 2 else {"data"})
+    assert any(row["axes"] == ["data"] for row in compiled["collectives"])
+
+
+@pytest.mark.slow
+@HAS_CUDA
+def test_what_does_not_fit_a_gpu_is_found_though_its_compiler_lets_it_pass(config_file_of):
+    large = "--stages=base", "--pretrain.batch_size=16777216"
+    code, out, _ = call("plan", config_file_of(language()), "--topology=h100-8", *large)
+    assert code == 1
+    assert "Compiled by jax-cuda12-pjrt " in out
+    assert "DOES NOT FIT: the largest term is " in out
+    assert re.search(r"a device: [\w.]+ shrinks it$", out, re.M)
+
+
+@pytest.mark.slow
+@HAS_LIBTPU
+def test_the_compiler_of_tpus_plans_a_search():
+    result = plan(board(), "v5e-16")
+    (stage,) = result["stages"]
+    assert result["compiler"].startswith("libtpu ") and not result["estimate"]
+    assert result["changed"] == {"self_play.num_games": [8, 16], "self_play.batch_size": [8, 16]}
+    assert result["fits"] and stage["forbidden_collectives"] == []
+    assert stage["bytes_per_device"]["generated code"] > 0
+    assert any(row["axes"] == ["data"] for row in stage["collectives"])
+
+
+@pytest.mark.slow
+@HAS_LIBTPU
+def test_what_does_not_fit_a_tpu_is_refused_by_its_compiler():
+    config = board()
+    config = dataclasses.replace(
+        config, self_play=dataclasses.replace(config.self_play, num_games=2**26, replay_moves=6)
+    )
+    (stage,) = plan(config, "v5e-4")["stages"]
+    assert not stage["fits"] and "exceeds available HBM" in stage["refused"]
+    assert stage["shrink"]["field"].startswith(("search.", "self_play."))
+    assert stage["shrink"]["bytes"] > stage["memory_bytes"]  # as the compiler says
+
+
+PODS = [
+    (path.stem, match[0])
+    for path in sorted(CONFIGS.glob("*.py"))
+    if (match := POD.search(path.read_text().partition('"""\n')[0]))
+]
+
+
+def test_docstrings_of_configs_name_pods_that_there_are():
+    assert {"arithmetic", "chess", "connect_four", "game24"} <= {name for name, _ in PODS}
+    assert {pod for _, pod in PODS} <= set(topologies())
+
+
+@pytest.mark.slow
+@HAS_LIBTPU
+@pytest.mark.parametrize(("name", "pod"), PODS)
+def test_a_config_fits_the_pod_that_its_docstring_names(name, pod):
+    result = plan(config_file.load(str(CONFIGS / f"{name}.py")), pod)
+    assert result["fits"] and result["separate_searches"]
+    assert jax.default_backend() == "cpu"
+
+
+@pytest.mark.slow
+@HAS_LIBTPU
+def test_the_readme_shows_what_the_command_prints():
+    command = re.search("^rlsearch (plan .*)$", README, re.M)
+    assert command
+    shown = README.partition("The first of them prints")[2].split("```")[1].strip()
+    code, out, _ = call(*command[1].split())
+    assert code == 0
+    compiler = re.search("Compiled by .*[.] ", out)
+    if compiler and compiler[0] in shown:
+        assert out.strip() == shown
+    else:  # another version: other figures, and other collectives
+        assert labels(out) == labels(shown)
+
+
+def labels(text: str) -> list[str]:
+    """What a plan has a figure for, without the collectives."""
+    rows = text.partition("a step takes")[0].splitlines()
+    return [row[:36] for row in rows if row.startswith("  ")]

@@ -1,0 +1,102 @@
+"""FLOPs and bytes, of compiled programs and of their traces, against what can be counted by hand
+and what the compiler counts."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import lax
+
+from rlsearch.config import ParallelConfig
+from rlsearch.parallel.mesh import make_mesh, over_data
+from rlsearch.planning.hlo import read_program
+from rlsearch.planning.traced import search_tree_bytes, trace_work
+from rlsearch.planning.work import work_of
+
+ONE = make_mesh(ParallelConfig(data=1), jax.devices()[:1])
+CONVOLUTIONS = [
+    dict(window_strides=(1, 1), padding="SAME"),
+    dict(window_strides=(2, 1), padding="VALID"),
+    dict(window_strides=(1, 1), padding=[(2, 0), (1, 3)], lhs_dilation=(2, 1)),
+    dict(window_strides=(1, 2), padding="SAME", rhs_dilation=(1, 2)),
+]
+
+
+def part(scope: str) -> str:
+    return "search" if "search" in scope.split("/") else "other"
+
+
+def traced_and_compiled(function, *arguments):
+    trace = jax.jit(function).trace(*arguments)
+    compiled = trace.lower().compile()
+    return trace, read_program(compiled.as_text()), compiled.cost_analysis()["flops"]
+
+
+def test_a_loop_counts_as_often_as_it_turns_in_its_part():
+    def function(x, w):
+        with jax.named_scope("search"):
+            x = lax.fori_loop(0, 5, lambda _, x: lax.fori_loop(0, 3, lambda _, x: x @ w, x), x)
+        return x @ w
+
+    x = jnp.ones((4, 16))
+    trace, program, _ = traced_and_compiled(function, x, jnp.ones((16, 16)))
+    one = 2 * 4 * 16 * 16
+    for once, times in ((False, 15), (True, 1)):
+        compiled = work_of(program, part, once)
+        estimated = trace_work(trace.jaxpr, ONE, part, once)
+        assert {name: flops for name, flops in compiled.flops.items() if flops} == {
+            "search": times * one,
+            "other": one,
+        }
+        assert {name: flops for name, flops in estimated.flops.items() if flops} == {
+            "search": times * one,
+            "other": one,
+        }
+    # Both operands and the result of every product, and little beside them.
+    least = 16 * 4 * (2 * x.size + 16 * 16)
+    assert least <= work_of(program, part).total_bytes <= 1.5 * least
+    assert trace_work(trace.jaxpr, ONE, part).bytes["search"] == 15 / 16 * least
+
+
+@pytest.mark.parametrize("options", CONVOLUTIONS)
+def test_a_convolution_counts_where_its_window_meets_the_input(options):
+    def function(x, w):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        return lax.conv_general_dilated(x, w, dimension_numbers=numbers, **options)
+
+    x, w = jnp.ones((2, 5, 6, 3)), jnp.ones((3, 3, 3, 4))
+    trace, program, flops = traced_and_compiled(function, x, w)
+    assert work_of(program, part).total_flops == pytest.approx(flops, rel=0.01)
+    assert trace_work(trace.jaxpr, ONE, part).flops["other"] == pytest.approx(flops, rel=0.01)
+
+
+def test_of_what_is_read_and_written_at_a_place_that_place_counts():
+    def function(x, rows):
+        def turn(i, x):
+            row = lax.dynamic_slice_in_dim(x, rows[i], 1)
+            return lax.dynamic_update_slice_in_dim(x, jnp.sin(row), 1000 - rows[i], 0)
+
+        return lax.fori_loop(0, 50, turn, x)
+
+    x = jnp.ones((1001, 64))
+    _, program, _ = traced_and_compiled(function, x, jnp.arange(50))
+    assert work_of(program, part).total_bytes < 4 * x.nbytes
+
+
+def test_every_device_is_charged_its_own_share_and_what_it_gathers_whole():
+    mesh = make_mesh(ParallelConfig(data=4, model=2))
+
+    def program(params, x):
+        def share(params, x):
+            def turn(carry, _):
+                return carry @ params, None
+
+            with jax.named_scope("search"):
+                return lax.scan(turn, x, None, 3)[0]
+
+        return over_data(mesh, share)(params, x)
+
+    w, x = jnp.ones((16, 16)), jnp.ones((8, 16))
+    trace = jax.jit(program).trace(w, x)
+    work = trace_work(trace.jaxpr, mesh, part)
+    assert work.flops["search"] == 3 * 2 * 8 * 16 * 16 / 8
+    assert search_tree_bytes(trace.jaxpr) == x.nbytes / 4  # its loop carries a share of the rows
