@@ -55,7 +55,6 @@ class LoopTree:
 def run(
     root: Any,
     recurrent_fn: Callable,
-    params: Any,
     keys: jax.Array,
     config: SearchConfig,
     loop: Callable = jax.lax.fori_loop,
@@ -65,8 +64,8 @@ def run(
 
     Args:
         root: priors `[B, A]` and values `[B]` in float32, and the root nodes.
-        recurrent_fn: as mctx defines it; its key argument is not to be used.
-        params: handed to `recurrent_fn`, never copied per node.
+        recurrent_fn: as mctx defines it; its parameters are empty and its key is not to be used.
+            Arrays that it closes over are never copied per node.
         keys: `[B]` typed keys, one a root, consumed.
         invalid_actions: `[B, A]` bool, actions the root may not take.
     """
@@ -84,7 +83,7 @@ def run(
         prior_logits = with_dirichlet_noise(prior_logits, keys, invalid_actions, config)
         select_root, select_interior = _puct_selection(config)
     return mctx.search(
-        params,
+        (),
         jax.random.key(0),  # unused: what is random at a root comes from its own key
         root=root.replace(prior_logits=jnp.where(invalid_actions, FORBIDDEN, prior_logits)),
         recurrent_fn=recurrent_fn,

@@ -8,7 +8,7 @@ drawn from the root's own keys: a search never knows what the real game will dra
 Letters: B roots, A actions.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,13 +18,6 @@ from rlsearch.environments.base import Environment
 from rlsearch.networks.board_model import BoardModel, Params
 from rlsearch.search import mcts
 from rlsearch.search.result import SearchResult
-
-
-class Shared(NamedTuple):
-    """What all nodes of a root's tree have in common."""
-
-    params: Params
-    keys: jax.Array  # [B] typed keys
 
 
 @jax.named_scope("search")
@@ -45,11 +38,11 @@ def search_moves(
     noise_keys, chance_keys = jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
     loop_tree = mcts.LoopTree()
 
-    def recurrent_fn(shared: Shared, key: Any, action: jax.Array, state: Any):
-        del key
-        step_keys = jax.vmap(jax.random.fold_in, (0, None))(shared.keys, loop_tree.simulation)
+    def recurrent_fn(nothing: Any, key: Any, action: jax.Array, state: Any):
+        del nothing, key
+        step_keys = jax.vmap(jax.random.fold_in, (0, None))(chance_keys, loop_tree.simulation)
         after = jax.vmap(environment.step)(state, action, step_keys)
-        priors, value = evaluate(shared.params, after, environment, model)
+        priors, value = evaluate(params, after, environment, model)
         same_player = after.player == state.player
         discount = environment.discount * jnp.where(same_player, 1.0, -1.0)
         output = mcts.recurrent_output(
@@ -66,7 +59,6 @@ def search_moves(
     tree = mcts.run(
         root,
         recurrent_fn,
-        Shared(params, chance_keys),
         noise_keys,
         config,
         loop_tree.loop,

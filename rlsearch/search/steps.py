@@ -16,58 +16,42 @@ import jax
 import jax.numpy as jnp
 
 from rlsearch.config import SearchConfig
-from rlsearch.decoding.steps import Prefix, Siblings, Step, StepFormat, draw_step, finished
-from rlsearch.networks.language_model import LanguageModel, Params
-from rlsearch.networks.transformer import KeyValues
+from rlsearch.decoding.draft import Draft, Line, Siblings, Step
+from rlsearch.decoding.sampling import Sampling
+from rlsearch.decoding.writer import Writer
 from rlsearch.search import mcts
-from rlsearch.search.critic import Critic
 from rlsearch.search.mcts import Tree
-from rlsearch.search.summary import Candidates
+from rlsearch.search.result import Candidates, Grown
+from rlsearch.verifiers.base import Critic, Memory
 
 
 class Node(NamedTuple):
-    """What a tree keeps of each node."""
+    """The record that a tree keeps of each node."""
 
-    prefix: Prefix
+    line: Line
     step: Step  # the step that led here
     index: jax.Array  # [B] int32, the node's place in the tree
-    memory: Any  # what the critic keeps of it
+    memory: Any  # the critic's own, of the line
     read: jax.Array  # [B] int32, tokens that the critic read for it
 
 
-class Shared(NamedTuple):
-    """What all nodes of a root's tree have in common."""
-
-    params: Params
-    prompt_cache: KeyValues
-    prompts: jax.Array  # [B, P]
-    keys: jax.Array  # [B] typed keys
-    critic: Any  # what it keeps of the prompts
-
-
 def search_steps(
-    params: Params,
-    keys: jax.Array,
-    prompts: jax.Array,
-    prompt_cache: KeyValues,
-    prefix: Prefix,
-    model: LanguageModel,
-    form: StepFormat,
-    config: SearchConfig,
+    writer: Writer,
     critic: Critic,
-) -> tuple[Tree, jax.Array]:
-    """Searches from B partly written solutions; see `rlsearch.search.search`.
-
-    Returns:
-        The tree, and how many tokens `[B]` the policy evaluated.
-    """
-    batch, actions = prompts.shape[0], config.num_candidates
+    root: Draft,
+    memory: Memory,
+    keys: jax.Array,
+    config: SearchConfig,
+) -> Grown:
+    """Grows a tree from each of B half-written solutions; see `rlsearch.search.search`."""
+    format, (batch,), actions = writer.format, keys.shape, config.num_candidates
     noise_keys, draw_keys = jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
+    sampling = Sampling(config.temperature, config.min_p)
     loop_tree = mcts.LoopTree()
     rows = jnp.arange(batch)
 
-    def recurrent_fn(shared: Shared, key: Any, action: jax.Array, node: Node):
-        del key, action  # the candidate drawn depends on the simulation, not on its number
+    def recurrent_fn(params: Any, key: Any, action: jax.Array, node: Node):
+        del params, key, action  # the candidate drawn depends on the simulation, not its number
         embeddings = loop_tree.tree.embeddings
         index = loop_tree.tree.children_index[rows, node.index]
         siblings = Siblings(
@@ -75,22 +59,11 @@ def search_steps(
             draw_log_probs=embeddings.step.draw_log_probs[rows[:, None], index],
             present=index >= 0,
         )
-        step_keys = jax.vmap(jax.random.fold_in, (0, None))(shared.keys, loop_tree.simulation)
-        after, step = draw_step(
-            model,
-            shared.params,
-            shared.prompt_cache,
-            node.prefix,
-            step_keys,
-            form,
-            config.temperature,
-            siblings,
-            config.min_p,
-        )
-        was_finished, is_finished = finished(node.prefix, form), finished(after, form)
-        value, memory, read = critic.read(
-            model, shared.params, shared.prompts, after, form, shared.critic, node.memory
-        )
+        step_keys = jax.vmap(jax.random.fold_in, (0, None))(draw_keys, loop_tree.simulation)
+        before = root._replace(line=node.line)
+        after, step = writer.step(before, step_keys, sampling, siblings)
+        was_finished, is_finished = writer.finished(before), writer.finished(after)
+        value, kept, read = critic.read(writer, after, memory._replace(own=node.memory))
         # A finished solution is worth its score once, as a reward, and nothing lies behind it.
         # A step that a sibling already has is worth nothing: the search turns elsewhere.
         newly = is_finished & ~was_finished & ~step.duplicate
@@ -103,27 +76,29 @@ def search_steps(
         )
         child = jnp.full((batch,), loop_tree.simulation + 1, jnp.int32)
         read = jnp.where(step.length > 0, read, 0)
-        return output, Node(after, step, child, memory, read)
+        return output, Node(after.line, step, child, kept.own, read)
 
     no_step = Step(
-        tokens=jnp.full((batch, form.max_step_length), form.pad, jnp.int32),
-        draw_log_probs=jnp.zeros((batch, form.max_step_length), jnp.float32),
+        tokens=jnp.full((batch, format.max_step_length), format.pad, jnp.int32),
+        draw_log_probs=jnp.zeros((batch, format.max_step_length), jnp.float32),
         prior_log_prob=jnp.zeros((batch,), jnp.float32),
         duplicate=jnp.zeros((batch,), bool),
         length=jnp.zeros((batch,), jnp.int32),
     )
-    value, memory, read = critic.read(
-        model, params, prompts, prefix, form, critic.shared, critic.memory
+    value, kept, read = critic.read(writer, root, memory)
+    read = jnp.where(writer.finished(root), 0, read)
+    tree = mcts.run(
+        mcts.root_output(
+            prior_logits=jnp.zeros((batch, actions), jnp.float32),
+            value=value,
+            embedding=Node(root.line, no_step, jnp.zeros((batch,), jnp.int32), kept.own, read),
+        ),
+        recurrent_fn,
+        noise_keys,
+        config,
+        loop_tree.loop,
     )
-    read = jnp.where(finished(prefix, form), 0, read)
-    root = mcts.root_output(
-        prior_logits=jnp.zeros((batch, actions), jnp.float32),
-        value=value,
-        embedding=Node(prefix, no_step, jnp.zeros((batch,), jnp.int32), memory, read),
-    )
-    shared = Shared(params, prompt_cache, prompts, draw_keys, critic.shared)
-    tree = mcts.run(root, recurrent_fn, shared, noise_keys, config, loop_tree.loop)
-    return tree, tree.embeddings.step.length.sum(axis=1)
+    return Grown(tree, tree.embeddings.step.length.sum(axis=1))
 
 
 def step_candidates(tree: Tree, node: jax.Array) -> Candidates:

@@ -1,51 +1,39 @@
 """From a finished tree to a decision: the improved policy, the action, and where it leads."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 
 from rlsearch.config import SearchConfig
-from rlsearch.decoding.steps import Prefix, StepFormat, finished
+from rlsearch.decoding.policy import SolutionFormat
 from rlsearch.search import mcts
 from rlsearch.search.mcts import Tree
-from rlsearch.search.result import StepSearchResult
+from rlsearch.search.result import Candidates, Decision, Grown
 
 
-class Candidates(NamedTuple):
-    """A node's actions, as tokens. A candidates, L tokens."""
-
-    tokens: jax.Array  # [B, A, L] int32
-    lengths: jax.Array  # [B, A] int32
-    prior_log_probs: jax.Array  # [B, A] under the policy at temperature 1
-    usable: jax.Array  # [B, A] bool, visited and no duplicate
-
-
-def first_finished(tree: Tree, form: StepFormat) -> jax.Array:
+def first_finished(tree: Tree, format: SolutionFormat) -> jax.Array:
     """`[B, N + 1]` bool, nodes in which a solution was finished, and not before them."""
     rows = jnp.arange(tree.parents.shape[0])[:, None]
-    done = finished(tree.embeddings.prefix, form)
+    done = tree.embeddings.line.finished(format)
     return done & (tree.parents >= 0) & ~done[rows, tree.parents]
 
 
-def outcomes(tree: Tree, form: StepFormat) -> jax.Array:
+def outcomes(tree: Tree, format: SolutionFormat) -> jax.Array:
     """`[B, N + 1]` the value at which each finished node was judged; 0 for all others."""
     rows = jnp.arange(tree.parents.shape[0])[:, None]
     reward = tree.children_rewards[rows, tree.parents, tree.action_from_parent]
-    ended = first_finished(tree, form)
+    ended = first_finished(tree, format)
     return jnp.where(ended, reward, 0.0)
 
 
 def summarise(
-    tree: Tree,
+    grown: Grown,
     node: jax.Array,
     candidates: Candidates,
-    tokens: jax.Array,
     keys: jax.Array,
-    form: StepFormat,
+    format: SolutionFormat,
     config: SearchConfig,
-) -> tuple[StepSearchResult, Prefix, jax.Array]:
-    """Reads off a tree whose nodes have a `prefix` what to do at `node [B]`.
+) -> Decision:
+    """Reads off a tree the decision at `node [B]`.
 
     The improved policy is pi' = softmax(log pi + sigma(Q)) over the usable candidates (Danihelka
     et al. 2022, eq. 11), or the visit counts under PUCT, times pi where the search itself gave all
@@ -54,18 +42,13 @@ def summarise(
 
     Args:
         candidates: those of `node`.
-        tokens: `[B]` tokens that the policy evaluated.
         keys: `[B]` typed keys, consumed, for drawing the action.
-
-    Returns:
-        The result, the prefixes behind the action, and their nodes `[B]`. Where no candidate is
-        usable they mean nothing.
     """
-    rows = jnp.arange(node.shape[0])
+    tree, rows = grown.tree, jnp.arange(node.shape[0])
     visits, usable = tree.children_visits[rows, node], candidates.usable
-    depth = min(form.max_length, config.num_simulations)
-    depth = min(form.num_steps, depth) if config.actions == "steps" else depth
-    best = mcts.best_below(tree, outcomes(tree, form), depth)
+    depth = min(format.max_length, config.num_simulations)
+    depth = min(format.num_steps, depth) if config.actions == "steps" else depth
+    best = mcts.best_below(tree, outcomes(tree, format), depth)
     solved = usable & (mcts.children(tree, best, 0.0, node) == 1.0)
     values = jnp.where(usable, tree.qvalues(node), 0.0)
     values = jnp.where(solved, 1.0, values)
@@ -79,22 +62,18 @@ def summarise(
     logits = jnp.where(usable, logits, mcts.FORBIDDEN)
     action = jax.vmap(jax.random.categorical)(keys, logits)
     chosen = tree.children_index[rows, node, action]
-    after = jax.tree.map(lambda x: x[rows, chosen], tree.embeddings.prefix)
-    ends = mcts.children(tree, finished(tree.embeddings.prefix, form), False, node)
-    result = StepSearchResult(
+    return Decision(
         action=action,
         improved_policy=jax.nn.softmax(logits),
         action_value=values[rows, action],
         root_value=tree.node_values[rows, node],
         visit_counts=visits,
         action_values=values,
-        usable=usable,
         value_scale=scale,
         solved=solved,
-        finished=ends,
-        candidates=candidates.tokens,
-        candidate_lengths=candidates.lengths,
-        tokens=tokens,
-        tree=tree,
+        finished=mcts.children(tree, tree.embeddings.line.finished(format), False, node),
+        candidates=candidates,
+        line=jax.tree.map(lambda x: x[rows, chosen], tree.embeddings.line),
+        node=chosen,
+        grown=grown,
     )
-    return result, after, chosen

@@ -1,33 +1,21 @@
-"""What a test-time strategy is: problems, a policy, a verifier and a budget in; solutions out.
+"""A test-time strategy: problems, a writer, a judge and a budget in; solutions out.
 
 A strategy of your own is a class with the same two methods, in a file of your own, named
 `module:Class` on the command line.
 """
 
-import dataclasses
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import jax
 
 from rlsearch.config import find_class
-from rlsearch.decoding.steps import StepFormat
-from rlsearch.networks.language_model import LanguageModel, Params
-from rlsearch.verifiers.base import Verifier
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Policy:
-    """A language policy: what writes, and how what it wrote is read."""
-
-    model: LanguageModel
-    form: StepFormat
-    # prompts [B, P], solutions [B, T] to [B] int32: what each says in the end, -1 where nothing
-    answers: Callable[[jax.Array, jax.Array], jax.Array]
+from rlsearch.decoding.policy import Policy
+from rlsearch.decoding.writer import Writer
+from rlsearch.verifiers.base import Judge
 
 
 class Budget(NamedTuple):
-    """What a strategy may spend on each problem: `solutions` times what one sample costs."""
+    """The allowance of each problem: `solutions` times the cost of one sample."""
 
     solutions: int
     tokens: int  # policy tokens, every candidate, rollout and simulation counted
@@ -49,22 +37,21 @@ class Solutions(NamedTuple):
 
 
 class Strategy(Protocol):
-    """How inference compute is spent."""
+    """A way to spend compute while answering."""
 
     def settings(self, policy: Policy, budget: Budget) -> dict | None:
-        """What will be recorded beside the result; None where the budget cannot be spent."""
+        """The record beside a result; None where the budget cannot be spent."""
         ...
 
     def solve(
         self,
-        policy: Policy,
-        params: Params,
-        verifier: Verifier,
+        writer: Writer,
+        judge: Judge,
         prompts: jax.Array,
         keys: jax.Array,
         budget: Budget,
     ) -> Solutions:
-        """Solves `prompts [B, P]` with `keys [B]`, in `jit`; `policy` and `budget` are static."""
+        """Solves `prompts [B, P]` with `keys [B]`, in `jit`; `budget` is static."""
         ...
 
 

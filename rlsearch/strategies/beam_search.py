@@ -4,12 +4,14 @@ import dataclasses
 
 import jax
 
-from rlsearch.networks.language_model import Params
-from rlsearch.strategies.base import Budget, Policy, Solutions
-from rlsearch.strategies.beams import search_beams
+from rlsearch.decoding.policy import Policy
+from rlsearch.decoding.sampling import Sampling
+from rlsearch.decoding.writer import Writer
+from rlsearch.strategies.base import Budget, Solutions
+from rlsearch.strategies.beams import Beams, search_beams
 from rlsearch.strategies.candidates import answer_with
 from rlsearch.strategies.weighted_best_of_n import weighted_best
-from rlsearch.verifiers.base import Verifier
+from rlsearch.verifiers.base import Judge
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +26,7 @@ class BeamSearch:
     temperature: float = 1.0
 
     def groups(self, num_drafts: int, expansions: int) -> int:
-        """In how many groups the drafts compete."""
+        """Counts the groups in which drafts compete."""
         del num_drafts, expansions
         return 1
 
@@ -44,25 +46,20 @@ class BeamSearch:
 
     def solve(
         self,
-        policy: Policy,
-        params: Params,
-        verifier: Verifier,
+        writer: Writer,
+        judge: Judge,
         prompts: jax.Array,
         keys: jax.Array,
         budget: Budget,
     ) -> Solutions:
-        settings = self.settings(policy, budget)
+        settings = self.settings(writer.policy, budget)
         assert settings is not None, "settings() says which budgets can be spent"
-        found = search_beams(
-            policy,
-            params,
-            verifier,
-            prompts,
-            keys,
+        beams = Beams(
             num_drafts=settings["n"],
             expansions=settings["m"],
             groups=settings["groups"],
             lookahead=settings["lookahead"],
-            temperature=settings["temperature"],
+            sampling=Sampling(settings["temperature"]),
         )
+        found = search_beams(writer, judge, prompts, keys, beams)
         return answer_with(found, weighted_best(found))

@@ -1,8 +1,8 @@
-"""Search against a verifier, step by step, with many beams at once (Snell et al. 2024, section 5).
+"""Search against a judge, step by step, with many beams at once (Snell et al. 2024, section 5).
 
-Every round each of a problem's N drafts gets one more step, and the verifier scores it. Then, in
-each of G groups of n = N / G drafts, the best n / M stay and M drafts go on from each. Behind the
-last step all N are candidates.
+Every round each of a problem's N drafts gets one more step, and the judge scores it. Then, in each
+of G groups of n = N / G drafts, the best n / M stay and M drafts go on from each. After the last
+step all N are candidates.
 
     beam search                   G = 1
     diverse verifier tree search  G = N / M: one of M stays, and groups are never compared
@@ -12,82 +12,74 @@ last step all N are candidates.
 Letters: B problems, N drafts of each, M drafts that go on from one, S steps.
 """
 
+import dataclasses
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
-from rlsearch.decoding.steps import finished
-from rlsearch.networks.language_model import Params
-from rlsearch.strategies.base import Policy
+from rlsearch.decoding.sampling import GREEDY, Sampling
+from rlsearch.decoding.writer import Writer, step_keys
 from rlsearch.strategies.candidates import Candidates, candidates
-from rlsearch.strategies.writing import Draft, Problems, append, begin, total
-from rlsearch.verifiers.base import Verifier
+from rlsearch.strategies.writing import Judged, Problems, append, begin
+
+
+@dataclasses.dataclass(frozen=True)
+class Beams:
+    """The shape of a beam search."""
+
+    num_drafts: int  # N, a multiple of `groups * expansions`
+    expansions: int  # M
+    groups: int  # G
+    lookahead: int  # k
+    sampling: Sampling  # of the steps that are kept
 
 
 def search_beams(
-    policy: Policy,
-    params: Params,
-    verifier: Verifier,
-    prompts: jax.Array,
-    keys: jax.Array,
-    num_drafts: int,
-    expansions: int,
-    groups: int,
-    lookahead: int,
-    temperature: float,
+    writer: Writer, judge: Any, prompts: jax.Array, keys: jax.Array, beams: Beams
 ) -> Candidates:
-    """The N finished drafts of each of `prompts [B, P]`; the keys `[B]` are consumed.
-
-    Args:
-        num_drafts: N, a multiple of `groups * expansions`.
-        expansions: M.
-        groups: G.
-        lookahead: k.
-        temperature: of the steps that are kept.
-    """
-    batch, num_steps = prompts.shape[0], policy.form.num_steps
-    problems, first, read = begin(policy, params, verifier, prompts)
+    """Writes the N finished drafts of each of `prompts [B, P]`; the keys `[B]` are consumed."""
+    batch, num_drafts = prompts.shape[0], beams.num_drafts
+    problems, first, read = begin(writer, judge, prompts)
 
     def each_draft(x: jax.Array) -> jax.Array:
         return jnp.repeat(x, num_drafts, axis=0)
 
-    problems, first = jax.tree.map(each_draft, (problems, first))
+    problems, first = problems.repeated(num_drafts), jax.tree.map(each_draft, first)
     # Draft number i is written with the keys of sample number i, so that M = 1 is sampling.
     number = jnp.tile(jnp.arange(num_drafts), batch)
     draft_keys = jax.vmap(jax.random.fold_in)(each_draft(keys), number)
-    step_keys = jax.vmap(lambda key: jax.random.split(key, num_steps))(draft_keys)
-    step_keys = jnp.swapaxes(step_keys, 0, 1)
+    turn_keys = step_keys(draft_keys, writer.format.num_steps)
 
-    def write(draft: Draft, keys: jax.Array) -> Draft:
-        return append(policy, params, verifier, problems, draft, keys, temperature)
-
-    def turn(carry: tuple[Draft, jax.Array], keys: jax.Array):
-        draft, usable = carry
-        draft = write(draft, keys)
-        rank, draft = _rank(policy, params, verifier, problems, draft, keys, lookahead)
+    def turn(carry: tuple[Judged, jax.Array], keys: jax.Array):
+        judged, usable = carry
+        judged, _ = append(problems, judged, keys, beams.sampling)
+        rank, judged = _rank(problems, judged, keys, beams.lookahead)
         rank = jnp.where(usable.reshape(-1), rank, -1.0)
-        kept, copy = _keep(rank.reshape(batch, groups, -1), expansions)
+        kept, copy = _keep(rank.reshape(batch, beams.groups, -1), beams.expansions)
         source = jnp.arange(batch)[:, None] * num_drafts + kept
-        going_on = jax.tree.map(lambda x: x[source.reshape(-1)], draft)
+        going_on = jax.tree.map(lambda x: x[source.reshape(-1)], judged)
         # What was spent stays where it was spent: it is summed over a problem in the end.
         going_on = going_on._replace(
-            policy_tokens=draft.policy_tokens,
-            verifier_tokens=draft.verifier_tokens,
-            bad_scores=draft.bad_scores,
+            policy_tokens=judged.policy_tokens,
+            verifier_tokens=judged.verifier_tokens,
+            bad_scores=judged.bad_scores,
         )
         # A finished draft does not go on: of its copies only the first may be chosen.
-        ended = finished(going_on.prefix, policy.form).reshape(batch, -1)
+        ended = going_on.line.finished(writer.format).reshape(batch, -1)
         usable = jnp.take_along_axis(usable, kept, axis=1) & ~(ended & (copy > 0))
         return (going_on, usable), None
 
     usable = jnp.ones((batch, num_drafts), bool)
-    (draft, usable), _ = jax.lax.scan(turn, (first, usable), step_keys[:-1])
-    draft = write(draft, step_keys[-1])
-    found = candidates(policy, verifier, problems.prompts, draft, usable)
+    (judged, usable), _ = jax.lax.scan(turn, (first, usable), turn_keys[:-1])
+    judged, _ = append(problems, judged, turn_keys[-1], beams.sampling)
+    found = candidates(problems, judged, usable)
     return found._replace(verifier_tokens=found.verifier_tokens + read)
 
 
 def _keep(rank: jax.Array, expansions: int) -> tuple[jax.Array, jax.Array]:
-    """Which draft each place goes on from, `[B, N]`, and which copy of it, for `rank [B, G, n]`.
+    """The draft that each place goes on from, `[B, N]`, and the number of its copy, for
+    `rank [B, G, n]`.
 
     Those that stay keep their order, so that with M = 1 nothing moves.
     """
@@ -100,28 +92,22 @@ def _keep(rank: jax.Array, expansions: int) -> tuple[jax.Array, jax.Array]:
 
 
 def _rank(
-    policy: Policy,
-    params: Params,
-    verifier: Verifier,
-    problems: Problems,
-    draft: Draft,
-    keys: jax.Array,
-    lookahead: int,
-) -> tuple[jax.Array, Draft]:
-    """By what drafts `[B * N]` are compared, and the drafts with what that has cost.
+    problems: Problems, judged: Judged, keys: jax.Array, lookahead: int
+) -> tuple[jax.Array, Judged]:
+    """Ranks drafts `[B * N]`, and returns them with what that has cost.
 
     With lookahead the newest step's score is the one at the end of its roll-out.
     """
-    ahead = draft
+    ahead = judged
     for _ in range(lookahead):
-        ahead = append(policy, params, verifier, problems, ahead, keys, 0.0)
-    newest = jnp.arange(draft.scores.shape[1]) == (draft.prefix.num_steps - 1)[:, None]
-    last = jnp.maximum(ahead.prefix.num_steps - 1, 0)[:, None]
+        ahead, _ = append(problems, ahead, keys, GREEDY)
+    newest = jnp.arange(judged.scores.shape[1]) == (judged.line.num_steps - 1)[:, None]
+    last = jnp.maximum(ahead.line.num_steps - 1, 0)[:, None]
     end = jnp.take_along_axis(ahead.scores, last, axis=1)
-    seen = draft._replace(scores=jnp.where(newest, end, draft.scores))
-    paid = draft._replace(
+    seen = judged._replace(scores=jnp.where(newest, end, judged.scores))
+    paid = judged._replace(
         policy_tokens=ahead.policy_tokens,
         verifier_tokens=ahead.verifier_tokens,
         bad_scores=ahead.bad_scores,
     )
-    return total(seen, verifier), paid
+    return seen.total(problems.judge), paid

@@ -2,11 +2,13 @@
 
 import jax
 
-from rlsearch.networks.language_model import Params
-from rlsearch.strategies.base import Budget, Policy, Solutions
+from rlsearch.decoding.policy import Policy
+from rlsearch.decoding.sampling import Sampling
+from rlsearch.decoding.writer import Writer
+from rlsearch.strategies.base import Budget, Solutions
 from rlsearch.strategies.candidates import Candidates, answer_with, sample
 from rlsearch.strategies.vote import first_best
-from rlsearch.verifiers.base import Verifier
+from rlsearch.verifiers.base import Judge
 
 
 class BestOfN:
@@ -23,13 +25,12 @@ class BestOfN:
 
     def solve(
         self,
-        policy: Policy,
-        params: Params,
-        verifier: Verifier,
+        writer: Writer,
+        judge: Judge,
         prompts: jax.Array,
         keys: jax.Array,
         budget: Budget,
     ) -> Solutions:
-        number = budget.solutions
-        found = sample(policy, params, verifier, prompts, keys, number, self.temperature)
+        sampling = Sampling(self.temperature)
+        found = sample(writer, judge, prompts, keys, budget.solutions, sampling)
         return answer_with(found, self.choose(found))

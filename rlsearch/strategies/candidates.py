@@ -3,69 +3,69 @@
 Letters: B problems, n candidates of each, T tokens of a solution.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rlsearch.decoding.steps import finished
-from rlsearch.networks.language_model import Params
-from rlsearch.strategies.base import Policy, Solutions
-from rlsearch.strategies.writing import Draft, begin, total, write
-from rlsearch.verifiers.base import Verifier
+from rlsearch.decoding.sampling import Sampling
+from rlsearch.decoding.writer import Writer
+from rlsearch.strategies.base import Solutions
+from rlsearch.strategies.writing import Judged, Problems, begin, write
 
 
 class Candidates(NamedTuple):
-    """What there is to choose from."""
+    """Solutions to choose from."""
 
     tokens: jax.Array  # [B, n, T] int32
-    scores: jax.Array  # [B, n] float32, the verifier's; -1 where the solution is not finished
+    scores: jax.Array  # [B, n] float32, the judge's; -1 where the solution is not finished
     answers: jax.Array  # [B, n] int32, what each says in the end; -1 where nothing
-    step_scores: jax.Array  # [B, n, S] float32, the verifier's of each step; 1 where there is none
+    step_scores: jax.Array  # [B, n, S] float32, the judge's of each step; 1 where there is none
     policy_tokens: jax.Array  # [B] int32
     verifier_tokens: jax.Array  # [B] int32
     bad_scores: jax.Array  # [B] int32, scores that were no numbers
 
 
-def candidates(
-    policy: Policy, verifier: Verifier, prompts: jax.Array, draft: Draft, usable: jax.Array
-) -> Candidates:
-    """Gathers `B * n` drafts, those of a problem side by side.
+def candidates(problems: Problems, judged: Judged, usable: jax.Array) -> Candidates:
+    """Gathers `B * n` solutions, those of a problem side by side.
 
     Args:
-        prompts: `[B * n, P]`.
-        usable: `[B, n]` bool, False where a draft must not be chosen.
+        usable: `[B, n]` bool, False where a solution must not be chosen.
     """
-    usable = usable & finished(draft.prefix, policy.form).reshape(usable.shape)
-    answers = policy.answers(prompts, draft.prefix.tokens).reshape(usable.shape)
+    policy, tokens = problems.writer.policy, judged.line.tokens
+    usable = usable & judged.line.finished(policy.format).reshape(usable.shape)
+    answers = policy.answers(problems.prompt.tokens, tokens).reshape(usable.shape)
+    scores = judged.total(problems.judge).reshape(usable.shape)
     return Candidates(
-        tokens=draft.prefix.tokens.reshape(*usable.shape, -1),
-        scores=jnp.where(usable, total(draft, verifier).reshape(usable.shape), -1.0),
+        tokens=tokens.reshape(*usable.shape, -1),
+        scores=jnp.where(usable, scores, -1.0),
         answers=jnp.where(usable, answers, -1),
-        step_scores=draft.scores.reshape(*usable.shape, -1),
-        policy_tokens=draft.policy_tokens.reshape(usable.shape).sum(axis=1),
-        verifier_tokens=draft.verifier_tokens.reshape(usable.shape).sum(axis=1),
-        bad_scores=draft.bad_scores.reshape(usable.shape).sum(axis=1),
+        step_scores=judged.scores.reshape(*usable.shape, -1),
+        policy_tokens=judged.policy_tokens.reshape(usable.shape).sum(axis=1),
+        verifier_tokens=judged.verifier_tokens.reshape(usable.shape).sum(axis=1),
+        bad_scores=judged.bad_scores.reshape(usable.shape).sum(axis=1),
     )
 
 
 def sample(
-    policy: Policy,
-    params: Params,
-    verifier: Verifier,
+    writer: Writer,
+    judge: Any,
     prompts: jax.Array,
     keys: jax.Array,
     number: int,
-    temperature: float,
+    sampling: Sampling,
 ) -> Candidates:
-    """`number` independent solutions of each of `prompts [B, P]`; the keys `[B]` are consumed."""
-    problems, first, read = begin(policy, params, verifier, prompts)
+    """Samples `number` independent solutions of each of `prompts [B, P]`.
+
+    Args:
+        keys: `[B]` typed keys, consumed.
+    """
+    problems, first, read = begin(writer, judge, prompts)
 
     def one(sample: jax.Array) -> Candidates:
         sample_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, sample)
-        draft = write(policy, params, verifier, problems, first, sample_keys, temperature)
-        usable = jnp.ones((prompts.shape[0], 1), bool)
-        return candidates(policy, verifier, prompts, draft, usable)
+        judged = write(problems, first, sample_keys, sampling)
+        return candidates(problems, judged, jnp.ones((prompts.shape[0], 1), bool))
 
     each = jax.lax.map(one, jnp.arange(number))
     side_by_side = (jnp.swapaxes(x[:, :, 0], 0, 1) for x in each[:4])

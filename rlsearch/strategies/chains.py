@@ -11,19 +11,17 @@ to judge.
 Letters: B problems, p chains of each, s attempts of a chain, T tokens of an attempt.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from rlsearch.decoding.contexts import no_attempts, remember, with_attempts
-from rlsearch.decoding.steps import start
-from rlsearch.networks.language_model import Params
-from rlsearch.strategies.base import Policy
+from rlsearch.decoding.sampling import Sampling
+from rlsearch.decoding.writer import Writer
 from rlsearch.strategies.candidates import Candidates, candidates
 from rlsearch.strategies.vote import best_by_weight, first_best, vote
 from rlsearch.strategies.writing import begin, write
-from rlsearch.verifiers.base import Verifier
 
 
 class Chains(NamedTuple):
@@ -41,14 +39,13 @@ class Chains(NamedTuple):
 
 
 def sample_chains(
-    policy: Policy,
-    params: Params,
-    verifier: Verifier,
+    writer: Writer,
+    judge: Any,
     prompts: jax.Array,
     keys: jax.Array,
     parallel: int,
     sequential: int,
-    temperature: float,
+    sampling: Sampling,
 ) -> Chains:
     """`parallel` chains of `sequential` attempts at each of `prompts [B, P]`.
 
@@ -58,30 +55,29 @@ def sample_chains(
     Args:
         keys: `[B]` typed keys, consumed.
     """
-    form, batch = policy.form, prompts.shape[0]
-    problems, first, shared = begin(policy, params, verifier, prompts)
+    format, batch = writer.format, prompts.shape[0]
+    problems, first, shared = begin(writer, judge, prompts)
     usable = jnp.ones((batch, 1), bool)
     folded = jax.vmap(jax.random.fold_in, (0, None))
 
     def chain(number: jax.Array) -> tuple[Candidates, jax.Array]:
         chain_keys = folded(keys, number)
-        draft = write(policy, params, verifier, problems, first, chain_keys, temperature)
-        beginning = candidates(policy, verifier, prompts, draft, usable)
+        judged = write(problems, first, chain_keys, sampling)
+        beginning = candidates(problems, judged, usable)
 
         def seen(attempts: jax.Array, newest: Candidates) -> jax.Array:
             return remember(attempts, newest.tokens[:, 0], newest.answers[:, 0] >= 0)
 
         def revise(attempts: jax.Array, turn: jax.Array):
-            context = with_attempts(prompts, attempts, form.pad)
-            cache, prefix = start(policy.model, params, context.tokens, form, context.real)
-            behind, empty = problems._replace(cache=cache), first._replace(prefix=prefix)
+            context = with_attempts(prompts, attempts, format.pad)
+            draft = writer.start(prompts, context)
+            behind, empty = problems._replace(prompt=draft.prompt), first._replace(line=draft.line)
             # Smaller numbers have become the keys of the first attempt's steps.
-            own = folded(chain_keys, form.num_steps + turn)
-            draft = write(policy, params, verifier, behind, empty, own, temperature)
-            found = candidates(policy, verifier, prompts, draft, usable)
+            own = folded(chain_keys, format.num_steps + turn)
+            found = candidates(behind, write(behind, empty, own, sampling), usable)
             return seen(attempts, found), (found, context.real.sum(axis=1))
 
-        attempts = seen(no_attempts(batch, form.max_length, form.pad), beginning)
+        attempts = seen(no_attempts(batch, format.max_length, format.pad), beginning)
         _, (later, read) = jax.lax.scan(revise, attempts, jnp.arange(1, sequential))
         every = jax.tree.map(lambda x, y: jnp.concatenate([x[None], y]), beginning, later)
         return every, jnp.concatenate([jnp.zeros((1, batch), jnp.int32), read])

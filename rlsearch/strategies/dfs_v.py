@@ -17,11 +17,20 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rlsearch.networks.language_model import Params
-from rlsearch.strategies.base import Budget, Policy, Solutions
-from rlsearch.strategies.expansion import Search, affordable, answer, begin_search, expand
-from rlsearch.strategies.writing import Draft, begin
-from rlsearch.verifiers.base import Verifier
+from rlsearch.decoding.policy import Policy
+from rlsearch.decoding.sampling import Sampling
+from rlsearch.decoding.writer import Writer
+from rlsearch.strategies.base import Budget, Solutions
+from rlsearch.strategies.expansion import (
+    Expansion,
+    Search,
+    affordable,
+    answer,
+    begin_search,
+    expand,
+)
+from rlsearch.strategies.writing import Judged, begin
+from rlsearch.verifiers.base import Judge
 
 SOLUTIONS_FOR_ONE_PAID = 4
 
@@ -29,7 +38,7 @@ SOLUTIONS_FOR_ONE_PAID = 4
 class State(NamedTuple):
     """Of B searches; n finished solutions of each at most."""
 
-    stack: Draft  # leaves [B, S * K, ...]: K nodes of each depth
+    stack: Judged  # leaves [B, S * K, ...]: K nodes of each depth
     values: jax.Array  # [B, S, K] float32, of what is open; -1 elsewhere
     search: Search
     tokens: jax.Array  # [B, n, T] int32, finished solutions in the order in which they were found
@@ -52,24 +61,25 @@ class DfsV:
 
     def solve(
         self,
-        policy: Policy,
-        params: Params,
-        verifier: Verifier,
+        writer: Writer,
+        judge: Judge,
         prompts: jax.Array,
         keys: jax.Array,
         budget: Budget,
     ) -> Solutions:
-        (batch, _), form, width = prompts.shape, policy.form, self.children
-        problems, first, read = begin(policy, params, verifier, prompts)
-        rows, depths = jnp.arange(batch), form.num_steps
+        (batch, _), format, width = prompts.shape, writer.format, self.children
+        problems, first, read = begin(writer, judge, prompts)
+        sampling = Sampling(self.temperature, self.min_p)
+        expansion = Expansion(problems, width, budget.tokens, sampling)
+        rows, depths = jnp.arange(batch), format.num_steps
         wanted = SOLUTIONS_FOR_ONE_PAID * budget.solutions
         most = wanted + width - 1  # the last expansion may find more
 
         def active(state: State) -> jax.Array:
-            """`[B]` bool, which problems go on."""
+            """`[B]` bool, the problems that go on."""
             wanting = (state.scores >= 0).sum(axis=1) < wanted
             something_open = (state.values >= 0).any(axis=(1, 2))
-            return something_open & wanting & affordable(state.search, form, budget.tokens)
+            return something_open & wanting & affordable(state.search, format, budget.tokens)
 
         def expand_next(state: State) -> State:
             on = active(state)
@@ -81,20 +91,8 @@ class DfsV:
             values = state.values.at[rows, depth, place].set(
                 jnp.where(on, -1.0, state.values[rows, depth, place])
             )
-            children, search = expand(
-                policy,
-                params,
-                verifier,
-                problems,
-                node,
-                on[:, None],
-                state.search,
-                jax.vmap(jax.random.fold_in, (0, None))(keys, state.turn),
-                width,
-                budget.tokens,
-                self.temperature,
-                self.min_p,
-            )
+            turn_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, state.turn)
+            children, search = expand(expansion, node, on[:, None], state.search, turn_keys)
             # Behind the last depth there is no place on the stack: nothing unfinished is there.
             below = jnp.where(on, depth + 1, depths)[:, None]
             goes_on = ~children.ended & (children.values >= self.prune_below)
@@ -106,7 +104,7 @@ class DfsV:
                     new, mode="drop"
                 ),
                 state.stack,
-                children.draft,
+                children.judged,
             )
             number = (state.scores >= 0).sum(axis=1)[:, None]
             number += jnp.cumsum(children.ended, axis=1) - 1
@@ -116,7 +114,7 @@ class DfsV:
                 values,
                 search,
                 state.tokens.at[rows[:, None], number].set(
-                    children.draft.prefix.tokens, mode="drop"
+                    children.judged.line.tokens, mode="drop"
                 ),
                 state.scores.at[rows[:, None], number].set(children.values, mode="drop"),
                 state.turn + 1,
@@ -126,11 +124,9 @@ class DfsV:
             stack=jax.tree.map(lambda x: jnp.repeat(x[:, None], depths * width, axis=1), first),
             values=jnp.full((batch, depths, width), -1.0).at[:, 0, 0].set(1.0),
             search=begin_search(first, read),
-            tokens=jnp.broadcast_to(first.prefix.tokens[:, None], (batch, most, form.max_length)),
+            tokens=jnp.broadcast_to(first.line.tokens[:, None], (batch, most, format.max_length)),
             scores=jnp.full((batch, most), -1.0),
             turn=jnp.int32(0),
         )
         state = jax.lax.while_loop(lambda state: active(state).any(), expand_next, state)
-        return answer(
-            policy, params, verifier, problems, state.search, state.tokens, state.scores, keys
-        )
+        return answer(problems, state.search, state.tokens, state.scores)

@@ -3,10 +3,12 @@
 import jax
 import jax.numpy as jnp
 
-from rlsearch.networks.language_model import Params
-from rlsearch.strategies.base import Budget, Policy, Solutions
+from rlsearch.decoding.policy import Policy
+from rlsearch.decoding.sampling import GREEDY
+from rlsearch.decoding.writer import Writer
+from rlsearch.strategies.base import Budget, Solutions
 from rlsearch.strategies.candidates import answer_with, sample
-from rlsearch.verifiers.base import Verifier
+from rlsearch.verifiers.base import Judge
 
 
 class Greedy:
@@ -17,12 +19,11 @@ class Greedy:
 
     def solve(
         self,
-        policy: Policy,
-        params: Params,
-        verifier: Verifier,
+        writer: Writer,
+        judge: Judge,
         prompts: jax.Array,
         keys: jax.Array,
         budget: Budget,
     ) -> Solutions:
-        found = sample(policy, params, verifier, prompts, keys, 1, 0.0)
+        found = sample(writer, judge, prompts, keys, 1, GREEDY)
         return answer_with(found, jnp.zeros(prompts.shape[:1], jnp.int32))

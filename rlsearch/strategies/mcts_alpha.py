@@ -12,13 +12,14 @@ import jax
 import jax.numpy as jnp
 
 from rlsearch.config import SearchConfig
-from rlsearch.networks.language_model import Params
-from rlsearch.search.result import StepSearchResult
-from rlsearch.strategies.base import Budget, Policy, Solutions
-from rlsearch.strategies.trees import conclude, drafts, grow, width
+from rlsearch.decoding.policy import Policy
+from rlsearch.decoding.writer import Writer, step_keys
+from rlsearch.search.result import Decision
+from rlsearch.strategies.base import Budget, Solutions
+from rlsearch.strategies.trees import conclude, grow, nodes_of, width
 from rlsearch.strategies.vote import first_best
-from rlsearch.strategies.writing import Draft, begin
-from rlsearch.verifiers.base import Verifier
+from rlsearch.strategies.writing import Judged, begin, choose
+from rlsearch.verifiers.base import Judge
 
 # A solution costs less than it may: so there is room for more than the budget surely pays for.
 SOLUTIONS_FOR_ONE_PAID = 3
@@ -31,7 +32,7 @@ class MctsAlpha:
     max_simulations = 16  # before a step is taken
 
     def settings(self, policy: Policy, budget: Budget) -> dict | None:
-        dearest = policy.form.num_steps * policy.form.max_step_length
+        dearest = policy.format.num_steps * policy.format.max_step_length
         simulations = min(budget.tokens // dearest, self.max_simulations)
         if simulations == 0:
             return {"max_solutions": 0}
@@ -44,36 +45,34 @@ class MctsAlpha:
 
     def solve(
         self,
-        policy: Policy,
-        params: Params,
-        verifier: Verifier,
+        writer: Writer,
+        judge: Judge,
         prompts: jax.Array,
         keys: jax.Array,
         budget: Budget,
     ) -> Solutions:
-        settings = self.settings(policy, budget)
+        settings = self.settings(writer.policy, budget)
         assert settings is not None
-        batch, form, most = prompts.shape[0], policy.form, settings.pop("max_solutions")
-        problems, first, read = begin(policy, params, verifier, prompts)
+        batch, format, most = prompts.shape[0], writer.format, settings.pop("max_solutions")
+        problems, first, read = begin(writer, judge, prompts)
         costless = jnp.zeros((batch, 3), jnp.int32)  # see `grow`
         spent = costless.at[:, 1].set(read)
         none = jnp.full((batch,), -1.0)
         if most == 0:
-            found = first.prefix.tokens[:, None], none[:, None]
-            return conclude(policy, params, verifier, problems, first, *found, spent, keys)
+            return conclude(problems, first, first.line.tokens[:, None], none[:, None], spent)
         config = SearchConfig(**settings)
-        dearest = form.num_steps * config.num_simulations * form.max_step_length
+        dearest = format.num_steps * config.num_simulations * format.max_step_length
 
         def take_step(carry, keys: jax.Array):
             root, _, spent = carry
-            result, cost = grow(policy, params, verifier, problems, root, keys, config)
-            return (*most_visited(result), spent + cost), None
+            decision, cost = grow(problems, root, keys, config)
+            return (*most_visited(decision), spent + cost), None
 
-        def write(number: jax.Array) -> tuple[Draft, jax.Array, jax.Array]:
+        def write(number: jax.Array) -> tuple[Judged, jax.Array, jax.Array]:
             """One solution, its score, and what it took."""
             own = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
-            own = jax.vmap(lambda key: jax.random.split(key, form.num_steps))(own)
-            carry, _ = jax.lax.scan(take_step, (first, none, costless), jnp.swapaxes(own, 0, 1))
+            own = step_keys(own, format.num_steps)
+            carry, _ = jax.lax.scan(take_step, (first, none, costless), own)
             return carry
 
         def turn(carry, number: jax.Array):
@@ -83,25 +82,21 @@ class MctsAlpha:
                 affordable.any(), write, lambda _: (first, none, costless), number
             )
             score = jnp.where(affordable, score, -1.0)
-            better = score > highest
-            best = jax.tree.map(
-                lambda new, old: jnp.where(better.reshape(-1, *[1] * (old.ndim - 1)), new, old),
-                written,
-                best,
-            )
+            best = choose(score > highest, written, best)
             spent += jnp.where(affordable[:, None], cost, 0)
-            return (best, jnp.maximum(score, highest), spent), (written.prefix.tokens, score)
+            return (best, jnp.maximum(score, highest), spent), (written.line.tokens, score)
 
         (best, _, spent), found = jax.lax.scan(turn, (first, none, spent), jnp.arange(most))
         found = [jnp.swapaxes(x, 0, 1) for x in found]
-        return conclude(policy, params, verifier, problems, best, *found, spent, keys)
+        return conclude(problems, best, *found, spent)
 
 
-def most_visited(result: StepSearchResult) -> tuple[Draft, jax.Array]:
+def most_visited(decision: Decision) -> tuple[Judged, jax.Array]:
     """The solutions `[B]` behind the step that was visited most, ties by value, and their value."""
-    tree, rows = result.tree, jnp.arange(result.action.shape[0])
-    visits = jnp.where(result.usable, result.visit_counts, -1).astype(jnp.float32)
-    action = first_best(visits, result.action_values)
+    tree, rows = decision.grown.tree, jnp.arange(decision.action.shape[0])
+    usable, visits = decision.candidates.usable, decision.visit_counts
+    visits = jnp.where(usable, visits, -1).astype(jnp.float32)
+    action = first_best(visits, decision.action_values)
     node = tree.children_index[rows, 0, action]
-    after = jax.tree.map(lambda x: x[rows, node], drafts(tree))
+    after = jax.tree.map(lambda x: x[rows, node], nodes_of(tree))
     return after, tree.raw_values[rows, node]

@@ -5,10 +5,12 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from rlsearch.networks.language_model import Params
-from rlsearch.strategies.base import Budget, Policy, Solutions
+from rlsearch.decoding.policy import Policy
+from rlsearch.decoding.sampling import Sampling
+from rlsearch.decoding.writer import Writer
+from rlsearch.strategies.base import Budget, Solutions
 from rlsearch.strategies.chains import best_of_chains, majority_of_chains, sample_chains
-from rlsearch.verifiers.base import Verifier
+from rlsearch.verifiers.base import Judge
 from rlsearch.verifiers.constant import Constant
 
 
@@ -38,20 +40,18 @@ class Revisions:
 
     def solve(
         self,
-        policy: Policy,
-        params: Params,
-        verifier: Verifier,
+        writer: Writer,
+        judge: Judge,
         prompts: jax.Array,
         keys: jax.Array,
         budget: Budget,
     ) -> Solutions:
-        settings = self.settings(policy, budget)
+        settings = self.settings(writer.policy, budget)
         assert settings is not None, "every budget can be spent"
         parallel, sequential = settings["parallel"], settings["sequential"]
-        found = sample_chains(
-            policy, params, verifier, prompts, keys, parallel, sequential, self.temperature
-        )
-        choose = majority_of_chains if isinstance(verifier, Constant) else best_of_chains
+        sampling = Sampling(self.temperature)
+        found = sample_chains(writer, judge, prompts, keys, parallel, sequential, sampling)
+        choose = majority_of_chains if isinstance(judge, Constant) else best_of_chains
         chosen, rows = choose(found.answers, found.scores), jnp.arange(len(prompts))
         tokens = found.tokens.reshape(len(prompts), parallel * sequential, -1)
         scores = found.scores.reshape(len(prompts), -1)

@@ -15,12 +15,13 @@ import jax
 import jax.numpy as jnp
 
 from rlsearch.config import SearchConfig
-from rlsearch.networks.language_model import Params
+from rlsearch.decoding.policy import Policy
+from rlsearch.decoding.writer import Writer
 from rlsearch.search.summary import first_finished
-from rlsearch.strategies.base import Budget, Policy, Solutions
-from rlsearch.strategies.trees import conclude, drafts, grow, width
-from rlsearch.strategies.writing import begin
-from rlsearch.verifiers.base import Verifier
+from rlsearch.strategies.base import Budget, Solutions
+from rlsearch.strategies.trees import conclude, grow, nodes_of, width
+from rlsearch.strategies.writing import begin, choose
+from rlsearch.verifiers.base import Judge
 
 # A tree costs less than it may, as finished solutions are visited again; so there is room for more
 # trees than the budget surely pays for. Each begins only if it can be paid for whatever it costs.
@@ -36,8 +37,8 @@ class TreeSearch:
 
     def search_config(self, policy: Policy, budget: Budget) -> SearchConfig | None:
         """One tree, which the budget surely pays for; None where it pays for none."""
-        left = budget.tokens - policy.form.max_length
-        simulations = min(left // policy.form.max_step_length, self.max_simulations)
+        left = budget.tokens - policy.format.max_length
+        simulations = min(left // policy.format.max_step_length, self.max_simulations)
         if simulations < 1:
             return None
         return dataclasses.replace(
@@ -49,8 +50,8 @@ class TreeSearch:
         config = self.search_config(policy, budget)
         if config is None:
             return 0
-        left = budget.tokens - policy.form.max_length
-        paid = left // (config.num_simulations * policy.form.max_step_length)
+        left = budget.tokens - policy.format.max_length
+        paid = left // (config.num_simulations * policy.format.max_step_length)
         return 1 if paid == 1 else TREES_FOR_ONE_PAID * paid
 
     def settings(self, policy: Policy, budget: Budget) -> dict | None:
@@ -59,30 +60,29 @@ class TreeSearch:
 
     def solve(
         self,
-        policy: Policy,
-        params: Params,
-        verifier: Verifier,
+        writer: Writer,
+        judge: Judge,
         prompts: jax.Array,
         keys: jax.Array,
         budget: Budget,
     ) -> Solutions:
-        form, config = policy.form, self.search_config(policy, budget)
-        problems, first, read = begin(policy, params, verifier, prompts)
+        format, config = writer.format, self.search_config(writer.policy, budget)
+        problems, first, read = begin(writer, judge, prompts)
         rows = jnp.arange(prompts.shape[0])
         nodes_of_a_tree = 1 if config is None else config.num_simulations + 1
-        dearest = 0 if config is None else config.num_simulations * form.max_step_length
+        dearest = 0 if config is None else config.num_simulations * format.max_step_length
 
         def grow_next(number, best, affordable):
             """One more tree: the best node so far, and all nodes with their scores."""
             assert config is not None
             tree_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
-            result, cost = grow(policy, params, verifier, problems, first, tree_keys, config)
-            tree, nodes = result.tree, drafts(result.tree)
-            done = first_finished(tree, form) & affordable[:, None]
+            decision, cost = grow(problems, first, tree_keys, config)
+            tree = decision.grown.tree
+            nodes, done = nodes_of(tree), first_finished(tree, format) & affordable[:, None]
             best = better(best, nodes, tree.raw_values, done, affordable)
             all_scores = jnp.where(done, tree.raw_values, -1.0)
             cost = jnp.where(affordable[:, None], cost, 0)
-            return best, nodes.prefix.tokens, all_scores, cost
+            return best, nodes.line.tokens, all_scores, cost
 
         def better(best, nodes, scores, done, affordable):
             # Finished solutions first, and among them by value; scores lie in [0, 1].
@@ -90,20 +90,15 @@ class TreeSearch:
             rank = jnp.where(affordable[:, None], scores + 2.0 * done, -1.0)
             index = jnp.argmax(rank, axis=1)
             new_rank = rank[rows, index]
-            improved = new_rank > old_rank
-
-            def choose(new, old):
-                where = improved.reshape(-1, *[1] * (old.ndim - 1))
-                return jnp.where(where, new[rows, index], old)
-
-            return jax.tree.map(choose, nodes, old_node), jnp.maximum(new_rank, old_rank)
+            node = jax.tree.map(lambda x: x[rows, index], nodes)
+            return choose(new_rank > old_rank, node, old_node), jnp.maximum(new_rank, old_rank)
 
         def turn(carry, number):
             best, spent = carry
-            affordable = spent[:, 0] + dearest + form.max_length <= budget.tokens
+            affordable = spent[:, 0] + dearest + format.max_length <= budget.tokens
 
             def rest(number, best, affordable):
-                blank = jnp.repeat(first.prefix.tokens[:, None], nodes_of_a_tree, axis=1)
+                blank = jnp.repeat(first.line.tokens[:, None], nodes_of_a_tree, axis=1)
                 return best, blank, jnp.full(blank.shape[:2], -1.0), jnp.zeros_like(spent)
 
             best, tokens, scores, cost = jax.lax.cond(
@@ -113,11 +108,11 @@ class TreeSearch:
 
         best = first, jnp.full(rows.shape, -1.0)
         spent = jnp.zeros((rows.size, 3), jnp.int32).at[:, 1].set(read)  # see `grow`
-        tokens, scores = first.prefix.tokens[:, None], jnp.full((rows.size, 1), -1.0)
+        tokens, scores = first.line.tokens[:, None], jnp.full((rows.size, 1), -1.0)
         if config is not None:
-            trees = jnp.arange(self.max_trees(policy, budget))
+            trees = jnp.arange(self.max_trees(writer.policy, budget))
             (best, spent), (tokens, scores) = jax.lax.scan(turn, (best, spent), trees)
             tokens = jnp.swapaxes(tokens, 0, 1).reshape(rows.size, -1, tokens.shape[-1])
             scores = jnp.swapaxes(scores, 0, 1).reshape(rows.size, -1)
 
-        return conclude(policy, params, verifier, problems, best[0], tokens, scores, spent, keys)
+        return conclude(problems, best[0], tokens, scores, spent)

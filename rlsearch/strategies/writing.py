@@ -1,4 +1,4 @@
-"""Solutions being written while a verifier reads along: what all sampling strategies do.
+"""Solutions being written while a judge reads along: what all sampling strategies do.
 
 Letters: R solutions in the making, S steps, T tokens of a solution.
 """
@@ -8,160 +8,128 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rlsearch.decoding.steps import Prefix, Siblings, Step, draw_step, finished, start
-from rlsearch.networks.language_model import Params
-from rlsearch.networks.transformer import KeyValues
-from rlsearch.strategies.base import Policy
+from rlsearch.decoding.draft import Draft, Line, Prompt, Siblings, Step
+from rlsearch.decoding.sampling import GREEDY, Sampling
+from rlsearch.decoding.writer import Writer, step_keys
 from rlsearch.verifiers.aggregate import aggregate
-from rlsearch.verifiers.base import Verifier
+from rlsearch.verifiers.base import Memory
 
 
 class Problems(NamedTuple):
-    """What is there before R solutions are written; those of one problem may share it."""
+    """Problems as a writer and a judge have read them: common to all solutions of a problem."""
 
-    prompts: jax.Array  # [R, P] int32
-    cache: KeyValues  # what the policy made of them
-    shared: Any  # what the verifier did; see `Verifier.start`
+    writer: Writer
+    judge: Any  # a `Judge`
+    prompt: Prompt  # [R, ...]
+    shared: Any  # of the judge's memory, leaves [R, ...]
+
+    def repeated(self, number: int) -> "Problems":
+        """Every problem `number` times, side by side."""
+        prompt, shared = jax.tree.map(
+            lambda x: jnp.repeat(x, number, axis=0), (self.prompt, self.shared)
+        )
+        return self._replace(prompt=prompt, shared=shared)
 
 
-class Draft(NamedTuple):
-    """R partly written solutions."""
+class Judged(NamedTuple):
+    """R half-written solutions, the judge's scores of their steps, and their cost so far."""
 
-    prefix: Prefix
-    memory: Any  # what the verifier keeps of them
-    scores: jax.Array  # [R, S] float32, the verifier's of each step; 1 where there is none yet
-    policy_tokens: jax.Array  # [R] int32, spent on it so far
+    line: Line
+    memory: Any  # the judge's own, of the line
+    scores: jax.Array  # [R, S] float32, the judge's of each step; 1 where there is none yet
+    policy_tokens: jax.Array  # [R] int32
     verifier_tokens: jax.Array  # [R] int32
     bad_scores: jax.Array  # [R] int32, scores that were no numbers
 
+    def costless(self) -> "Judged":
+        """The same solutions before anything was spent."""
+        zeros = jnp.zeros_like(self.policy_tokens)
+        return self._replace(policy_tokens=zeros, verifier_tokens=zeros, bad_scores=zeros)
 
-def begin(
-    policy: Policy, params: Params, verifier: Verifier, prompts: jax.Array
-) -> tuple[Problems, Draft, jax.Array]:
-    """Solutions of `prompts [B, P]` before their first step.
+    def total(self, judge: Any) -> jax.Array:
+        """`[...]` one score for each solution, finished or not, by the judge's aggregation."""
+        return aggregate(self.scores, self.line.num_steps, judge.aggregation)
+
+
+def choose(condition: jax.Array, new: Judged, old: Judged) -> Judged:
+    """Takes `new` where `condition [R]` holds, and `old` elsewhere."""
+    return jax.tree.map(
+        lambda x, y: jnp.where(condition.reshape(-1, *[1] * (y.ndim - 1)), x, y), new, old
+    )
+
+
+def begin(writer: Writer, judge: Any, prompts: jax.Array) -> tuple[Problems, Judged, jax.Array]:
+    """Starts solutions of `prompts [B, P]`.
 
     Returns:
-        The problems, an empty draft of each, and the tokens `[B]` int32 that the verifier reads
+        The problems, an empty solution of each, and the tokens `[B]` int32 that the judge reads
         once for all solutions of a problem.
     """
-    cache, prefix = start(policy.model, params, prompts, policy.form)
-    shared, memory, read = verifier.start(prompts, policy.form)
-    zeros = jnp.zeros_like(prefix.length)
-    scores = jnp.ones((*zeros.shape, policy.form.num_steps))
-    draft = Draft(prefix, memory, scores, zeros, zeros, zeros)
-    return Problems(prompts, cache, shared), draft, read
-
-
-def costless(draft: Draft) -> Draft:
-    """The same solutions before anything was spent."""
-    zeros = jnp.zeros_like(draft.policy_tokens)
-    return draft._replace(policy_tokens=zeros, verifier_tokens=zeros, bad_scores=zeros)
+    draft = writer.start(prompts)
+    memory, read = judge.start(writer, draft)
+    zeros = jnp.zeros_like(draft.line.length)
+    scores = jnp.ones((*zeros.shape, writer.format.num_steps))
+    problems = Problems(writer, judge, draft.prompt, memory.shared)
+    return problems, Judged(draft.line, memory.own, scores, zeros, zeros, zeros), read
 
 
 def sound(score: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Scores `[R]` in [0, 1], and which were no number: those count as 0.
+    """Scores `[R]` in [0, 1], and those that were no number: they count as 0.
 
-    So a verifier that fails on one solution spoils no other.
+    So a judge that fails on one solution spoils no other.
     """
     bad = jnp.isnan(score)
     return jnp.clip(jnp.where(bad, 0.0, score), 0.0, 1.0), bad
 
 
-def with_newest(scores: jax.Array, prefix: Prefix, score: jax.Array) -> jax.Array:
+def with_newest(scores: jax.Array, line: Line, score: jax.Array) -> jax.Array:
     """`scores [R, S]` of steps with `score [R]` for the newest of them, if there is one."""
-    newest = jnp.arange(scores.shape[1]) == (prefix.num_steps - 1)[:, None]
+    newest = jnp.arange(scores.shape[1]) == (line.num_steps - 1)[:, None]
     return jnp.where(newest, score[:, None], scores)
 
 
 def append(
-    policy: Policy,
-    params: Params,
-    verifier: Verifier,
     problems: Problems,
-    draft: Draft,
+    judged: Judged,
     keys: jax.Array,
-    temperature: float,
-) -> Draft:
-    """One more step of every unfinished solution, and its score; see `sound`.
+    sampling: Sampling,
+    siblings: Siblings | None = None,
+) -> tuple[Judged, Step]:
+    """Appends one step to every unfinished solution, and scores it; see `sound`.
 
     Args:
         keys: `[R]` typed keys, consumed.
-        temperature: 0 takes the likeliest tokens. Static.
-    """
-    return append_distinct(
-        policy, params, verifier, problems, draft, keys, temperature, siblings=None
-    )[0]
-
-
-def append_distinct(
-    policy: Policy,
-    params: Params,
-    verifier: Verifier,
-    problems: Problems,
-    draft: Draft,
-    keys: jax.Array,
-    temperature: float,
-    siblings: Siblings | None,
-    min_p: float = 0.0,
-) -> tuple[Draft, Step]:
-    """As `append`, with a step that none of `siblings` is, if there is one left: see `draw_step`.
+        siblings: steps that the new one must not be, if another is left; see `Writer.step`.
 
     Returns:
-        The drafts, and the steps.
+        The solutions, and the steps.
     """
-    model, form, before = policy.model, policy.form, draft.prefix
-    prefix, step = draw_step(
-        model, params, problems.cache, before, keys, form, temperature, siblings, min_p
-    )
-    score, memory, read = verifier.read(
-        model, params, problems.prompts, prefix, form, problems.shared, draft.memory
-    )
-    going_on, (score, bad) = ~finished(before, form), sound(score)
-    scores = with_newest(draft.scores, prefix, score)
-    return Draft(
-        prefix=prefix,
-        memory=memory,
-        scores=jnp.where(going_on[:, None], scores, draft.scores),
-        policy_tokens=draft.policy_tokens + step.length,
-        verifier_tokens=draft.verifier_tokens + jnp.where(going_on, read, 0),
-        bad_scores=draft.bad_scores + (going_on & bad),
+    writer, judge, prompt, shared = problems
+    after, step = writer.step(Draft(prompt, judged.line), keys, sampling, siblings)
+    score, memory, read = judge.read(writer, after, Memory(shared, judged.memory))
+    going_on, (score, bad) = ~judged.line.finished(writer.format), sound(score)
+    scores = with_newest(judged.scores, after.line, score)
+    return Judged(
+        line=after.line,
+        memory=memory.own,
+        scores=jnp.where(going_on[:, None], scores, judged.scores),
+        policy_tokens=judged.policy_tokens + step.length,
+        verifier_tokens=judged.verifier_tokens + jnp.where(going_on, read, 0),
+        bad_scores=judged.bad_scores + (going_on & bad),
     ), step
 
 
-def write(
-    policy: Policy,
-    params: Params,
-    verifier: Verifier,
-    problems: Problems,
-    draft: Draft,
-    keys: jax.Array,
-    temperature: float,
-) -> Draft:
+def write(problems: Problems, judged: Judged, keys: jax.Array, sampling: Sampling) -> Judged:
     """Writes on until every solution is finished; see `append`."""
-    step_keys = jax.vmap(lambda key: jax.random.split(key, policy.form.num_steps))(keys)
 
-    def step(draft: Draft, keys: jax.Array) -> tuple[Draft, None]:
-        return append(policy, params, verifier, problems, draft, keys, temperature), None
+    def step(judged: Judged, keys: jax.Array) -> tuple[Judged, None]:
+        return append(problems, judged, keys, sampling)[0], None
 
-    return jax.lax.scan(step, draft, jnp.swapaxes(step_keys, 0, 1))[0]
-
-
-def total(draft: Draft, verifier: Verifier) -> jax.Array:
-    """`[R]` one score for each solution, finished or not."""
-    return aggregate(draft.scores, draft.prefix.num_steps, verifier.aggregation)
+    keys = step_keys(keys, problems.writer.format.num_steps)
+    return jax.lax.scan(step, judged, keys)[0]
 
 
-def finish(
-    policy: Policy,
-    params: Params,
-    verifier: Verifier,
-    problems: Problems,
-    draft: Draft,
-    keys: jax.Array,
-) -> Draft:
-    """Solutions written on to their end by greedy decoding; the costs are those of that alone.
-
-    Args:
-        keys: `[R]` typed keys, which greedy decoding makes nothing of.
-    """
-    return write(policy, params, verifier, problems, costless(draft), keys, temperature=0.0)
+def finish(problems: Problems, judged: Judged) -> Judged:
+    """Finishes solutions by greedy decoding; the costs are those of that alone."""
+    unused = jax.random.split(jax.random.key(0), len(judged.line.length))
+    return write(problems, judged.costless(), unused, GREEDY)

@@ -1,131 +1,118 @@
-"""What a verifier is: partly written solutions in, how likely each is to come out right.
+"""A judge: half-written solutions in, the probability that each comes out right out.
 
-A verifier is a pytree, so that parameters of its own pass through `jit` as arguments. One of your
-own is a class with the same members, in a file of your own, named `module:Class` on the command
-line, and registered with `jax.tree_util.register_dataclass` or, where it has no parameters,
-`register_static`. `Free` has all of them but `score` for one that needs no network of its own,
-and `Stateless` those of one that need not remember what it has read.
+A verifier is a judge, and so is the critic of a search. It is a pytree, so that parameters of its
+own pass through `jit` as arguments. One of your own is a class with the same members, in a file of
+your own, named `module:Class` on the command line, and registered with
+`jax.tree_util.register_dataclass` or, where it has no parameters, `register_static`. `Free` has all
+of them but `score` for one that needs no network of its own, and `Stateless` those of one that
+need not remember what it has read.
 """
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
 from rlsearch.config import find_class
-from rlsearch.decoding.steps import Prefix, StepFormat
-from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.decoding.draft import Draft
+from rlsearch.decoding.writer import Writer
 from rlsearch.tasks.base import Task
 
 
-class Verifier(Protocol):
+class Memory(NamedTuple):
+    """The record a judge keeps of solutions that it has read. A tree keeps `own` for each node."""
+
+    shared: Any = ()  # of the problems, leaves [B, ...]: common to all solutions of one
+    own: Any = ()  # of the solutions, leaves [B, ...]
+
+
+class Critic(Protocol):
+    """Values solutions while they are written, as a search asks for it."""
+
+    def read(
+        self, writer: Writer, draft: Draft, memory: Memory
+    ) -> tuple[jax.Array, Memory, jax.Array]:
+        """Scores solutions that it has read up to their newest step: each token is read once.
+
+        Returns:
+            `[B]` float32 in [0, 1], the probability that each of B solutions comes out right; the
+            memory after that step, whose `shared` is unchanged; and `[B]` int32, the tokens that
+            this reads.
+        """
+        ...
+
+
+class Judge(Critic, Protocol):
     """Scores the newest step of solutions. Knows nothing of strategies.
 
-    Whoever has a solution before it asks for its `score`; whoever writes one calls `start` and then
-    `read` behind each step.
+    For a solution that is there, ask for its `score`; along with one that is being written, call
+    `start` and then `read` after each step.
     """
 
     @property
     def label(self) -> str:
-        """What it is called beside a result."""
+        """The name that stands beside a result."""
         ...
 
     @property
     def oracle(self) -> bool:
-        """Whether it knows the ground truth."""
+        """True if it knows the ground truth."""
         ...
 
     @property
     def aggregation(self) -> str:
-        """How one score is made of those of the steps; see `aggregate`."""
+        """The way to one score from those of the steps; see `aggregate`."""
         ...
 
-    def score(
-        self,
-        model: LanguageModel,
-        params: Params,
-        prompts: jax.Array,
-        prefix: Prefix,
-        form: StepFormat,
-    ) -> jax.Array:
-        """`[B]` float32 in [0, 1], of the step that each of B solutions was last given.
+    def score(self, writer: Writer, draft: Draft) -> jax.Array:
+        """Scores `[B]` float32 in [0, 1] of the step that each of B solutions was last given.
 
         Args:
-            model, params: the policy's, for a verifier that is a head on its trunk.
-            prompts: `[B, P]` int32.
-            prefix: the solutions, with what the policy's trunk made of them.
+            writer: the policy, for a judge that is a head on its trunk.
+            draft: the solutions, with what the policy's trunk made of them.
         """
         ...
 
-    def tokens(self, prompts: jax.Array, prefix: Prefix) -> jax.Array:
-        """`[B]` int32, what `score` reads with a network that is not the policy's."""
+    def tokens(self, draft: Draft) -> jax.Array:
+        """Counts `[B]` int32, the tokens that `score` reads with a network of the judge's own."""
         ...
 
-    def start(self, prompts: jax.Array, form: StepFormat) -> tuple[Any, Any, jax.Array]:
-        """What it keeps of `prompts [B, P]` and of their empty solutions, to read along.
+    def start(self, writer: Writer, draft: Draft) -> tuple[Memory, jax.Array]:
+        """Reads the problems of empty solutions, to read along from there.
 
         Returns:
-            shared: what all solutions of a problem have in common, a pytree of `[B, ...]` arrays.
-            memory: what belongs to one solution, likewise.
-            `[B]` int32, the tokens that this reads.
-        """
-        ...
-
-    def read(
-        self,
-        model: LanguageModel,
-        params: Params,
-        prompts: jax.Array,
-        prefix: Prefix,
-        form: StepFormat,
-        shared: Any,
-        memory: Any,
-    ) -> tuple[jax.Array, Any, jax.Array]:
-        """As `score`, of solutions that it has read up to their newest step: a token is read once.
-
-        Returns:
-            `[B]` scores, the memory behind that step, and `[B]` int32, the tokens that this reads.
+            The memory, and `[B]` int32, the tokens that this reads.
         """
         ...
 
 
 class Stateless:
-    """For verifiers that keep nothing: reading along is scoring what is there, again and again."""
+    """For judges that keep nothing: reading along is scoring what is there, again and again."""
 
-    def start(self, prompts: jax.Array, form: StepFormat) -> tuple[Any, Any, jax.Array]:
-        """Nothing."""
-        del form
-        return (), (), jnp.zeros(prompts.shape[:1], jnp.int32)
+    def start(self, writer: Writer, draft: Draft) -> tuple[Memory, jax.Array]:
+        """Reads nothing."""
+        del writer
+        return Memory(), jnp.zeros_like(draft.line.length)
 
     def read(
-        self: Any,
-        model: LanguageModel,
-        params: Params,
-        prompts: jax.Array,
-        prefix: Prefix,
-        form: StepFormat,
-        shared: Any,
-        memory: Any,
-    ) -> tuple[jax.Array, Any, jax.Array]:
-        """What `score` and `tokens` say."""
-        del shared
-        score = self.score(model, params, prompts, prefix, form)
-        return score, memory, self.tokens(prompts, prefix)
+        self: Any, writer: Writer, draft: Draft, memory: Memory
+    ) -> tuple[jax.Array, Memory, jax.Array]:
+        """Scores the solutions from their start."""
+        return self.score(writer, draft), memory, self.tokens(draft)
 
 
 class Free(Stateless):
-    """For verifiers that read nothing with a network of their own."""
+    """For judges that read nothing with a network of their own."""
 
-    def tokens(self, prompts: jax.Array, prefix: Prefix) -> jax.Array:
-        """`[B]` int32 zeros."""
-        del prefix
-        return jnp.zeros(prompts.shape[:1], jnp.int32)
+    def tokens(self, draft: Draft) -> jax.Array:
+        """Counts no token: `[B]` int32 zeros."""
+        return jnp.zeros_like(draft.line.length)
 
 
 NAMES = ("value_head", "constant", "checker")
 
 
-def load_verifier(name: str, task: Task) -> Verifier:
+def load_verifier(name: str, task: Task) -> Judge:
     """The verifier `name`: a file of `rlsearch.verifiers`, or a user's `module:Class`.
 
     Its class has a class method `of(task)`, which makes it.

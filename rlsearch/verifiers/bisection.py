@@ -20,8 +20,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rlsearch.networks.language_model import Params
-from rlsearch.verifiers.labels import StepLabels, Writer
+from rlsearch.decoding.writer import Writer
+from rlsearch.tasks.base import Task
+from rlsearch.verifiers.labels import StepLabels
 from rlsearch.verifiers.monte_carlo import read_solutions, roll_out
 
 ALPHA, BETA, LENGTH, EXPLORATION = 0.5, 0.9, 500.0, 0.125
@@ -76,8 +77,8 @@ def bisect(
 
 
 def bisection_labels(
+    task: Task,
     writer: Writer,
-    params: Params,
     prompts: jax.Array,
     keys: jax.Array,
     num_rollouts: int,
@@ -94,31 +95,31 @@ def bisection_labels(
         num_rollouts: k.
         num_searches: C.
     """
-    form, batch = writer.form, prompts.shape[0]
-    num_turns = max(1, (form.num_steps - 1).bit_length())
+    format, batch = writer.format, prompts.shape[0]
+    num_turns = max(1, (format.num_steps - 1).bit_length())
     places = 1 + num_searches * num_turns
     rows = jnp.arange(batch)
 
     def fold(number: jax.Array | int) -> jax.Array:
         return jax.vmap(jax.random.fold_in, (0, None))(keys, number)
 
-    blank = jnp.full((batch, form.max_length), form.pad, jnp.int32)
-    empty = read_solutions(writer, params, prompts, blank)
+    blank = jnp.full((batch, format.max_length), format.pad, jnp.int32)
+    empty = read_solutions(writer, prompts, blank)
     nothing = jnp.zeros((batch,), jnp.int32)
-    tokens, right = roll_out(writer, params, empty, nothing, fold(0), num_rollouts)
+    tokens, right = roll_out(task, writer, empty, nothing, fold(0), num_rollouts)
     pool = Pool(
         num_steps=jnp.zeros((batch, places), jnp.int32),
         lengths=jnp.zeros((batch, places), jnp.int32),
         values=jnp.zeros((batch, places)).at[:, 0].set(right.mean(axis=1)),
         visits=jnp.zeros((batch, places), jnp.int32),
-        tokens=jnp.full((batch, places, *tokens.shape[1:]), form.pad, jnp.int32)
+        tokens=jnp.full((batch, places, *tokens.shape[1:]), format.pad, jnp.int32)
         .at[:, 0]
         .set(tokens),
         waiting=jnp.zeros((batch, places, num_rollouts), bool).at[:, 0].set(~right),
     )
 
     def search(pool: Pool, number: jax.Array):
-        priority = priorities(pool, form.pad).reshape(batch, -1)
+        priority = priorities(pool, format.pad).reshape(batch, -1)
         best = jnp.argmax(priority, axis=1)
         found = priority[rows, best] >= 0
         state, rollout = best // num_rollouts, best % num_rollouts
@@ -127,15 +128,15 @@ def bisection_labels(
             waiting=pool.waiting.at[rows, state, rollout].set(False),
         )
         solution = pool.tokens[rows, state, rollout]
-        read = read_solutions(writer, params, prompts, solution)
-        last = form.ends_step(solution).sum(axis=1, dtype=jnp.int32)
+        read = read_solutions(writer, prompts, solution)
+        last = format.ends_step(solution).sum(axis=1, dtype=jnp.int32)
         fresh = []
 
         def value_at(turn: int, middle: jax.Array, asked: jax.Array) -> jax.Array:
             # Of a problem that does not ask, all of the solution is taken: it is finished already.
             steps = jnp.where(asked, middle, last)
             turn_keys = fold(1 + number * num_turns + turn)
-            tokens, right = roll_out(writer, params, read, steps, turn_keys, num_rollouts)
+            tokens, right = roll_out(task, writer, read, steps, turn_keys, num_rollouts)
             value = right.astype(jnp.float32).mean(axis=1)
             fresh.append((turn, steps, tokens, right, asked, value))
             return value
@@ -152,7 +153,7 @@ def bisection_labels(
                 tokens=pool.tokens.at[:, at].set(tokens),
                 waiting=pool.waiting.at[:, at].set(~right & asked[:, None]),
             )
-        places = jnp.arange(1, form.num_steps + 1)
+        places = jnp.arange(1, format.num_steps + 1)
         at_step = (middles.T[:, :, None] == places) & (middles.T[:, :, None] > 0)
         weights = at_step.any(axis=1).astype(jnp.float32)
         labels = jnp.where(at_step, values.T[:, :, None], 0.0).sum(axis=1)
@@ -161,8 +162,8 @@ def bisection_labels(
 
     _, searched = jax.lax.scan(search, pool, jnp.arange(num_searches))
     searched = [jnp.swapaxes(x, 0, 1) for x in searched]
-    ends = form.ends_step(tokens).sum(axis=-1)[:, :, None]
-    last = (jnp.arange(1, form.num_steps + 1) == ends).astype(jnp.float32)
+    ends = format.ends_step(tokens).sum(axis=-1)[:, :, None]
+    last = (jnp.arange(1, format.num_steps + 1) == ends).astype(jnp.float32)
     of_root = [tokens, last * right[:, :, None], last, jnp.ones(right.shape, jnp.int32)]
     solutions, values, weights, cost = (
         jnp.concatenate(pair, axis=1).reshape(-1, *pair[0].shape[2:])

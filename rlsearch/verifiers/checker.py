@@ -7,8 +7,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from rlsearch.decoding.steps import Prefix, StepFormat, finished
-from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.decoding.draft import Draft
+from rlsearch.decoding.writer import Writer
 from rlsearch.tasks.base import Task
 from rlsearch.verifiers.base import Free
 
@@ -29,13 +29,6 @@ class Checker(Free):
     def of(cls, task: Task) -> "Checker":
         return cls(task.check_tokens)
 
-    def score(
-        self,
-        model: LanguageModel,
-        params: Params,
-        prompts: jax.Array,
-        prefix: Prefix,
-        form: StepFormat,
-    ) -> jax.Array:
-        right = self.check(prompts, prefix.tokens).astype(jnp.float32)
-        return jnp.where(finished(prefix, form), right, model.value(params, prefix.hidden))
+    def score(self, writer: Writer, draft: Draft) -> jax.Array:
+        right = self.check(draft.prompt.tokens, draft.line.tokens).astype(jnp.float32)
+        return jnp.where(writer.finished(draft), right, writer.value(draft))

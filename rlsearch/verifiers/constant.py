@@ -6,8 +6,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from rlsearch.decoding.steps import Prefix, StepFormat
-from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.decoding.draft import Draft
+from rlsearch.decoding.writer import Writer
 from rlsearch.tasks.base import Task
 from rlsearch.verifiers.base import Free
 
@@ -26,13 +26,6 @@ class Constant(Free):
         del task
         return cls()
 
-    def score(
-        self,
-        model: LanguageModel,
-        params: Params,
-        prompts: jax.Array,
-        prefix: Prefix,
-        form: StepFormat,
-    ) -> jax.Array:
-        del model, params, prefix, form
-        return jnp.full(prompts.shape[:1], 0.5)
+    def score(self, writer: Writer, draft: Draft) -> jax.Array:
+        del writer
+        return jnp.full(draft.line.length.shape, 0.5)

@@ -6,7 +6,8 @@ The truth to measure against, and the best that a process reward model can be gi
 import jax
 import jax.numpy as jnp
 
-from rlsearch.decoding.steps import StepFormat, step_ends
+from rlsearch.decoding.policy import SolutionFormat
+from rlsearch.decoding.split import step_ends
 from rlsearch.tasks.base import Task
 from rlsearch.verifiers.labels import StepLabels
 
@@ -21,10 +22,10 @@ def check_exact(task: Task) -> None:
 
 
 def exact_labels(
-    task: Task, prompts: jax.Array, solutions: jax.Array, form: StepFormat
+    task: Task, prompts: jax.Array, solutions: jax.Array, format: SolutionFormat
 ) -> StepLabels:
     """Labels of all steps of `solutions [N, T]`, on the device."""
-    _, present = step_ends(solutions, form)
+    _, present = step_ends(solutions, format)
     return StepLabels(
         prompts,
         solutions,

@@ -5,9 +5,10 @@ import functools
 
 import jax
 
-from rlsearch.decoding.steps import Prefix, StepFormat
+from rlsearch.decoding.draft import Draft
+from rlsearch.decoding.writer import Writer
 from rlsearch.networks.head import Head
-from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.networks.language_model import Params
 from rlsearch.verifiers.base import Free
 
 
@@ -27,13 +28,6 @@ class HeadVerifier(Free):
     aggregation: str = "last"
     oracle = False
 
-    def score(
-        self,
-        model: LanguageModel,
-        params: Params,
-        prompts: jax.Array,
-        prefix: Prefix,
-        form: StepFormat,
-    ) -> jax.Array:
-        del model, params, prompts, form
-        return jax.nn.sigmoid(self.head.logit(self.params, prefix.hidden))
+    def score(self, writer: Writer, draft: Draft) -> jax.Array:
+        del writer
+        return jax.nn.sigmoid(self.head.logit(self.params, draft.line.hidden))

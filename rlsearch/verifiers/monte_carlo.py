@@ -12,37 +12,36 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rlsearch.decoding.steps import Prefix, StepFormat, draw_step, finished, step_ends
-from rlsearch.networks.language_model import Params
+from rlsearch.decoding.draft import Draft, Line, Prompt
+from rlsearch.decoding.policy import SolutionFormat
+from rlsearch.decoding.split import step_ends
+from rlsearch.decoding.writer import Writer
 from rlsearch.networks.transformer import KeyValues
-from rlsearch.verifiers.labels import StepLabels, Writer
+from rlsearch.tasks.base import Task
+from rlsearch.verifiers.labels import StepLabels
 
 
 class Read(NamedTuple):
     """Whole solutions as a policy's trunk has read them: it can go on from any step of them."""
 
-    prompts: jax.Array  # [N, P] int32
-    prompt_cache: KeyValues
+    prompt: Prompt
     tokens: jax.Array  # [N, T] int32
     cache: KeyValues  # of the first T - 1 tokens
     hidden: jax.Array  # [N, S + 1, D] behind the prompt, and behind each step
     lengths: jax.Array  # [N, S + 1] int32, tokens up to there
 
 
-def read_solutions(
-    writer: Writer, params: Params, prompts: jax.Array, solutions: jax.Array
-) -> Read:
+def read_solutions(writer: Writer, prompts: jax.Array, solutions: jax.Array) -> Read:
     """Reads `solutions [N, T]` in one pass."""
-    start = prompts.shape[1]
-    hidden, cache = writer.model.read(params, jnp.concatenate([prompts, solutions], axis=1))
-    ends, present = step_ends(solutions, writer.form)
-    whole = (solutions != writer.form.pad).sum(axis=1, dtype=jnp.int32)
+    start, tokens = prompts.shape[1], jnp.concatenate([prompts, solutions], axis=1)
+    hidden, cache = writer.policy.model.read(writer.params, tokens)
+    ends, present = step_ends(solutions, writer.format)
+    whole = (solutions != writer.format.pad).sum(axis=1, dtype=jnp.int32)
     lengths = jnp.where(present, ends + 1, whole[:, None])
     lengths = jnp.concatenate([jnp.zeros_like(whole)[:, None], lengths], axis=1)
     at = (start + lengths - 1)[:, :, None]
     return Read(
-        prompts=prompts,
-        prompt_cache=jax.tree.map(lambda x: x[:, :, :start], cache),
+        prompt=Prompt(prompts, jax.tree.map(lambda x: x[:, :, :start], cache)),
         tokens=solutions,
         cache=jax.tree.map(lambda x: x[:, :, start:-1], cache),
         hidden=jnp.take_along_axis(hidden, at, axis=1),
@@ -50,42 +49,26 @@ def read_solutions(
     )
 
 
-def prefix_of(read: Read, num_steps: jax.Array, form: StepFormat) -> Prefix:
+def first_steps(read: Read, num_steps: jax.Array, format: SolutionFormat) -> Draft:
     """The first `num_steps [N]` steps of each solution, or all where it has fewer."""
     rows = jnp.arange(len(num_steps))
     length = read.lengths[rows, num_steps]
     inside = jnp.arange(read.tokens.shape[1]) < length[:, None]
-    tokens = jnp.where(inside, read.tokens, form.pad)
-    return Prefix(
+    tokens = jnp.where(inside, read.tokens, format.pad)
+    line = Line(
         tokens=tokens,
-        num_steps=form.ends_step(tokens).sum(axis=1, dtype=jnp.int32),
+        num_steps=format.ends_step(tokens).sum(axis=1, dtype=jnp.int32),
         length=length,
         hidden=read.hidden[rows, num_steps],
         cache=read.cache,
     )
-
-
-def complete(
-    writer: Writer, params: Params, prompt_cache: KeyValues, prefix: Prefix, keys: jax.Array
-) -> Prefix:
-    """Writes on until the last of N prefixes is finished; `keys [N]` are consumed."""
-
-    def unfinished(carry: tuple[Prefix, jax.Array]) -> jax.Array:
-        return ~finished(carry[0], writer.form).all()
-
-    def write(carry: tuple[Prefix, jax.Array]) -> tuple[Prefix, jax.Array]:
-        prefix, turn = carry
-        step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, turn)
-        prefix, _ = draw_step(writer.model, params, prompt_cache, prefix, step_keys, writer.form)
-        return prefix, turn + 1
-
-    return jax.lax.while_loop(unfinished, write, (prefix, jnp.int32(0)))[0]
+    return Draft(read.prompt, line)
 
 
 def roll_out(
-    writer: Writer, params: Params, read: Read, num_steps: jax.Array, keys: jax.Array, number: int
+    task: Task, writer: Writer, read: Read, num_steps: jax.Array, keys: jax.Array, number: int
 ) -> tuple[jax.Array, jax.Array]:
-    """`number` completions of the first `num_steps [N]` steps of each solution.
+    """Writes `number` completions of the first `num_steps [N]` steps of each solution.
 
     Args:
         keys: `[N]` typed keys, consumed.
@@ -97,41 +80,39 @@ def roll_out(
     def each(x: jax.Array) -> jax.Array:
         return jnp.repeat(x, number, axis=0)
 
-    prefix = jax.tree.map(each, prefix_of(read, num_steps, writer.form))
+    draft = jax.tree.map(each, first_steps(read, num_steps, writer.format))
     turns = jnp.tile(jnp.arange(number), len(num_steps))
-    roll_keys = jax.vmap(jax.random.fold_in)(each(keys), turns)
-    prompt_cache = jax.tree.map(each, read.prompt_cache)
-    done = complete(writer, params, prompt_cache, prefix, roll_keys)
-    right = writer.task.check_tokens(each(read.prompts), done.tokens)
+    done = writer.complete(draft, jax.vmap(jax.random.fold_in)(each(keys), turns))
+    right = task.check_tokens(done.prompt.tokens, done.line.tokens)
     shape = (len(num_steps), number)
-    return done.tokens.reshape(*shape, -1), right.reshape(shape)
+    return done.line.tokens.reshape(*shape, -1), right.reshape(shape)
 
 
 def soft_labels(
+    task: Task,
     writer: Writer,
-    params: Params,
     prompts: jax.Array,
     solutions: jax.Array,
     keys: jax.Array,
     num_rollouts: int,
 ) -> StepLabels:
-    """Of every step of `solutions [N, T]` the share of completions that come out right.
+    """Labels every step of `solutions [N, T]` with the share of completions that come out right.
 
     Args:
         keys: `[N]` typed keys, consumed; a solution's labels depend on its own key alone.
     """
-    read = read_solutions(writer, params, prompts, solutions)
-    _, present = step_ends(solutions, writer.form)
+    read = read_solutions(writer, prompts, solutions)
+    _, present = step_ends(solutions, writer.format)
 
     def share(step: jax.Array) -> jax.Array:
         step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, step)
         steps = jnp.full(prompts.shape[:1], step)
-        _, right = roll_out(writer, params, read, steps, step_keys, num_rollouts)
+        _, right = roll_out(task, writer, read, steps, step_keys, num_rollouts)
         return right.astype(jnp.float32).mean(axis=1)
 
-    values = jax.lax.map(share, jnp.arange(1, writer.form.num_steps + 1)).T
+    values = jax.lax.map(share, jnp.arange(1, writer.format.num_steps + 1)).T
     # A solution that ends takes no completion behind its last step: all n are the solution itself.
-    open_ended = present.sum(axis=1) - finished_at_all(solutions, writer.form)
+    open_ended = present.sum(axis=1) - is_complete(solutions, writer.format)
     return StepLabels(
         prompts,
         solutions,
@@ -141,12 +122,13 @@ def soft_labels(
     )
 
 
-def finished_at_all(solutions: jax.Array, form: StepFormat) -> jax.Array:
+def is_complete(solutions: jax.Array, format: SolutionFormat) -> jax.Array:
     """`[N]` int32, 1 for a solution that is complete."""
-    ended = (solutions == form.end_of_solution).any(axis=1)
-    return (ended | (form.ends_step(solutions).sum(axis=1) >= form.num_steps)).astype(jnp.int32)
+    ended = (solutions == format.end_of_solution).any(axis=1)
+    steps = format.ends_step(solutions).sum(axis=1)
+    return (ended | (steps >= format.num_steps)).astype(jnp.int32)
 
 
 def hard_labels(soft: StepLabels) -> StepLabels:
-    """Of every step whether any completion came out right: 1[soft > 0]."""
+    """Labels every step with whether any completion came out right: 1[soft > 0]."""
     return soft._replace(values=(soft.values > 0).astype(jnp.float32))

@@ -11,14 +11,16 @@ prompt and all of the solution.
 
 import dataclasses
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from rlsearch.decoding import steps
-from rlsearch.decoding.steps import Prefix, StepFormat, read_step, step_ends
+from rlsearch.decoding.draft import Draft
+from rlsearch.decoding.policy import SolutionFormat
+from rlsearch.decoding.split import step_ends
+from rlsearch.decoding.writer import Writer
 from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.verifiers.base import Memory
 
 
 @functools.partial(
@@ -28,7 +30,7 @@ from rlsearch.networks.language_model import LanguageModel, Params
 )
 @dataclasses.dataclass(frozen=True)
 class NetworkVerifier:
-    """Any policy with the same words may be judged by it."""
+    """Judges any policy that writes the same words."""
 
     params: Params  # of the network
     network: LanguageModel
@@ -37,65 +39,53 @@ class NetworkVerifier:
     oracle = False
 
     def step_scores(
-        self, prompts: jax.Array, solutions: jax.Array, form: StepFormat
+        self, prompts: jax.Array, solutions: jax.Array, format: SolutionFormat
     ) -> tuple[jax.Array, jax.Array]:
-        """The scores of all steps of `solutions [B, T]` in one call.
+        """Scores all steps of `solutions [B, T]` in one call.
 
         Returns:
             `[B, S]` float32, 1 where there is no step, and `[B]` int32, the tokens that this reads.
         """
-        ends, present = step_ends(solutions, form)
+        ends, present = step_ends(solutions, format)
         hidden = self._read(prompts, solutions)[:, prompts.shape[1] :]
         scores = self.network.value(
             self.params, jnp.take_along_axis(hidden, ends[:, :, None], axis=1)
         )
-        return jnp.where(present, scores, 1.0), self._count(
-            prompts, (solutions != form.pad).sum(axis=1, dtype=jnp.int32)
-        )
+        length = (solutions != format.pad).sum(axis=1, dtype=jnp.int32)
+        return jnp.where(present, scores, 1.0), prompts.shape[1] + length
 
-    def score(
-        self,
-        model: LanguageModel,
-        params: Params,
-        prompts: jax.Array,
-        prefix: Prefix,
-        form: StepFormat,
-    ) -> jax.Array:
+    def score(self, writer: Writer, draft: Draft) -> jax.Array:
         """Reads the prompt and all of the solution."""
-        del model, params, form
-        hidden = self._read(prompts, prefix.tokens)
-        last = (prompts.shape[1] + prefix.length - 1)[:, None, None]
+        del writer
+        prompts, line = draft.prompt.tokens, draft.line
+        hidden = self._read(prompts, line.tokens)
+        last = (prompts.shape[1] + line.length - 1)[:, None, None]
         newest = jnp.take_along_axis(hidden, last, axis=1)[:, 0]
         return self.network.value(self.params, newest)
 
-    def tokens(self, prompts: jax.Array, prefix: Prefix) -> jax.Array:
-        return self._count(prompts, prefix.length)
+    def tokens(self, draft: Draft) -> jax.Array:
+        """Counts the prompt and all of the solution."""
+        return draft.prompt.tokens.shape[1] + draft.line.length
 
-    def start(self, prompts: jax.Array, form: StepFormat) -> tuple[Any, Any, jax.Array]:
-        """Reads the prompts: what it keeps are keys and values."""
-        cache, memory = steps.start(self.network, self.params, prompts, form)
-        return cache, memory, self.tokens(prompts, memory)
+    def start(self, writer: Writer, draft: Draft) -> tuple[Memory, jax.Array]:
+        """Reads the prompts: its memory is a draft of its own, keys and values."""
+        read = self._reader(writer).start(draft.prompt.tokens)
+        return Memory(*read), self.tokens(draft)
 
     def read(
-        self,
-        model: LanguageModel,
-        params: Params,
-        prompts: jax.Array,
-        prefix: Prefix,
-        form: StepFormat,
-        shared: Any,
-        memory: Any,
-    ) -> tuple[jax.Array, Any, jax.Array]:
+        self, writer: Writer, draft: Draft, memory: Memory
+    ) -> tuple[jax.Array, Memory, jax.Array]:
         """Reads the newest step alone."""
-        del model, params, prompts
-        after = read_step(self.network, self.params, shared, memory, prefix, form)
-        score = self.network.value(self.params, after.hidden)
-        return score, after, after.length - memory.length
+        before = Draft(*memory)
+        after = self._reader(writer).follow(before, draft.line)
+        score = self.network.value(self.params, after.line.hidden)
+        return score, Memory(*after), after.line.length - before.line.length
+
+    def _reader(self, writer: Writer) -> Writer:
+        """The verifier's network on the language of a policy."""
+        return Writer(dataclasses.replace(writer.policy, model=self.network), self.params)
 
     def _read(self, prompts: jax.Array, solutions: jax.Array) -> jax.Array:
         """`[B, P + T, D]`; padding stands behind a solution, where nothing looks at it."""
         tokens = jnp.concatenate([prompts, solutions], axis=1)
         return self.network.read(self.params, tokens)[0]
-
-    def _count(self, prompts: jax.Array, length: jax.Array) -> jax.Array:
-        return prompts.shape[1] + length

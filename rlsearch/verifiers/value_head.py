@@ -5,8 +5,8 @@ import functools
 
 import jax
 
-from rlsearch.decoding.steps import Prefix, StepFormat
-from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.decoding.draft import Draft
+from rlsearch.decoding.writer import Writer
 from rlsearch.tasks.base import Task
 from rlsearch.verifiers.base import Free
 
@@ -25,13 +25,5 @@ class ValueHead(Free):
         del task
         return cls()
 
-    def score(
-        self,
-        model: LanguageModel,
-        params: Params,
-        prompts: jax.Array,
-        prefix: Prefix,
-        form: StepFormat,
-    ) -> jax.Array:
-        del prompts, form
-        return model.value(params, prefix.hidden)
+    def score(self, writer: Writer, draft: Draft) -> jax.Array:
+        return writer.value(draft)

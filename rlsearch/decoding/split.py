@@ -1,0 +1,34 @@
+"""Cutting whole solutions into their steps.
+
+Letters: B batch, S steps of a solution, L tokens of the longest step, T tokens of a solution.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from rlsearch.decoding.policy import SolutionFormat
+
+
+def split_steps(tokens: jax.Array, format: SolutionFormat) -> jax.Array:
+    """Cuts solutions `[B, T]` behind each end of a step: `[B, S, L]`, padded.
+
+    Tokens beyond `max_step_length` of a step and steps beyond `num_steps` are dropped.
+    """
+    ends = format.ends_step(tokens)
+    step = jnp.cumsum(ends, axis=1) - ends  # [B, T], which step a token is in
+    first = jax.vmap(jnp.searchsorted, (0, None))(step, jnp.arange(format.num_steps))
+    place = first[:, :, None] + jnp.arange(format.max_step_length)
+    inside = place < tokens.shape[1]
+    place = jnp.minimum(place, tokens.shape[1] - 1)
+    rows = jnp.arange(tokens.shape[0])[:, None, None]
+    same = step[rows, place] == jnp.arange(format.num_steps)[:, None]
+    return jnp.where(inside & same, tokens[rows, place], format.pad)
+
+
+def step_ends(tokens: jax.Array, format: SolutionFormat) -> tuple[jax.Array, jax.Array]:
+    """The places `[B, S]` int32 where the steps of solutions `[B, T]` end, and `[B, S]` bool, the
+    steps that do."""
+    ended = jnp.cumsum(format.ends_step(tokens), axis=1)
+    steps = jnp.arange(format.num_steps)
+    place = jax.vmap(jnp.searchsorted, (0, None))(ended, steps + 1)
+    return jnp.minimum(place, tokens.shape[1] - 1), steps < ended[:, -1:]
