@@ -1,17 +1,36 @@
-"""The frozen dataclasses an experiment is made of.
+"""The frozen dataclasses that no single room owns, and the experiment that they make up.
 
 An experiment is a task, a model, and the stages in which the model is trained. A config file is a
-Python file that defines `config`, an `Experiment`; any field can be set on the command line by its
-path (`--search.num_simulations 32`). This file imports nothing of the package, so that every room
-may import it; each class checks its own fields and says what is valid.
+Python file that defines `config`, an `Experiment`. Whatever an experiment names (a task, a stage, a
+strategy, a study, an environment) is a frozen dataclass in the file that implements it; a field
+that holds one says by its `Kind` which classes data may name there. This file imports nothing of
+the package, so that every room may import it; each class checks its own fields and says what is
+valid.
 """
 
 import dataclasses
-import importlib
-from typing import Any
+from typing import Annotated, Any
 
 
-def _check(condition: bool, owner: object, field: str, valid: str) -> None:
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """The values that a field may hold: of classes of one room, or of a user's own file."""
+
+    noun: str  # such as "a task"
+    room: str  # the package whose modules define such classes
+    members: tuple[str, ...]  # that each such class has
+
+
+A_TASK = Annotated[Any, Kind("a task", "rlsearch.tasks", ("held_out_prompts", "check", "draw_task_problem"))]
+A_PROMPTING = Annotated[Any, Kind("a way of prompting", "rlsearch.tasks", ("prompted",))]
+A_STAGE = Annotated[Any, Kind("a stage", "rlsearch.stages", ("name", "ends_with", "build"))]
+A_STUDY = Annotated[Any, Kind("a study", "rlsearch.studies", ("run",))]
+A_STRATEGY = Annotated[Any, Kind("a strategy", "rlsearch.strategies", ("settings", "solve"))]
+AN_ENVIRONMENT = Annotated[Any, Kind("an environment", "rlsearch.environments", ("reset", "step", "observe"))]
+
+
+def check(condition: bool, owner: object, field: str, valid: str) -> None:
+    """Raises ValueError unless `condition` holds, with the field's value and what is valid."""
     if not condition:
         name = type(owner).__name__
         raise ValueError(f"{name}.{field} is {getattr(owner, field)!r}: it must be {valid}")
@@ -24,50 +43,6 @@ REMAT_POLICIES = (
     "dots_with_no_batch_dims_saveable",  # of those with parameters alone
     "nothing_saveable",  # the input of every block
 )
-
-
-def find_class(name: str) -> Any:
-    """The class that `module:Class` names, or None; an error inside the module is let through."""
-    module_name, _, class_name = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        return None
-    except ValueError:  # no name at all
-        return None
-    found = getattr(module, class_name, None)
-    return found if isinstance(found, type) else None
-
-
-@dataclasses.dataclass(frozen=True)
-class TaskConfig:
-    """Which problems there are."""
-
-    cls: str = "rlsearch.tasks.game24:Game24"  # module:Class of the task
-    split: str = "random"  # "random" holds out by seed; "tot" the rows of the public benchmark
-    num_held_out: int = 100  # puzzles held out of training by the random split
-    split_seed: int = 24  # seed of the random split
-    num_numbers: int = 4  # given in a problem, each to be used once
-    largest: int = 13  # of the numbers given; of arithmetic's, given or not
-    num_operations: int = 12  # of the longest expression of arithmetic
-    mistake_share: float = 0.0  # kinds of operations that traces of arithmetic get wrong, at times
-    max_goal: int = 100  # largest number that may be a goal of random traces
-    fraction_weight: float = 0.1  # weight, against 1, of a random step to a number not whole
-    num_examples: int = 0  # worked examples in front of every problem (few-shot prompting)
-    data_dir: str = ""  # folder with the benchmark's file; empty: the TFDS data folder
-
-    def __post_init__(self):
-        _check(0 <= self.num_examples <= 16, self, "num_examples", "from 0 to 16")
-        _check(self.split in ("random", "tot"), self, "split", "'random' or 'tot'")
-        _check(1 <= self.num_held_out <= 1000, self, "num_held_out", "from 1 to 1000")
-        _check(3 <= self.num_numbers <= 6, self, "num_numbers", "from 3 to 6")
-        _check(2 <= self.num_operations <= 20, self, "num_operations", "from 2 to 20")
-        _check(0 <= self.mistake_share <= 1, self, "mistake_share", "in [0, 1]")
-        _check(9 <= self.largest <= 99, self, "largest", "from 9 to 99")
-        _check(24 <= self.max_goal <= 199, self, "max_goal", "from 24 to 199")
-        _check(0 < self.fraction_weight <= 1, self, "fraction_weight", "in (0, 1]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,13 +68,13 @@ class TransformerConfig:
 
     def __post_init__(self):
         policies = f"one of {', '.join(REMAT_POLICIES)}"
-        _check(self.remat in REMAT_POLICIES, self, "remat", policies)
+        check(self.remat in REMAT_POLICIES, self, "remat", policies)
         for field in ("num_layers", "embed_dim", "num_heads", "head_dim", "mlp_dim", "value_dim"):
-            _check(getattr(self, field) > 0, self, field, "positive")
+            check(getattr(self, field) > 0, self, field, "positive")
         divides = self.num_kv_heads > 0 and self.num_heads % self.num_kv_heads == 0
-        _check(divides, self, "num_kv_heads", f"a divisor of num_heads, {self.num_heads}")
-        _check(self.head_dim % 2 == 0, self, "head_dim", "even, for rotary positions")
-        _check(self.dtype in ("float32", "bfloat16"), self, "dtype", "'float32' or 'bfloat16'")
+        check(divides, self, "num_kv_heads", f"a divisor of num_heads, {self.num_heads}")
+        check(self.head_dim % 2 == 0, self, "head_dim", "even, for rotary positions")
+        check(self.dtype in ("float32", "bfloat16"), self, "dtype", "'float32' or 'bfloat16'")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,15 +96,15 @@ class SearchConfig:
     min_p: float = 0.01  # steps: tokens less likely than this times the likeliest are not drawn
 
     def __post_init__(self):
-        _check(self.policy in ("gumbel", "puct"), self, "policy", "'gumbel' or 'puct'")
+        check(self.policy in ("gumbel", "puct"), self, "policy", "'gumbel' or 'puct'")
         kinds = ("steps", "top_tokens", "tokens", "moves")
-        _check(self.actions in kinds, self, "actions", "'steps', 'top_tokens', 'tokens' or 'moves'")
-        _check(self.num_simulations >= 1, self, "num_simulations", "at least 1")
-        _check(self.num_candidates >= 2, self, "num_candidates", "at least 2")
-        _check(self.value_scale > 0, self, "value_scale", "positive")
-        _check(self.temperature > 0, self, "temperature", "positive")
-        _check(0 <= self.min_p < 1, self, "min_p", "in [0, 1)")
-        _check(0 <= self.dirichlet_fraction < 1, self, "dirichlet_fraction", "in [0, 1)")
+        check(self.actions in kinds, self, "actions", "'steps', 'top_tokens', 'tokens' or 'moves'")
+        check(self.num_simulations >= 1, self, "num_simulations", "at least 1")
+        check(self.num_candidates >= 2, self, "num_candidates", "at least 2")
+        check(self.value_scale > 0, self, "value_scale", "positive")
+        check(self.temperature > 0, self, "temperature", "positive")
+        check(0 <= self.min_p < 1, self, "min_p", "in [0, 1)")
+        check(0 <= self.dirichlet_fraction < 1, self, "dirichlet_fraction", "in [0, 1)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,160 +119,9 @@ class OptimizerConfig:
     max_grad_norm: float = 1.0  # gradients are clipped to this global norm
 
     def __post_init__(self):
-        _check(self.learning_rate > 0, self, "learning_rate", "positive")
-        _check(self.warmup_steps >= 0, self, "warmup_steps", "at least 0")
-        _check(self.max_grad_norm > 0, self, "max_grad_norm", "positive")
-
-
-@dataclasses.dataclass(frozen=True)
-class PretrainConfig:
-    """Stage "base": next-token prediction on random valid traces; the goal is where they ended."""
-
-    num_steps: int = 500  # training steps
-    batch_size: int = 256  # traces a step
-    contrast: float = 0.4  # share of traces shown with another goal
-    optimizer: OptimizerConfig = OptimizerConfig()
-
-    def __post_init__(self):
-        _check(self.num_steps >= 1, self, "num_steps", "at least 1")
-        _check(self.batch_size >= 4, self, "batch_size", "at least 4")
-        _check(0 < self.contrast < 1, self, "contrast", "in (0, 1)")
-
-
-@dataclasses.dataclass(frozen=True)
-class DistillConfig:
-    """Stage "distilled": search from every problem, then learn what it found."""
-
-    enabled: bool = True  # whether it is trained; without it there is no control either
-    num_steps: int = 60  # training steps
-    num_problems: int = 128  # B, problems searched a step
-    task_fraction: float = 0.5  # share of the task's own problems; the rest have hindsight goals
-    other_goal_fraction: float = 0.0  # share of random numbers with a goal reached from others
-    num_targets: int = 4  # M, candidates of a decision that are learnt from
-    decisions_per_search: int = 1  # made in one tree before the next is grown; divides all
-    critic_samples: int = 1  # solutions sampled per problem and step, for the value alone
-    traces: int = 1  # random traces per problem and step, as in pre-training
-    unsolved_weight: float = 0.0  # weight, against 1, of decisions below which nothing was solved
-    replay_size: int = 3840  # rows kept
-    updates_per_step: int = 2  # minibatches learnt from a step
-    batch_size: int = 256  # rows of a minibatch
-    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3, warmup_steps=20)
-
-    def __post_init__(self):
-        _check(self.num_steps >= 1, self, "num_steps", "at least 1")
-        _check(self.num_problems >= 1, self, "num_problems", "at least 1")
-        _check(0 <= self.task_fraction <= 1, self, "task_fraction", "in [0, 1]")
-        rest = 1 - self.task_fraction
-        valid = f"in [0, {rest:g}], what task_fraction leaves"
-        _check(0 <= self.other_goal_fraction <= rest, self, "other_goal_fraction", valid)
-        _check(self.num_targets >= 1, self, "num_targets", "at least 1")
-        _check(self.decisions_per_search >= 1, self, "decisions_per_search", "at least 1")
-        _check(0 <= self.unsolved_weight <= 1, self, "unsolved_weight", "in [0, 1]")
-        _check(self.critic_samples >= 0, self, "critic_samples", "at least 0")
-        _check(self.traces >= 0, self, "traces", "at least 0")
-        rows = self.num_problems * (1 + self.critic_samples + self.traces)
-        multiple = self.replay_size >= 1 and self.replay_size % rows == 0
-        _check(multiple, self, "replay_size", f"a multiple of the rows of a step, {rows}")
-        _check(self.updates_per_step >= 1, self, "updates_per_step", "at least 1")
-
-
-@dataclasses.dataclass(frozen=True)
-class ControlConfig:
-    """Stage "control": plain expert iteration from the base, at the FLOPs of "distilled"."""
-
-    enabled: bool = True  # whether the control is trained
-    num_samples: int = 24  # solutions sampled per problem and step, of which one right is kept
-
-    def __post_init__(self):
-        _check(self.num_samples >= 1, self, "num_samples", "at least 1")
-
-
-@dataclasses.dataclass(frozen=True)
-class RevisionConfig:
-    """Stage "revision": a copy of a policy learns right answers behind wrong ones that it wrote."""
-
-    enabled: bool = False  # whether it is trained
-    policy: str = "base"  # the stage that ended with the policy
-    num_steps: int = 200  # training steps
-    num_problems: int = 16  # sampled from in a step
-    num_samples: int = 16  # n, solutions of each problem, and rows made of them
-    replay_size: int = 8192  # rows kept
-    updates_per_step: int = 2  # minibatches learnt from a step
-    batch_size: int = 64  # rows of a minibatch
-    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3, warmup_steps=20)
-
-    def __post_init__(self):
-        stages = ("base", "distilled", "control")
-        _check(self.policy in stages, self, "policy", "'base', 'distilled' or 'control'")
-        for field in ("num_steps", "num_problems", "updates_per_step", "batch_size"):
-            _check(getattr(self, field) >= 1, self, field, "at least 1")
-        _check(self.num_samples >= 4, self, "num_samples", "at least 4, as a context holds")
-        rows = self.num_problems * self.num_samples
-        multiple = self.replay_size >= 1 and self.replay_size % rows == 0
-        _check(multiple, self, "replay_size", f"a multiple of the rows of a step, {rows}")
-
-
-VERIFIERS = ("orm", "prm")
-
-
-@dataclasses.dataclass(frozen=True)
-class VerifierConfig:
-    """Stages "orm" and "prm": verifiers, which learn from what a policy writes. It stays as it is.
-
-    An outcome reward model learns whether a solution comes out right, a process reward model of
-    each step whether it is.
-    """
-
-    train: tuple[str, ...] = ()  # which of "orm" and "prm"
-    policy: str = "base"  # the stage that ended with the policy
-    policy_run: str = ""  # the run that has that stage; empty: this one
-    network: str = "own"  # "own" (fresh), "copy" (of the policy) or "head" (on its trunk)
-    model: TransformerConfig = TransformerConfig()  # shape of a network of its own
-    labels: str = "exact"  # prm: the task's own, or a folder that `rlsearch data label` has written
-    aggregation: str = "prod"  # prm: one score of those of the steps: "last", "min", "prod", "mean"
-    num_steps: int = 400  # training steps of each
-    num_solutions: int = 128  # written a training step
-    replay_size: int = 12800  # solutions kept, the newest
-    updates_per_step: int = 2  # minibatches learnt from a step
-    batch_size: int = 256  # solutions of a minibatch
-    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3)
-
-    def __post_init__(self):
-        known = set(self.train) <= set(VERIFIERS) and len(set(self.train)) == len(self.train)
-        _check(known, self, "train", "'orm', 'prm', both or none")
-        alone = bool(self.policy_run) and not self.train
-        _check(not alone, self, "train", "'orm', 'prm' or both, in a run of verifiers alone")
-        stages = ("base", "distilled", "control", "revision")
-        _check(
-            self.policy in stages, self, "policy", "'base', 'distilled', 'control' or 'revision'"
-        )
-        kinds = ("own", "copy", "head")
-        _check(self.network in kinds, self, "network", "'own', 'copy' or 'head'")
-        _check(bool(self.labels), self, "labels", "'exact' or the folder of labels")
-        ways = ("last", "min", "prod", "mean")
-        _check(self.aggregation in ways, self, "aggregation", "'last', 'min', 'prod' or 'mean'")
-        for field in ("num_steps", "num_solutions", "updates_per_step", "batch_size"):
-            _check(getattr(self, field) >= 1, self, field, "at least 1")
-        multiple = self.replay_size >= 1 and self.replay_size % self.num_solutions == 0
-        valid = f"a multiple of num_solutions, {self.num_solutions}"
-        _check(multiple, self, "replay_size", valid)
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluationConfig:
-    """What `rlsearch evaluate` does when not told otherwise."""
-
-    strategies: tuple[str, ...] = ("greedy", "best_of_n", "tree_search")  # see rlsearch.strategies
-    budgets: tuple[int, ...] = (1, 4, 16, 64)  # each allows that many mean sampled solutions
-    seeds: tuple[int, ...] = (0, 1, 2)  # of the sampling
-    sequential: int = 4  # attempts of a chain in the strategy `revisions`
-
-    def __post_init__(self):
-        _check(len(self.strategies) > 0, self, "strategies", "at least one strategy")
-        good = len(self.budgets) > 0 and all(budget >= 1 for budget in self.budgets)
-        _check(good, self, "budgets", "whole numbers of at least 1")
-        _check(len(self.seeds) > 0, self, "seeds", "at least one seed")
-        _check(self.sequential >= 1, self, "sequential", "at least 1")
+        check(self.learning_rate > 0, self, "learning_rate", "positive")
+        check(self.warmup_steps >= 0, self, "warmup_steps", "at least 0")
+        check(self.max_grad_norm > 0, self, "max_grad_norm", "positive")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -325,7 +149,7 @@ class ShardingRules:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             valid = getattr(self, field.name) in ("", "data", "model")
-            _check(valid, self, field.name, "'data', 'model' or ''")
+            check(valid, self, field.name, "'data', 'model' or ''")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -344,10 +168,10 @@ class ParallelConfig:
     rules: ShardingRules = ShardingRules()
 
     def __post_init__(self):
-        _check(self.replica >= 1, self, "replica", "at least 1")
-        _check(self.data == -1 or self.data >= 1, self, "data", "-1 (all devices) or at least 1")
-        _check(self.model >= 1, self, "model", "at least 1")
-        _check(self.accumulate >= 1, self, "accumulate", "at least 1")
+        check(self.replica >= 1, self, "replica", "at least 1")
+        check(self.data == -1 or self.data >= 1, self, "data", "-1 (all devices) or at least 1")
+        check(self.model >= 1, self, "model", "at least 1")
+        check(self.accumulate >= 1, self, "accumulate", "at least 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -367,14 +191,14 @@ class LogConfig:
     best_mode: str = "max"  # which values of best_metric are best: "max" or "min"
 
     def __post_init__(self):
-        _check(self.every_steps >= 1, self, "every_steps", "at least 1")
-        _check(self.checkpoint_seconds >= 0, self, "checkpoint_seconds", "at least 0")
-        _check(self.keep_checkpoints >= 1, self, "keep_checkpoints", "at least 1")
-        _check(self.keep_every_steps >= 0, self, "keep_every_steps", "at least 0")
-        _check(self.keep_best >= 0, self, "keep_best", "at least 0")
+        check(self.every_steps >= 1, self, "every_steps", "at least 1")
+        check(self.checkpoint_seconds >= 0, self, "checkpoint_seconds", "at least 0")
+        check(self.keep_checkpoints >= 1, self, "keep_checkpoints", "at least 1")
+        check(self.keep_every_steps >= 0, self, "keep_every_steps", "at least 0")
+        check(self.keep_best >= 0, self, "keep_best", "at least 0")
         named = bool(self.best_metric) or not self.keep_best
-        _check(named, self, "keep_best", "0 where best_metric is not set")
-        _check(self.best_mode in ("max", "min"), self, "best_mode", "'max' or 'min'")
+        check(named, self, "keep_best", "0 where best_metric is not set")
+        check(self.best_mode in ("max", "min"), self, "best_mode", "'max' or 'min'")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -386,23 +210,7 @@ class ProfileConfig:
     def __post_init__(self):
         pair = len(self.steps) == 2 and 1 <= self.steps[0] <= self.steps[-1]
         valid = "empty, or a first step from 1 on and a last one not before it"
-        _check(not self.steps or pair, self, "steps", valid)
-
-
-@dataclasses.dataclass(frozen=True)
-class EnvironmentConfig:
-    """Which game is played."""
-
-    cls: str = "rlsearch.environments.pgx_game:PgxGame"  # module:Class of the environment
-    game: str = "tic_tac_toe"  # pgx's name of it
-    reward_scale: float = 1.0  # rewards are multiplied by it; best so that returns are in [-1, 1]
-    discount: float = 1.0  # of the next reward
-    max_moves: int = 0  # games are broken off after so many; 0: never
-
-    def __post_init__(self):
-        _check(self.reward_scale > 0, self, "reward_scale", "positive")
-        _check(0 < self.discount <= 1, self, "discount", "in (0, 1]")
-        _check(self.max_moves >= 0, self, "max_moves", "at least 0")
+        check(not self.steps or pair, self, "steps", valid)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -419,92 +227,43 @@ class TowerConfig:
 
     def __post_init__(self):
         policies = f"one of {', '.join(REMAT_POLICIES)}"
-        _check(self.remat in REMAT_POLICIES, self, "remat", policies)
+        check(self.remat in REMAT_POLICIES, self, "remat", policies)
         for field in ("num_blocks", "channels", "value_dim"):
-            _check(getattr(self, field) > 0, self, field, "positive")
-        _check(self.squeeze_excite >= 0, self, "squeeze_excite", "at least 0")
+            check(getattr(self, field) > 0, self, field, "positive")
+        check(self.squeeze_excite >= 0, self, "squeeze_excite", "at least 0")
         kinds = ("outcomes", "bounded", "unbounded")
-        _check(self.value in kinds, self, "value", "'outcomes', 'bounded' or 'unbounded'")
-        _check(self.dtype in ("float32", "bfloat16"), self, "dtype", "'float32' or 'bfloat16'")
-
-
-@dataclasses.dataclass(frozen=True)
-class SelfPlayConfig:
-    """Stage "self_play": games against itself that go on from step to step, and learning."""
-
-    num_steps: int = 100  # training steps
-    num_games: int = 256  # B, games played at once
-    moves_per_step: int = 8  # T, moves of every game in a step
-    replay_moves: int = 64  # positions kept of each game's place; the newest ones
-    updates_per_step: int = 2  # minibatches learnt from a step
-    batch_size: int = 1024  # positions of a minibatch
-    td_lambda: float = 1.0  # 1: outcomes; below, values of later searches come into the returns
-    random_opening: int = 0  # games begin behind at most so many random moves
-    temperature: float = 1.0  # of the draw from the improved policy
-    temperature_moves: int = 1_000_000  # behind so many moves, the best is played
-    resign_below: float = -1.0  # who is worth less gives up; -1: nobody does
-    reanalysed: int = 0  # stored positions of each game's place searched anew in a step
-    value_weight: float = 1.0  # of the value loss, against 1 of the policy's
-    symmetries: bool = True  # whether positions are learnt from all sides
-    optimizer: OptimizerConfig = OptimizerConfig()
-
-    def __post_init__(self):
-        for field in ("num_steps", "num_games", "moves_per_step", "updates_per_step", "batch_size"):
-            _check(getattr(self, field) >= 1, self, field, "at least 1")
-        multiple = self.replay_moves >= 1 and self.replay_moves % self.moves_per_step == 0
-        valid = f"a multiple of moves_per_step, {self.moves_per_step}"
-        _check(multiple, self, "replay_moves", valid)
-        _check(0 <= self.td_lambda <= 1, self, "td_lambda", "in [0, 1]")
-        _check(self.random_opening >= 0, self, "random_opening", "at least 0")
-        _check(self.temperature > 0, self, "temperature", "positive")
-        _check(self.temperature_moves >= 0, self, "temperature_moves", "at least 0")
-        _check(-1 <= self.resign_below < 1, self, "resign_below", "in [-1, 1)")
-        _check(self.reanalysed >= 0, self, "reanalysed", "at least 0")
-        _check(self.value_weight > 0, self, "value_weight", "positive")
-
-
-MOVES = SearchConfig(actions="moves", num_simulations=32, num_candidates=16, value_scale=0.5)
-
-
-@dataclasses.dataclass(frozen=True)
-class SelfPlayExperiment:
-    """Everything that decides what a run of self-play computes."""
-
-    kind: str = "self_play"  # tells this class from `Experiment` where a config is data
-    name: str = "game"  # of the run's directory under runs/
-    seed: int = 0  # of parameters, games and searches
-    environment: EnvironmentConfig = EnvironmentConfig()
-    model: TowerConfig = TowerConfig()
-    search: SearchConfig = MOVES  # while training
-    play: SearchConfig = dataclasses.replace(MOVES, num_simulations=128, gumbel_scale=0.0)  # after
-    self_play: SelfPlayConfig = SelfPlayConfig()
-    parallel: ParallelConfig = ParallelConfig()
-    log: LogConfig = LogConfig()
-    profile: ProfileConfig = ProfileConfig()
-
-    def __post_init__(self):
-        _check(self.kind == "self_play", self, "kind", "'self_play'")
+        check(self.value in kinds, self, "value", "'outcomes', 'bounded' or 'unbounded'")
+        check(self.dtype in ("float32", "bfloat16"), self, "dtype", "'float32' or 'bfloat16'")
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """Everything that decides what a run on a language task computes."""
+    """Everything that decides what a run computes."""
 
-    kind: str = "language"  # tells this class from `SelfPlayExperiment` where a config is data
-    name: str = "game24"  # of the run's directory under runs/
-    seed: int = 0  # of parameters, problems and searches
-    task: TaskConfig = TaskConfig()
-    model: TransformerConfig = TransformerConfig()
-    search: SearchConfig = SearchConfig()
-    pretrain: PretrainConfig = PretrainConfig()
-    distill: DistillConfig = DistillConfig()
-    control: ControlConfig = ControlConfig()
-    revision: RevisionConfig = RevisionConfig()
-    verifier: VerifierConfig = VerifierConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
+    name: str = "experiment"  # of the run's directory under runs/
+    seed: int = 0  # of parameters, problems, games and searches
+    task: A_TASK = None  # a task of language; None in a run of games, whose stage has its own
+    prompting: A_PROMPTING = None  # what stands in front of a problem; None: the problem alone
+    model: TransformerConfig = TransformerConfig()  # of all stages that have no model of their own
+    stages: tuple[A_STAGE, ...] = ()  # in their order
+    evaluation: tuple[A_STUDY, ...] = ()  # what `rlsearch evaluate` does when not told otherwise
     parallel: ParallelConfig = ParallelConfig()
     log: LogConfig = LogConfig()
     profile: ProfileConfig = ProfileConfig()
 
     def __post_init__(self):
-        _check(self.kind == "language", self, "kind", "'language'")
+        check(len(self.stages) > 0, self, "stages", "at least one stage")
+        names = [stage.name for stage in self.stages]
+        for name in names:
+            plain = name.isidentifier() and len(name) <= 60
+            if not plain:
+                raise ValueError(
+                    f"Experiment.stages has one named {name[:60]!r}: a name must be a word of "
+                    "letters, digits and underscores"
+                )
+            if names.count(name) > 1:
+                raise ValueError(f"Experiment.stages has two named {name!r}: each needs its own")
+            if name in {field.name for field in dataclasses.fields(self)}:
+                raise ValueError(
+                    f"Experiment.stages has one named {name!r}, which is a field of experiments"
+                )

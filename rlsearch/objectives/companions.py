@@ -1,12 +1,12 @@
 """The rows that stand beside those of a teacher: samples for the value alone, and random traces."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
-from rlsearch.config import DistillConfig
-from rlsearch.decoding.steps import Prefix, StepFormat
-from rlsearch.networks.language_model import LanguageModel, Params
-from rlsearch.networks.transformer import KeyValues
+from rlsearch.decoding.draft import Draft
+from rlsearch.decoding.writer import Writer
 from rlsearch.objectives.critic_samples import critic_targets
 from rlsearch.objectives.hindsight import hindsight_targets
 from rlsearch.objectives.step_targets import StepTargets
@@ -14,36 +14,43 @@ from rlsearch.objectives.widen import widen
 from rlsearch.tasks.base import Task
 
 
+@dataclasses.dataclass(frozen=True)
+class Companions:
+    """The number of rows of each kind beside each row of a teacher."""
+
+    critic_samples: int
+    traces: int
+    contrast: float  # of the traces, see `hindsight_targets`
+
+    @property
+    def rows(self) -> int:
+        """Rows of a problem, the teacher's included."""
+        return 1 + self.critic_samples + self.traces
+
+
 def with_companions(
-    targets: StepTargets,
-    params: Params,
-    sample_keys: jax.Array,
-    trace_keys: jax.Array,
-    prompt_cache: KeyValues,
-    first: Prefix,
     task: Task,
-    model: LanguageModel,
-    form: StepFormat,
-    config: DistillConfig,
-    contrast: float,
+    writer: Writer,
+    first: Draft,
+    targets: StepTargets,
+    keys: tuple[jax.Array, jax.Array],
+    companions: Companions,
 ) -> StepTargets:
-    """For each of B rows that row and behind it `critic_samples` and `traces` more.
+    """Puts behind each of B rows its companions.
 
     Args:
-        sample_keys, trace_keys: `[B]` typed keys. Numbers from `2 * form.max_length` on are folded
-            into those of the samples, so that smaller ones are free for a teacher's own use.
-        first: empty solutions, after the prompts whose cache is `prompt_cache`.
-        contrast: of the traces, see `hindsight_targets`.
+        first: empty solutions of the rows' problems.
+        keys: `[B]` typed keys of the samples and of the traces. Numbers from
+            `2 * format.max_length` on are folded into those of the samples, so that smaller ones
+            are free for a teacher's own use.
     """
-    rows = [targets]
-    for number in range(config.critic_samples):
-        keys = jax.vmap(jax.random.fold_in, (0, None))(sample_keys, 2 * form.max_length + number)
-        more = critic_targets(
-            params, keys, targets.prompts, prompt_cache, first, task, model, form, targets
-        )
-        rows.append(more)
-    for number in range(config.traces):
-        keys = jax.vmap(jax.random.fold_in, (0, None))(trace_keys, number)
-        rows.append(widen(hindsight_targets(task, keys, contrast), targets, form))
+    (sample_keys, trace_keys), rows = keys, [targets]
+    folded = jax.vmap(jax.random.fold_in, (0, None))
+    for number in range(companions.critic_samples):
+        own = folded(sample_keys, 2 * writer.format.max_length + number)
+        rows.append(critic_targets(task, writer, first, own, targets))
+    for number in range(companions.traces):
+        traces = hindsight_targets(task, folded(trace_keys, number), companions.contrast)
+        rows.append(widen(traces, targets, writer.format))
     # A problem's rows lie side by side, so that their order is the same over any number of devices.
     return jax.tree.map(lambda *x: jnp.stack(x, axis=1).reshape(-1, *x[0].shape[1:]), *rows)

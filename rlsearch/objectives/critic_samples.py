@@ -8,9 +8,9 @@ policy's own samples it learns what wrong arithmetic and missed goals look like.
 import jax
 import jax.numpy as jnp
 
-from rlsearch.decoding.steps import Prefix, StepFormat, split_steps, write
-from rlsearch.networks.language_model import LanguageModel, Params
-from rlsearch.networks.transformer import KeyValues
+from rlsearch.decoding.draft import Draft
+from rlsearch.decoding.split import split_steps
+from rlsearch.decoding.writer import Writer
 from rlsearch.objectives.step_targets import StepTargets, written
 from rlsearch.tasks.base import Task
 
@@ -19,29 +19,22 @@ UNFINISHED_WEIGHT = 0.3
 
 
 def critic_targets(
-    params: Params,
-    keys: jax.Array,
-    prompts: jax.Array,
-    prompt_cache: KeyValues,
-    prefix: Prefix,
-    task: Task,
-    model: LanguageModel,
-    form: StepFormat,
-    like: StepTargets,
+    task: Task, writer: Writer, draft: Draft, keys: jax.Array, like: StepTargets
 ) -> StepTargets:
-    """One sample of each problem, in rows shaped as those of `like`.
+    """Writes one sample of each problem, in rows shaped as those of `like`.
 
     Args:
+        draft: empty solutions.
         keys: `[B]` typed keys, consumed.
-        prefix: empty solutions, after the prompts whose cache is `prompt_cache`.
     """
-    tokens = write(model, params, prompt_cache, prefix, keys, form)[0].tokens
+    format, prompts = writer.format, draft.prompt.tokens
+    tokens = writer.write(draft, keys)[0].line.tokens
     right = task.check_tokens(prompts, tokens).astype(jnp.float32)
     by_token = like.steps.shape[3] == 1
-    steps = tokens[:, :, None] if by_token else split_steps(tokens, form)
-    blank = jnp.full_like(like.steps, form.pad)
+    steps = tokens[:, :, None] if by_token else split_steps(tokens, format)
+    blank = jnp.full_like(like.steps, format.pad)
     steps = blank.at[:, :, 0].set(steps)
-    present = written(steps, form.pad)
+    present = written(steps, format.pad)
     number = jnp.arange(present.shape[1])[:, None]
     last = number == present.sum(axis=1, keepdims=True) - 1
     return StepTargets(

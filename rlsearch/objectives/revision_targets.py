@@ -23,8 +23,9 @@ import jax
 import jax.numpy as jnp
 
 from rlsearch.decoding.contexts import ATTEMPTS, with_attempts
-from rlsearch.decoding.steps import StepFormat, finished, split_steps, start, write
-from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.decoding.policy import SolutionFormat
+from rlsearch.decoding.split import split_steps
+from rlsearch.decoding.writer import Writer
 from rlsearch.objectives.critic_samples import UNFINISHED_WEIGHT
 from rlsearch.objectives.edit_distance import edit_distance
 from rlsearch.objectives.step_targets import StepTargets, written
@@ -44,7 +45,7 @@ class Rows(NamedTuple):
 def draw_rows(
     key: jax.Array, tokens: jax.Array, right: jax.Array, valid: jax.Array, pad: int
 ) -> Rows:
-    """Who stands behind whom, for the samples of one problem.
+    """Chooses the attempts shown before each sample of one problem.
 
     Args:
         key: consumed.
@@ -75,17 +76,12 @@ def draw_rows(
 
 
 def revision_targets(
-    params: Params,
-    keys: jax.Array,
-    task: Task,
-    model: LanguageModel,
-    form: StepFormat,
-    num_samples: int,
+    task: Task, writer: Writer, keys: jax.Array, num_samples: int
 ) -> tuple[StepTargets, dict[str, jax.Array]]:
     """Samples `num_samples` solutions of one problem a key, one after another.
 
     Args:
-        params: of the policy that writes the samples.
+        writer: the policy that writes the samples.
         keys: `[B]` typed keys, one a problem, consumed. A problem's rows depend on its own key
             alone.
 
@@ -96,38 +92,39 @@ def revision_targets(
     """
     split = jax.vmap(lambda key: tuple(jax.random.split(key, 3)))
     problem_keys, sample_keys, row_keys = split(keys)
-    prompts = jax.vmap(task.draw_task_problem)(problem_keys)
-    prompt_cache, first = start(model, params, prompts, form)
+    prompts, format = jax.vmap(task.draw_task_problem)(problem_keys), writer.format
+    first = writer.start(prompts)
 
     def sample(number: jax.Array):
         own = jax.vmap(jax.random.fold_in, (0, None))(sample_keys, number)
-        prefix, _ = write(model, params, prompt_cache, first, own, form)
-        valid = finished(prefix, form) & (task.answers(prompts, prefix.tokens) >= 0)
-        return prefix.tokens, task.check_tokens(prompts, prefix.tokens), valid
+        draft, _ = writer.write(first, own)
+        tokens = draft.line.tokens
+        valid = writer.finished(draft) & (task.answers(prompts, tokens) >= 0)
+        return tokens, task.check_tokens(prompts, tokens), valid
 
     samples = jax.lax.map(sample, jnp.arange(num_samples))
     tokens, right, valid = (jnp.swapaxes(x, 0, 1) for x in samples)
-    rows = jax.vmap(draw_rows, (0, 0, 0, 0, None))(row_keys, tokens, right, valid, form.pad)
+    rows = jax.vmap(draw_rows, (0, 0, 0, 0, None))(row_keys, tokens, right, valid, format.pad)
     count = (rows.there & rows.revised[:, :, None]).sum(axis=(1, 2))
     metrics = {
         "solved": right.mean(axis=1, dtype=jnp.float32),
         "attempts": count / jnp.maximum(rows.revised.sum(axis=1), 1),
     }
-    targets = jax.vmap(_targets, (0, 0, 0, 0, None))(prompts, tokens, right, rows, form)
+    targets = jax.vmap(_targets, (0, 0, 0, 0, None))(prompts, tokens, right, rows, format)
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), targets)
     return jax.lax.stop_gradient(flat), metrics
 
 
 def _targets(
-    prompt: jax.Array, tokens: jax.Array, right: jax.Array, rows: Rows, form: StepFormat
+    prompt: jax.Array, tokens: jax.Array, right: jax.Array, rows: Rows, format: SolutionFormat
 ) -> StepTargets:
     """The rows of one problem, `prompt [P]`, `tokens [n, T]` and `right [n]`, as targets."""
-    attempts = jnp.where(rows.there[:, :, None], tokens[rows.attempts], form.pad)
+    attempts = jnp.where(rows.there[:, :, None], tokens[rows.attempts], format.pad)
     prompts = jnp.broadcast_to(prompt, (len(tokens), *prompt.shape))
-    context = with_attempts(prompts, attempts, form.pad)
-    steps = split_steps(tokens[rows.answer], form)[:, :, None]
-    present = written(steps, form.pad)
-    place = jnp.arange(form.num_steps)[:, None]
+    context = with_attempts(prompts, attempts, format.pad)
+    steps = split_steps(tokens[rows.answer], format)[:, :, None]
+    present = written(steps, format.pad)
+    place = jnp.arange(format.num_steps)[:, None]
     last = place == present.sum(axis=1, keepdims=True) - 1
     value = right[rows.answer].astype(jnp.float32)
     revised, judged = (x.astype(jnp.float32)[:, None, None] for x in (rows.revised, rows.judged))

@@ -14,7 +14,8 @@ were followed before it and to themselves, so that no prefix is computed twice:
 Letters: B rows, P prompt tokens, S steps, M candidates, L tokens of a step, D features.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -111,6 +112,16 @@ def step_losses(
     )
     metrics = {"policy_loss": policy_loss, "value_loss": value_loss, "value_error": value_error}
     return policy_loss + value_loss, metrics
+
+
+def step_learning(model: LanguageModel, pad: int) -> tuple[Callable, Callable]:
+    """The weighing of a minibatch and the loss on it, as a stage has them; see `Stage`."""
+
+    def loss(weights: Any, rows: StepTargets, keys: jax.Array) -> tuple[jax.Array, dict]:
+        del keys
+        return step_losses(model, weights.own, rows, pad)
+
+    return per_weight, loss
 
 
 def read_rows(

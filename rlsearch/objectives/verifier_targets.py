@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rlsearch.decoding.steps import StepFormat, step_ends
+from rlsearch.decoding.policy import SolutionFormat
+from rlsearch.decoding.split import step_ends
 from rlsearch.verifiers.labels import StepLabels
 
 
@@ -27,17 +28,17 @@ class VerifierTargets(NamedTuple):
 
 
 def outcome_targets(
-    prompts: jax.Array, solutions: jax.Array, right: jax.Array, form: StepFormat
+    prompts: jax.Array, solutions: jax.Array, right: jax.Array, format: SolutionFormat
 ) -> VerifierTargets:
     """For an outcome reward model, of solutions that came out `right [B]` or not."""
-    written = (solutions != form.pad).astype(jnp.float32)
+    written = (solutions != format.pad).astype(jnp.float32)
     return VerifierTargets(prompts, solutions, right[:, None] * written, written)
 
 
-def process_targets(labels: StepLabels, form: StepFormat) -> VerifierTargets:
+def process_targets(labels: StepLabels, format: SolutionFormat) -> VerifierTargets:
     """For a process reward model."""
     prompts, solutions = jnp.asarray(labels.prompts), jnp.asarray(labels.solutions)
-    ends, present = step_ends(solutions, form)
+    ends, present = step_ends(solutions, format)
     blank = jnp.zeros(solutions.shape, jnp.float32)
     rows = jnp.arange(len(blank))[:, None]
     # Steps that are not there share the place of the last token, to which they add nothing.

@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 
-from rlsearch.decoding.steps import StepFormat
+from rlsearch.decoding.policy import SolutionFormat
 from rlsearch.objectives.step_targets import StepTargets
 
 
-def widen(rows: StepTargets, like: StepTargets, form: StepFormat) -> StepTargets:
+def widen(rows: StepTargets, like: StepTargets, format: SolutionFormat) -> StepTargets:
     """Traces (M = 1, every token with its `counted`) in the shape of the rows `like`.
 
     Empty candidates are put beside those of the trace. Where the decisions of `like` are tokens,
@@ -15,7 +15,7 @@ def widen(rows: StepTargets, like: StepTargets, form: StepFormat) -> StepTargets
     """
     candidates, by_token = like.steps.shape[2], like.steps.shape[3] == 1
     if by_token:
-        rows = one_token_a_step(rows, form)
+        rows = one_token_a_step(rows, format)
 
     def fill(values: jax.Array, empty: float) -> jax.Array:
         """`[B, S, 1, ...]` to `[B, S, M, ...]`."""
@@ -24,7 +24,7 @@ def widen(rows: StepTargets, like: StepTargets, form: StepFormat) -> StepTargets
 
     assert rows.counted is not None
     return rows._replace(
-        steps=fill(rows.steps, form.pad),
+        steps=fill(rows.steps, format.pad),
         weights=fill(rows.weights, 0.0),
         values=fill(rows.values, 0.0),
         value_weights=fill(rows.value_weights, 0.0),
@@ -32,13 +32,13 @@ def widen(rows: StepTargets, like: StepTargets, form: StepFormat) -> StepTargets
     )
 
 
-def one_token_a_step(rows: StepTargets, form: StepFormat) -> StepTargets:
+def one_token_a_step(rows: StepTargets, format: SolutionFormat) -> StepTargets:
     """Cuts every step of a trace into its tokens; the value keeps its targets at their ends."""
     batch, _, _, length = rows.steps.shape
     assert rows.counted is not None
     tokens = rows.steps[:, :, 0].reshape(batch, -1)
     # Padding stands behind each step; behind the last token it is nobody's concern.
-    order = jnp.argsort(tokens == form.pad, axis=1, stable=True)[:, : form.max_length]
+    order = jnp.argsort(tokens == format.pad, axis=1, stable=True)[:, : format.max_length]
 
     def pick(values: jax.Array) -> jax.Array:
         return jnp.take_along_axis(values, order, axis=1)[:, :, None]
@@ -46,7 +46,7 @@ def one_token_a_step(rows: StepTargets, form: StepFormat) -> StepTargets:
     def spread(values: jax.Array) -> jax.Array:
         return jnp.repeat(values[:, :, 0], length, axis=1)
 
-    ends = form.ends_step(tokens)
+    ends = format.ends_step(tokens)
     return rows._replace(
         steps=pick(tokens)[..., None],
         weights=pick(spread(rows.weights)),

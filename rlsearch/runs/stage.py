@@ -1,8 +1,8 @@
-"""What a stage of training is: where its data comes from, and what is learnt from it."""
+"""A stage of training: where its rows come from, and what is learnt from them."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import jax
 
@@ -13,19 +13,26 @@ Metrics = dict[str, jax.Array]
 
 
 class Model(Protocol):
-    """What training must know of a network."""
+    """A network, as training sees it."""
 
     def init(self, key: jax.Array) -> Params:
         """Fresh parameters."""
         ...
 
     def num_params(self) -> int:
-        """How many there are."""
+        """The number of parameters."""
         ...
 
     def logical_axes(self) -> Params:
         """The names of their axes, a tuple for each parameter; see `config.ShardingRules`."""
         ...
+
+
+class Weights(NamedTuple):
+    """The parameters that a stage works with."""
+
+    own: Params  # learnt
+    read: Mapping[str, Params] = {}  # not learnt, by their role: "policy", "reference", "teacher"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,44 +44,96 @@ class StageFlops:
 
     @property
     def total(self) -> float:
+        """FLOPs of the whole step."""
         return self.produce + self.update
 
 
 @dataclasses.dataclass(frozen=True)
-class Checkpoint:
+class CheckpointRef:
     """The parameters that a stage ended with."""
 
     model: Any  # a `Model`: whose they are
-    step: int  # of the checkpoint
+    stage: str  # its name
+    step: int  # of the stage, its last
     run: str = ""  # the run's directory; empty: the same run
 
 
 @dataclasses.dataclass(frozen=True)
+class HostJudge:
+    """A judgement made on the host, between the two halves of a step, a row at a time.
+
+    `judge` may be slow, raise or hang: then its row gets `failed`, and no other is touched. Each
+    process judges the rows that lie on its own devices.
+    """
+
+    # A row of what `produce` made, on the host and without the batch axis, to a pytree of arrays.
+    judge: Callable[[Any], Any]
+    failed: Any  # the judgement of a row whose judge raised or took too long: same shapes
+    seconds: float = 10.0  # the most that one row may take
+    threads: int = 8  # rows judged at once
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Stage:
     """One stage. Its memory is a pytree of `[B, ...]` arrays, the data of B lanes.
 
-    A stage may read parameters that it does not learn: where `reads` is not None, `memory`,
-    `collect` and `loss` are given the pair of its own parameters and those.
+    A step is, in one `jit`, or in two with `judge` on the host between them:
+
+        produced = produce(weights, memory, keys, feed(step))   on each device for its own share
+        judged   = judge(row) for each row of produced          on the host, if there is a judge
+        memory   = remember(memory, produced, judged)
+        for each update: learn from batch(memory, key, update) by `loss`
     """
 
     name: str
     model: Model  # what it trains
-    start: Checkpoint | None  # whose parameters it starts from; None: fresh ones
+    start: CheckpointRef | None  # whose parameters it starts from; None: fresh ones
     num_steps: int
     num_keys: int  # K, keys a step: one a problem or game
-    memory: Callable[[Params, jax.Array], Any]  # of parameters and `[K]` keys: at the beginning
-    # Parameters, memory and `[K]` keys to the memory with what is new, and `[K]` metrics. It runs
+    memory: Callable[[Weights, jax.Array], Any]  # of weights and `[K]` keys: at the beginning
+    # Weights, memory, `[K]` keys and the step's host rows to a pytree of `[K, ...]` arrays. It runs
     # on every device for its own share, and communicates with no other.
-    collect: Callable[[Params, Any, jax.Array], tuple[Any, Metrics]]
-    batch: Callable[[Any, jax.Array], Any]  # of memory and a key: a minibatch, `[R, ...]` arrays
-    # Of parameters, a minibatch and `[R]` keys: the loss and its metrics. They are means over rows,
+    produce: Callable[[Weights, Any, jax.Array, Any], Any]
+    # Memory, `produced` and `judged` (None without a judge) to the memory and `[K]` metrics.
+    remember: Callable[[Any, Any, Any], tuple[Any, Metrics]]
+    # Of memory, a key and the number of the update: a minibatch, `[R, ...]` arrays.
+    batch: Callable[[Any, jax.Array, jax.Array], Any]
+    # Of weights, a minibatch and `[R]` keys: the loss and its metrics. They are means over rows,
     # so that those of a whole minibatch are the means of its parts'.
-    loss: Callable[[Params, Any, jax.Array], tuple[jax.Array, Metrics]]
+    loss: Callable[[Weights, Any, jax.Array], tuple[jax.Array, Metrics]]
     batch_size: int  # R, rows of a minibatch
     updates_per_step: int
     optimizer: OptimizerConfig
     flops_per_step: StageFlops
-    reads: Checkpoint | None = None
+    reads: Mapping[str, CheckpointRef] = dataclasses.field(default_factory=dict)  # by their role
+    judge: HostJudge | None = None
+    # The host rows `[K, ...]` of a step, a pure function of its number: nothing of it is saved.
+    feed: Callable[[int], Any] | None = None
     # Of the memory at the beginning, outside of `jit`: the same arrays with what is in files. Every
     # process reads the lanes that its own devices hold.
     fill: Callable[[Any], Any] | None = None
+
+    def abstract_weights(self) -> Weights:
+        """Shapes and dtypes of the weights."""
+        key = jax.random.key(0)
+        read = {role: jax.eval_shape(ref.model.init, key) for role, ref in self.reads.items()}
+        return Weights(jax.eval_shape(self.model.init, key), read)
+
+
+class StageConfig(Protocol):
+    """A way of training, with its settings: a frozen dataclass."""
+
+    name: str  # of what it ends with: parameters, a judge, or rows
+
+    @property
+    def ends_with(self) -> str:
+        """The kind of its result: "policy", "judge" or "rows"."""
+        ...
+
+    def build(self, lineage: Any) -> Any:
+        """Builds the stage, from what is there before it; `lineage` is a `Lineage`.
+
+        Raises:
+            ValueError: if its fields do not fit together, or not what is there before.
+        """
+        ...

@@ -1,0 +1,375 @@
+"""Experiments as data: for `config.json`, and from the command line.
+
+A value is a frozen dataclass. As data it is a dictionary of its fields; where the field that holds
+it may hold several classes (see `config.Kind`), "cls" names the class as `module:Class`. Nothing
+is executed but the classes' own checks: a class is built only if the module that is named defines
+it and if it is of the kind expected.
+"""
+
+import dataclasses
+import difflib
+import importlib
+import re
+import sys
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from rlsearch.config import Kind
+
+_VALID = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}
+_PLURAL = {int: "whole numbers", float: "finite numbers", bool: "true or false", str: "texts"}
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*")
+MAX_NAME = 200  # characters of `module:Class`
+MAX_ITEMS = 1000  # of a list of values
+
+
+class ConfigError(ValueError):
+    """A config, or another thing that the user wrote, is wrong; the message is one sentence."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The one of `names` that looks most like `name`, or None where none does."""
+    found = difflib.get_close_matches(name[:MAX_NAME], list(names), n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+def class_name(value: Any) -> str:
+    """The name `module:Class` of a value's class."""
+    return f"{type(value).__module__}:{type(value).__qualname__}"
+
+
+def find_class(name: Any, kind: Kind, modules: tuple[str, ...] = ()) -> type:
+    """Finds the class that `module:Class` names.
+
+    Args:
+        modules: top-level modules beside those of the kind's room, whose code the user has named.
+
+    Raises:
+        ConfigError: if it is no such name, or of another module, or there is no such class, or it
+            is not of the kind. An error inside the module is let through.
+    """
+
+    def refused(why: str) -> ConfigError:
+        return ConfigError(f"{str(name)[:MAX_NAME]!r} is no class of {kind.noun}: {why}")
+
+    if not isinstance(name, str) or len(name) > MAX_NAME or not _NAME.fullmatch(name):
+        raise refused("write module:Class")
+    module_name, _, own_name = name.partition(":")
+    own = module_name.partition(".")[0] in modules
+    if not own and not module_name.startswith(f"{kind.room}."):
+        raise refused(f"it must be of {kind.room}, or of the file that --code names")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise refused(f"there is no module {module_name}{_like(name, kind)}") from error
+    found = getattr(module, own_name, None)
+    defined = isinstance(found, type) and found.__module__ == module_name
+    if not defined or not is_of_kind(found, kind):
+        raise refused(f"{module_name} defines no such one{_like(name, kind)}")
+    return typing.cast(type, found)
+
+
+def is_of_kind(cls: Any, kind: Kind) -> bool:
+    """Whether values of a class may stand where the kind is asked for."""
+    fields = {f.name for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else set()
+    return bool(fields or dataclasses.is_dataclass(cls)) and all(
+        hasattr(cls, member) or member in fields for member in kind.members
+    )
+
+
+def classes_of(kind: Kind) -> dict[str, type]:
+    """The classes of a kind in its room, by their short names: `best_of_n` for `BestOfN`."""
+    import pkgutil
+
+    room = importlib.import_module(kind.room)
+    found = {}
+    for info in pkgutil.iter_modules(room.__path__):
+        module = importlib.import_module(f"{kind.room}.{info.name}")
+        for value in vars(module).values():
+            if isinstance(value, type) and value.__module__ == module.__name__:
+                if not value.__name__.startswith("_") and is_of_kind(value, kind):
+                    found[short_name(value)] = value
+    return found
+
+
+def short_name(cls: type) -> str:
+    """A class's name in lower case, with underscores between its words."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+
+def _like(name: str, kind: Kind) -> str:
+    names = [f"{cls.__module__}:{cls.__name__}" for cls in classes_of(kind).values()]
+    close = nearest(name, names)
+    return f"; the nearest is {close}" if close else ""
+
+
+# ---- Values to data and back -------------------------------------------------------------------
+
+
+def to_data(value: Any) -> Any:
+    """`value` as dictionaries, lists, text, numbers and booleans, as JSON has them."""
+    if not dataclasses.is_dataclass(value):
+        return [to_data(item) for item in value] if isinstance(value, tuple) else value
+    data: dict[str, Any] = {}
+    for name, hint in _hints(type(value)).items():
+        held = getattr(value, name)
+        data[name] = _with_class(held, hint)
+    return data
+
+
+def _with_class(held: Any, hint: Any) -> Any:
+    item = _item(hint)
+    if item is not None:
+        return [_with_class(each, item) for each in held]
+    if _kind(hint) is not None and held is not None:
+        return {"cls": class_name(held), **to_data(held)}
+    return to_data(held)
+
+
+def from_data(cls: type, data: Any, modules: tuple[str, ...] = (), path: str = "") -> Any:
+    """The inverse of `to_data`: a value of `cls`. A field that is left out has its default.
+
+    Args:
+        modules: see `find_class`.
+        path: of the value, for messages.
+
+    Raises:
+        ConfigError: an unknown field or class, a value of the wrong type, or one that is refused.
+    """
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{path or 'the config'} is {shown(data)}: it must be a group of fields")
+    hints = _hints(cls)
+    values = {}
+    for name, value in data.items():
+        where = f"{path}.{name}" if path else str(name)
+        if name not in hints:
+            raise ConfigError(unknown(str(name), hints, where, f" = {shown(value)}"))
+        values[name] = _read(value, hints[name], modules, where)
+    return build(cls, values, path)
+
+
+def build(cls: type, values: Mapping[str, Any], path: str) -> Any:
+    """A value of `cls`; an error of its own check names the field by its path."""
+    try:
+        return cls(**values)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(_by_path(str(error), cls, path)) from error
+
+
+def _by_path(message: str, cls: type, path: str) -> str:
+    return message.replace(f"{cls.__name__}.", f"{path}." if path else "", 1)
+
+
+def _read(value: Any, hint: Any, modules: tuple[str, ...], path: str) -> Any:
+    item = _item(hint)
+    if item is not None:
+        if not isinstance(value, list | tuple) or len(value) > MAX_ITEMS:
+            raise ConfigError(f"{path} is {shown(value)}: it must be {valid(hint)}")
+        return tuple(_read(x, item, modules, f"{path}[{i}]") for i, x in enumerate(value))
+    kind = _kind(hint)
+    if kind is not None:
+        if value is None:
+            return None
+        if not isinstance(value, Mapping) or "cls" not in value:
+            raise ConfigError(f"{path} is {shown(value)}: it must be {kind.noun}, with its cls")
+        try:
+            cls = find_class(value["cls"], kind, modules)
+        except ConfigError as error:
+            raise ConfigError(f"{path}.cls: {error}") from error
+        return from_data(cls, {k: v for k, v in value.items() if k != "cls"}, modules, path)
+    if dataclasses.is_dataclass(hint):
+        return from_data(typing.cast(type, hint), value, modules, path)
+    if not is_a(value, hint):
+        raise ConfigError(f"{path} is {shown(value)}: it must be {valid(hint)}")
+    return hint(value)
+
+
+def shown(value: Any) -> str:
+    """A value as an error repeats it: its beginning, where it is long."""
+    if isinstance(value, Mapping | list | tuple) and len(value) > 8:
+        return f"{type(value).__name__} of {len(value)} items"
+    text = repr(value)
+    return text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}..."
+
+
+def is_a(value: Any, kind: Any) -> bool:
+    """Whether data is of a plain type; a whole number is a number, a boolean is neither."""
+    if isinstance(value, bool) or kind is bool:
+        return kind is bool and isinstance(value, bool)
+    if kind is float:
+        return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+    if kind is int:
+        return isinstance(value, int) and abs(value) < 2**63
+    return isinstance(value, kind)
+
+
+def valid(hint: Any) -> str:
+    """The values that a field of a type takes, in words."""
+    item = _item(hint)
+    if item is None:
+        return _VALID.get(hint, "a group of fields")
+    kind = _kind(item)
+    return f"a list of {_PLURAL.get(item, 'values') if kind is None else kind.noun}"
+
+
+def unknown(name: str, hints: Iterable[str], path: str, value: str = "") -> str:
+    """The sentence about a field that there is none of: its nearest one, and all there are."""
+    close = nearest(name, hints)
+    hint = f"the nearest is {close}; " if close else ""
+    return f"{path[:MAX_NAME]}{value} is no field: {hint}valid are {', '.join(hints)}"
+
+
+# ---- Fields by their paths ---------------------------------------------------------------------
+
+
+def replace_at(value: Any, path: str, texts: list[str]) -> Any:
+    """`value` with the field at a dotted path set to what a user typed.
+
+    A name in a path is a field; of a field that holds several values, one of them is named by its
+    `name`, or by its class in lower case, without the field's own name: `distilled.num_steps`.
+
+    Raises:
+        ConfigError: no such field, a value of the wrong type, or one that the field refuses.
+    """
+    return _set(value, path.split("."), texts, path)
+
+
+def _set(value: Any, parts: list[str], texts: list[str], path: str) -> Any:
+    (name, *rest), hints = parts, _hints(type(value))
+    done = path[: len(path) - len(".".join(parts))]
+    for field, index, held in named_items(value):
+        if name == item_name(held) and rest:
+            items = list(getattr(value, field))
+            items[index] = _set(held, rest, texts, path)
+            return _rebuilt(value, {field: tuple(items)}, done)
+    if name not in hints:
+        names = [*hints, *(item_name(held) for _, _, held in named_items(value))]
+        raise ConfigError(unknown(name, names, f"--{path}", f" = {' '.join(texts)}"[:MAX_NAME]))
+    held = getattr(value, name)
+    if rest:
+        if not dataclasses.is_dataclass(held):
+            raise ConfigError(f"--{path} is no field: {done}{name} has no fields")
+        return _rebuilt(value, {name: _set(held, rest, texts, path)}, done)
+    return _rebuilt(value, {name: _parsed(value, name, hints[name], texts, path)}, done)
+
+
+def _rebuilt(value: Any, changes: dict[str, Any], path: str) -> Any:
+    try:
+        return dataclasses.replace(value, **changes)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(_by_path(str(error), type(value), path.removesuffix("."))) from error
+
+
+def _parsed(value: Any, name: str, hint: Any, texts: list[str], path: str) -> Any:
+    item = _item(hint)
+    kind = _kind(item) if item is not None else _kind(hint)
+    if kind is not None and item is not None:
+        return _chosen(getattr(value, name), kind, texts, path)
+    if dataclasses.is_dataclass(hint) or kind is not None:
+        held = getattr(value, name)
+        inside = ", ".join(f"{path}.{field}" for field in _hints(type(held))) if held else "none"
+        raise ConfigError(
+            f"--{path} = {' '.join(texts)[:MAX_NAME]} is a group of fields: set one, {inside}"
+        )
+    if item is not None:
+        if not texts:
+            raise ConfigError(f"{path} got no value: it must be {valid(hint)}")
+        found: Any = [_parse(text, item) for text in texts]
+        if not all(is_a(x, item) for x in found):
+            raise ConfigError(f"{path} is {shown(found)}: it must be {valid(hint)}")
+        return tuple(item(x) for x in found)
+    if len(texts) != 1:
+        got = f"{len(texts)} values, {' '.join(texts)}"[:MAX_NAME] if texts else "no value"
+        raise ConfigError(f"{path} got {got}: it must be one value, {valid(hint)}")
+    found = _parse(texts[0], hint)
+    if not is_a(found, hint):
+        raise ConfigError(f"{path} is {shown(found)}: it must be {valid(hint)}")
+    return hint(found)
+
+
+def _chosen(held: tuple[Any, ...], kind: Kind, texts: list[str], path: str) -> tuple[Any, ...]:
+    """Of values those that are named, in that order; else new ones with their defaults."""
+    there = {item_name(value): value for value in held}
+    chosen = []
+    for text in texts:
+        if text in there:
+            chosen.append(there[text])
+            continue
+        classes = classes_of(kind)
+        if text not in classes:
+            names = sorted({*there, *classes})
+            close = nearest(text, names)
+            hint = f"the nearest is {close}; " if close else ""
+            raise ConfigError(
+                f"{path} has {text[:MAX_NAME]!r}: {hint}{kind.noun} is one of {', '.join(names)}"
+            )
+        chosen.append(build(classes[text], {}, path))
+    return tuple(chosen)
+
+
+def _parse(text: str, kind: Any) -> Any:
+    """`text` as a `kind`, or as it is where it is none, for the caller to say so."""
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    try:
+        return kind(text) if len(text) <= 4096 else text
+    except ValueError:
+        return text
+
+
+def named_items(value: Any) -> Iterator[tuple[str, int, Any]]:
+    """The values in fields that hold several: the field, the place in it, and the value."""
+    for field, hint in _hints(type(value)).items():
+        item = _item(hint)
+        if item is not None and _kind(item) is not None:
+            for index, held in enumerate(getattr(value, field)):
+                yield field, index, held
+
+
+def item_name(value: Any) -> str:
+    """The name by which a path reaches a value among several."""
+    name = getattr(value, "name", None)
+    return name if isinstance(name, str) else short_name(type(value))
+
+
+def leaves(value: Any, path: str = "") -> dict[str, Any]:
+    """Every plain field of a value by its path; of a value among several, by its name."""
+    found: dict[str, Any] = {}
+    several = {field for field, _, _ in named_items(value)}
+    for name, held in ((f, getattr(value, f)) for f in _hints(type(value))):
+        if name in several:
+            continue
+        if dataclasses.is_dataclass(held):
+            found |= leaves(held, f"{path}{name}.")
+        else:
+            found[path + name] = held
+    for field, _, held in named_items(value):
+        prefix = f"{path}{item_name(held)}."
+        found[f"{prefix}cls"] = class_name(held)
+        found |= leaves(held, prefix)
+        del field
+    return found
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    """The declared types of a dataclass's fields, with their annotations."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
+
+
+def _item(hint: Any) -> Any:
+    """The type of the items of a `tuple[X, ...]`; None for any other type."""
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
+
+
+def _kind(hint: Any) -> Kind | None:
+    """The kind of values that a field may hold; None for a field of one type."""
+    for extra in getattr(hint, "__metadata__", ()):
+        if isinstance(extra, Kind):
+            return extra
+    return None
+
+

@@ -1,0 +1,133 @@
+"""Plain expert iteration: sample whole solutions of a problem, imitate one that is right.
+
+The control that search distillation has to beat at equal FLOPs. It sees the same problems, keeps
+the same samples for its value and the same traces, and learns through the same loss; only its
+teacher differs (rejection sampling, as in STaR and ReST-EM, without the restart from the base).
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from rlsearch.config import check
+from rlsearch.decoding.split import split_steps
+from rlsearch.decoding.writer import Writer
+from rlsearch.objectives.companions import with_companions
+from rlsearch.objectives.step_targets import StepTargets, step_learning, written
+from rlsearch.runs.lineage import Lineage
+from rlsearch.runs.stage import Metrics, Stage, StageFlops, Weights
+from rlsearch.stages.costs import row_flops, writing_flops
+from rlsearch.stages.ring import Learning, Origin, ring_stage
+from rlsearch.stages.teaching import Teaching
+from rlsearch.tasks.base import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class ExpertIteration:
+    """Samples solutions of every problem, and learns one that is right."""
+
+    name: str = "control"  # of the policy that it ends with
+    start: str = "base"  # the stage whose parameters it starts from
+    num_steps: int = 0  # training steps; 0: as many as cost the FLOPs of the stage `flops_of`
+    flops_of: str = ""  # the stage at whose FLOPs it is trained, where num_steps is 0
+    num_samples: int = 24  # solutions sampled per problem and step, of which one right is kept
+    teaching: Teaching = Teaching()
+
+    ends_with: ClassVar[str] = "policy"
+
+    def __post_init__(self):
+        valid = "at least 1, or 0 with flops_of" if not self.flops_of else "0 beside flops_of"
+        check((self.num_steps >= 1) != bool(self.flops_of), self, "num_steps", valid)
+        check(self.num_samples >= 1, self, "num_samples", "at least 1")
+
+    def length(self, lineage: Lineage) -> int:
+        """Counts its training steps."""
+        if not self.flops_of:
+            return self.num_steps
+        other = lineage.stage(self.flops_of)
+        spent = lineage.num_steps(self.flops_of) * other.flops(lineage).total
+        return max(1, round(spent / self.flops(lineage).total))
+
+    def build(self, lineage: Lineage) -> Stage:
+        """Builds the stage; see `StageConfig`."""
+        task, policy = lineage.task, lineage.policy(self.name)
+
+        def produce(weights: Weights, keys: jax.Array) -> tuple[StepTargets, Metrics]:
+            return expert_iteration_targets(task, Writer(policy, weights.own), keys, self)
+
+        return ring_stage(
+            Origin(self.name, self.length(lineage), lineage.checkpoint(self.start)),
+            policy.model,
+            self.teaching.ring,
+            produce,
+            Learning(*step_learning(policy.model, policy.format.pad)),
+            self.flops(lineage),
+        )
+
+    def flops(self, lineage: Lineage) -> StageFlops:
+        """Counts the FLOPs of a training step: padding is paid for too."""
+        task, policy = lineage.task, lineage.policy(self.name)
+        format, samples = policy.format, self.num_samples + self.teaching.critic_samples
+        tokens = samples * format.num_steps * format.max_step_length
+        written = writing_flops(policy, task, tokens, format.max_step_length)
+        length = task.prompt_length + format.num_steps * format.max_step_length
+        update = self.teaching.rows_learnt * row_flops(policy, length)
+        return StageFlops(self.teaching.num_problems * written, update)
+
+
+def expert_iteration_targets(
+    task: Task, writer: Writer, keys: jax.Array, config: ExpertIteration
+) -> tuple[StepTargets, Metrics]:
+    """Samples `num_samples` solutions of one problem a key, one after another.
+
+    Args:
+        keys: `[B]` typed keys, one a problem, consumed. A problem's targets depend on its own
+            key alone.
+
+    Returns:
+        Rows with M = 1: for each problem its first right sample, or where none was right the last
+        one with weight 0 for the policy, and behind it the rows of `with_companions`. Metrics
+        `[B]`: `solved`, the share of samples that were right, and `search_tokens`.
+    """
+    format, batch = writer.format, keys.shape[0]
+    split = jax.vmap(lambda key: tuple(jax.random.split(key, 3)))
+    problem_keys, sample_keys, trace_keys = split(keys)
+    prompts = config.teaching.draw_problems(task, problem_keys)
+    first = writer.start(prompts)
+    folded = jax.vmap(jax.random.fold_in, (0, None))
+    own_keys = folded(sample_keys, 0)
+
+    def sample(kept, number):
+        kept_tokens, solved = kept
+        line = writer.write(first, folded(own_keys, number))[0].line
+        right = task.check_tokens(prompts, line.tokens)
+        tokens = jnp.where(solved[:, None], kept_tokens, line.tokens)
+        return (tokens, solved | right), (right, line.length)
+
+    nothing = first.line.tokens, jnp.zeros((batch,), bool)
+    numbers = jnp.arange(config.num_samples)
+    (tokens, solved), (right, lengths) = jax.lax.scan(sample, nothing, numbers)
+
+    solved = solved.astype(jnp.float32)
+    steps = split_steps(tokens, format)[:, :, None]
+    present = written(steps, format.pad)
+    per_step = solved[:, None, None] * present
+    targets = StepTargets(
+        prompts=prompts,
+        steps=steps,
+        weights=per_step,
+        values=per_step,
+        value_weights=present,
+        prompt_values=solved,
+        prompt_value_weights=jnp.ones_like(solved),
+        counted=jnp.ones((*per_step.shape, format.max_step_length), bool),
+    )
+    companions = config.teaching.companions
+    rows = with_companions(task, writer, first, targets, (sample_keys, trace_keys), companions)
+    metrics = {
+        "solved": right.astype(jnp.float32).mean(axis=0),
+        "search_tokens": lengths.sum(axis=0).astype(jnp.float32),
+    }
+    return jax.lax.stop_gradient(rows), metrics

@@ -1,0 +1,72 @@
+"""The settings that a teacher and its control have in common: they differ in the teacher alone."""
+
+import dataclasses
+
+import jax
+
+from rlsearch.config import OptimizerConfig, check
+from rlsearch.objectives.companions import Companions
+from rlsearch.objectives.problems import ProblemMixture, draw_problems
+from rlsearch.stages.ring import Ring
+from rlsearch.tasks.base import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Teaching:
+    """Problems a step, the rows beside those of the teacher, and the updates on them."""
+
+    num_problems: int = 128  # B, problems a step
+    task_fraction: float = 0.5  # share of the task's own problems; the rest have hindsight goals
+    other_goal_fraction: float = 0.0  # share of random numbers with a goal reached from others
+    critic_samples: int = 1  # solutions sampled per problem and step, for the value alone
+    traces: int = 1  # random traces per problem and step, as in pre-training
+    contrast: float = 0.4  # share of those traces shown with another goal
+    replay_size: int = 3840  # rows kept
+    updates_per_step: int = 2  # minibatches learnt from a step
+    batch_size: int = 256  # rows of a minibatch
+    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3, warmup_steps=20)
+
+    def __post_init__(self):
+        check(self.num_problems >= 1, self, "num_problems", "at least 1")
+        check(0 <= self.task_fraction <= 1, self, "task_fraction", "in [0, 1]")
+        rest = 1 - self.task_fraction
+        valid = f"in [0, {rest:g}], what task_fraction leaves"
+        check(0 <= self.other_goal_fraction <= rest, self, "other_goal_fraction", valid)
+        check(self.critic_samples >= 0, self, "critic_samples", "at least 0")
+        check(self.traces >= 0, self, "traces", "at least 0")
+        check(0 < self.contrast < 1, self, "contrast", "in (0, 1)")
+        rows = self.num_problems * self.companions.rows
+        multiple = self.replay_size >= 1 and self.replay_size % rows == 0
+        check(multiple, self, "replay_size", f"a multiple of the rows of a step, {rows}")
+        check(self.updates_per_step >= 1, self, "updates_per_step", "at least 1")
+        check(self.batch_size >= 1, self, "batch_size", "at least 1")
+
+    @property
+    def mixture(self) -> ProblemMixture:
+        """The kinds of problems."""
+        return ProblemMixture(self.task_fraction, self.other_goal_fraction)
+
+    @property
+    def companions(self) -> Companions:
+        """The rows beside each of the teacher's."""
+        return Companions(self.critic_samples, self.traces, self.contrast)
+
+    @property
+    def ring(self) -> Ring:
+        """The rows kept, and the updates."""
+        return Ring(
+            self.num_problems,
+            self.replay_size,
+            self.batch_size,
+            self.updates_per_step,
+            self.optimizer,
+        )
+
+    @property
+    def rows_learnt(self) -> int:
+        """Rows of all minibatches of a step."""
+        return self.updates_per_step * self.batch_size
+
+    def draw_problems(self, task: Task, keys: jax.Array) -> jax.Array:
+        """Draws training problems `[B, P]`; the keys `[B]` are consumed."""
+        return draw_problems(task, keys, self.mixture)
