@@ -4,14 +4,16 @@ The folder holds, beside one folder a step:
 
     STEP/              a checkpoint that Orbax has committed
     STEP.permanent     an empty file: the checkpoint STEP is never deleted
-    STEP.damaged/      a checkpoint that could not be read and was set aside
+    STEP.damaged/      a checkpoint that was read, found wrong and set aside
     STEP.deleted/      a checkpoint whose deletion was cut short; removed by the next save
     STEP.orbax-...     a save that was cut short; removed by the next save
+
+Other names are nobody's: they are neither read nor removed.
 """
 
 import contextlib
-import errno
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -21,6 +23,14 @@ from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
+from rlsearch.checkpoints.reading import (
+    CheckpointError,
+    DamagedError,
+    first_line,
+    is_full_disk,
+    is_passing,
+    read_checkpoint,
+)
 from rlsearch.paths import absolute, is_remote
 
 _PERMANENT = ".permanent"
@@ -30,8 +40,7 @@ _TEMPORARY = ".orbax-checkpoint-tmp"  # what Orbax appends to the name until a s
 _COMMITTED = "commit_success.txt"  # the file that completes a save where folders have no rename
 
 
-class CheckpointError(RuntimeError):
-    """A checkpoint could not be written or read; the message is one sentence for the user."""
+_READ, _DAMAGED_SOMEWHERE, _UNREADABLE_SOMEWHERE = range(3)  # outcomes of reading, the worst last
 
 
 class Best(NamedTuple):
@@ -53,7 +62,7 @@ class CheckpointStore:
     and `float`; its structure is not stored, but given again as the abstract state.
 
     Truncated and missing files are noticed when a checkpoint is restored; a flipped bit inside an
-    array's data is not.
+    array's data is not. What cannot be read at the moment is never taken for damage.
     """
 
     def __init__(
@@ -74,13 +83,15 @@ class CheckpointStore:
           best: which others are kept for a metric's sake.
 
         Raises:
-          ValueError: `keep` or the count of `best` is below 1, or its mode is unknown.
+          ValueError: `keep` or the count of `best` is below 1, its mode is unknown, or the folder's
+            name has a character that Orbax cannot have in it.
         """
         if keep < 1:
             raise ValueError(f"keep is {keep!r}: it must be at least 1")
         if best is not None and (best.count < 1 or best.mode not in ("max", "min")):
             raise ValueError(f"best is {best}: count must be at least 1 and mode 'max' or 'min'")
         self.directory = absolute(directory)
+        _check_usable(self.directory)
         self._keep, self._every, self._best = keep, every, best
         self._metrics: dict[int, Mapping[str, float]] = {}  # of checkpoints, once read
         self._warn = warn
@@ -98,16 +109,17 @@ class CheckpointStore:
         self.close()
 
     def steps(self) -> list[int]:
-        """Steps of the checkpoints that are complete, ascending."""
-        if not self.directory.exists():
-            return []
-        names = (path.name for path in self.directory.iterdir())
-        steps = sorted(int(name) for name in names if name.isdecimal())
-        return [step for step in steps if self._is_committed(step)]
+        """Steps of the checkpoints that are complete, ascending.
+
+        Raises:
+          CheckpointError: the folder cannot be read.
+        """
+        return self._complete(self._folders())
 
     def permanent_steps(self) -> list[int]:
-        """Steps of the checkpoints that are never deleted, ascending."""
-        return [step for step in self.steps() if self._marker(step).exists()]
+        """Steps of the checkpoints that are never deleted, ascending; raises what `steps` does."""
+        folders = self._folders()
+        return [step for step in self._complete(folders) if self._marker(step).name in folders]
 
     def latest_step(self) -> int | None:
         """Step of the newest complete checkpoint, or None."""
@@ -193,7 +205,7 @@ class CheckpointStore:
         Raises:
           FileNotFoundError: there is no such checkpoint.
           ValueError: names or shapes of the checkpoint are others; it is not damaged.
-          CheckpointError: the checkpoint is damaged.
+          CheckpointError: the checkpoint is damaged, or cannot be read now.
         """
         return self._load(step, abstract_state, partial=False)
 
@@ -205,7 +217,7 @@ class CheckpointStore:
         return self._load(step, abstract_part, partial=True)
 
     def restore_latest(self, abstract_state: Any | Callable[[int], Any]) -> tuple[int, Any] | None:
-        """Reads the newest checkpoint that can be read, and sets aside those that cannot.
+        """Reads the newest checkpoint that is not damaged, and sets aside those that are.
 
         Args:
           abstract_state: see `restore`; or a function that gives it for a step, where stages of a
@@ -216,19 +228,65 @@ class CheckpointStore:
 
         Raises:
           ValueError: the newest checkpoint has other names or shapes; nothing is set aside.
+          CheckpointError: it cannot be read now, or is a link or a file; nothing is set aside.
         """
         for step in reversed(self.steps()):
-            state, damage = None, None
+            state, failed, outcome = None, None, _READ
             abstract = abstract_state(step) if callable(abstract_state) else abstract_state
             try:
+                self._check_all_folders()
                 state = self.restore(step, abstract)
+            except DamagedError as error:
+                failed, outcome = error, _DAMAGED_SOMEWHERE
             except CheckpointError as error:
-                damage = error
+                failed, outcome = error, _UNREADABLE_SOMEWHERE
             # All processes must restore the same step, so one bad reading counts for all.
-            if not _on_any_process(damage is not None):
+            worst = _worst_of_all(outcome)
+            if worst == _READ:
                 return step, state
-            self._set_aside(step, damage)
+            if worst == _UNREADABLE_SOMEWHERE:
+                raise failed or CheckpointError(
+                    f"checkpoint {step} in {self.directory} cannot be read now by another process"
+                )
+            self._set_aside(step, failed)
+        self._check_all_folders()
         return None
+
+    def _folders(self) -> dict[str, bool]:
+        """Names in the folder, and whether each is a folder itself, to which no link leads.
+
+        Raises:
+          CheckpointError: that cannot be told now.
+        """
+        try:
+            if is_remote(self.directory):  # has no links, and no files of such names
+                return {path.name: True for path in self.directory.iterdir()}
+            with os.scandir(self.directory) as entries:
+                return {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+        except FileNotFoundError:
+            return {}
+        except Exception as error:
+            reason = error.strerror if isinstance(error, OSError) else None
+            raise CheckpointError(
+                f"{self.directory} cannot be read now, and is left as it is: "
+                f"{reason or first_line(error)}"
+            ) from error
+
+    def _complete(self, folders: dict[str, bool]) -> list[int]:
+        steps = sorted(int(name) for name, real in folders.items() if real and _is_step(name))
+        return [step for step in steps if self._is_committed(step)]
+
+    def _check_all_folders(self) -> None:
+        """Raises CheckpointError where a checkpoint's name is that of a link or a file.
+
+        Training from an older one, which this one's steps would come to again, could not save them.
+        """
+        for name, real in self._folders().items():
+            if not real and _is_step(name):
+                raise CheckpointError(
+                    f"{self.directory / name} is a link or a file, and a checkpoint is a folder: "
+                    "move it away, or put there what it leads to"
+                )
 
     def _path(self, step: int) -> epath.Path:
         return self.directory / str(step)
@@ -237,46 +295,31 @@ class CheckpointStore:
         return self.directory / f"{step}{_PERMANENT}"
 
     def _is_committed(self, step: int) -> bool:
-        return not is_remote(self.directory) or (self._path(step) / _COMMITTED).exists()
+        if not is_remote(self.directory):
+            return True
+        try:  # not asked by `exists`, for which what cannot be read does not exist
+            return any(path.name == _COMMITTED for path in self._path(step).iterdir())
+        except FileNotFoundError:  # deleted meanwhile
+            return False
+        except Exception as error:
+            raise CheckpointError(
+                f"{self._path(step)} cannot be read now, and is left as it is: {first_line(error)}"
+            ) from error
 
     def _load(self, step: int, abstract: Any, partial: bool) -> Any:
-        path = self._path(step)
-        if step not in self.steps():
-            available = ", ".join(map(str, self.steps())) or "none"
+        path, steps = self._path(step), self.steps()
+        if step not in steps:
+            available = ", ".join(map(str, steps)) or "none"
             raise FileNotFoundError(
                 f"{self.directory} has no checkpoint {step}; it has {available}"
             )
-        abstract = jax.tree.map(_with_sharding, abstract)
-        context = ocp.Context()
-        context.pytree.loading.partial_load = partial
-        try:
-            with context:
-                restored = ocp.load(path, abstract)
-        except Exception as error:
-            if any(isinstance(cause, _NOT_DAMAGE) for cause in _causes(error)):
-                raise
-            self._check_same(step, abstract, partial)
-            message = f"checkpoint {step} in {self.directory} is damaged: {_first_line(error)}"
-            raise CheckpointError(message) from error
-        if partial:
-            self._check_same(step, abstract, partial)  # what is not there, Orbax leaves abstract
-        if not _is_instance(restored, abstract):
-            # A lost file of types would make plain integers of typed keys.
-            message = f"checkpoint {step} in {self.directory} is damaged: types of arrays are lost"
-            raise CheckpointError(message)
-        return restored
-
-    def _check_same(self, step: int, abstract: Any, partial: bool) -> None:
-        difference = _difference(self._path(step), abstract, partial)
-        if difference is not None:
-            where = f"checkpoint {step} in {self.directory}"
-            raise ValueError(f"{where} is of another state: {difference}")
+        return read_checkpoint(path, abstract, partial)
 
     def _set_aside(self, step: int, damage: CheckpointError | None) -> None:
         path = self.directory / f"{step}{_DAMAGED}"
         if jax.process_index() == 0:
-            number = 1
-            while path.exists():
+            number, taken = 1, self._folders()
+            while path.name in taken:
                 number += 1
                 path = self.directory / f"{step}{_DAMAGED}.{number}"
             self._path(step).rename(path)
@@ -291,7 +334,12 @@ class CheckpointStore:
     def _delete_old(self) -> None:
         if jax.process_index() != 0:
             return
-        for step in set(self.steps()) - self._kept():
+        try:
+            deleted = set(self.steps()) - self._kept()
+        except CheckpointError as error:
+            self._warn(f"no old checkpoint is deleted: {error}")
+            return
+        for step in deleted:
             path = self._path(step)
             try:
                 # Made invisible in one go first: a deletion cut short leaves no half checkpoint.
@@ -311,35 +359,40 @@ class CheckpointStore:
             kept |= {step for step in steps if step % self._every == 0}
         if self._best is not None:
             count, metric, mode = self._best
-            found = [(self._metrics_of(step).get(metric), step) for step in steps]
+            known = {step: self._metrics_of(step) for step in steps}
+            kept |= {step for step, metrics in known.items() if metrics is None}
+            found = [(metrics.get(metric), step) for step, metrics in known.items() if metrics]
             sign = {"max": 1.0, "min": -1.0}[mode]
             ranked = sorted((sign * value, step) for value, step in found if value is not None)
             kept |= {step for _, step in ranked[-count:]}
         return kept
 
-    def _metrics_of(self, step: int) -> Mapping[str, float]:
-        """The metrics that a checkpoint was saved with; none where they cannot be read."""
+    def _metrics_of(self, step: int) -> Mapping[str, float] | None:
+        """The metrics that a checkpoint was saved with; None where they cannot be read now."""
         if step not in self._metrics:
             try:
                 saved: Any = ocp.metadata(self._path(step)).custom_metadata
                 self._metrics[step] = {k: float(v) for k, v in saved["metrics"].items()}
-            except Exception:  # damaged, or saved before metrics were
-                self._metrics[step] = {}
+            except Exception as error:
+                if is_passing(error):
+                    return None
+                self._metrics[step] = {}  # damaged, or saved before metrics were
         return self._metrics[step]
 
     def _clean(self) -> None:
         """Removes what a killed run left half done; no other run writes in this folder."""
-        if not self.directory.exists():
-            return
-        steps = set(self.steps())
-        for path in list(self.directory.iterdir()):
-            name, _, _ = path.name.partition(".")
-            stray = name.isdecimal() and int(name) not in steps
-            if _TEMPORARY in path.name or path.name.endswith(_DELETED):
-                path.rmtree(missing_ok=True)
-            elif stray and path.name.endswith(_PERMANENT):
+        folders = self._folders()
+        steps = set(self._complete(folders))
+        for entry, real in folders.items():
+            name, _, ending = entry.partition(".")
+            if not _is_step(name):
+                continue
+            path, stray = self.directory / entry, int(name) not in steps
+            if stray and f".{ending}" == _PERMANENT:
                 path.unlink(missing_ok=True)
-            elif stray and path.name == name:
+            elif not real:
+                continue
+            elif _TEMPORARY in entry or f".{ending}" == _DELETED or (stray and not ending):
                 path.rmtree(missing_ok=True)
 
     @contextlib.contextmanager
@@ -352,7 +405,7 @@ class CheckpointStore:
             with contextlib.suppress(OSError):  # the save's own error is the one to tell
                 if jax.process_index() == 0:
                     self._clean()
-            reason = "the disk is full" if is_full_disk(error) else _first_line(error)
+            reason = "the disk is full" if is_full_disk(error) else first_line(error)
             message = (
                 f"checkpoint {step} could not be written to {self.directory}: {reason}; "
                 f"{self.last_good()}"
@@ -360,88 +413,33 @@ class CheckpointStore:
             raise CheckpointError(message) from error
 
 
-# These say that this process cannot read the checkpoint now, not that it is bad.
-_NOT_DAMAGE = (MemoryError, PermissionError, jax.errors.JaxRuntimeError)
-
-
 def _not_from_orbax(record: logging.LogRecord) -> bool:
     return "orbax" not in record.pathname and "orbax" not in record.getMessage()
 
 
-def _with_sharding(leaf: Any) -> Any:
-    """An abstract leaf as Orbax wants it: arrays never without a sharding."""
-    if not isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
-        return leaf
-    sharding = leaf.sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+def _is_step(name: str) -> bool:
+    """Whether a name is that of a checkpoint: a number below 10^18, in the one form of it."""
+    return name.isascii() and name.isdecimal() and len(name) <= 18 and str(int(name)) == name
 
 
-def _is_instance(tree: Any, abstract: Any) -> bool:
-    def same(leaf: Any, expected: Any) -> bool:
-        if not hasattr(expected, "dtype"):
-            return not hasattr(leaf, "dtype")
-        return getattr(leaf, "dtype", None) == expected.dtype and leaf.shape == expected.shape
-
-    if jax.tree.structure(tree) != jax.tree.structure(abstract):
-        return False
-    return all(jax.tree.leaves(jax.tree.map(same, tree, abstract)))
-
-
-def _on_any_process(flag: bool) -> bool:
-    if jax.process_count() == 1:
-        return flag
-    return bool(multihost_utils.process_allgather(flag).any())
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def is_full_disk(error: Exception) -> bool:
-    """Whether an error says, or was brought about by one that says, that there is no room left."""
-    for cause in _causes(error):
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        # TensorStore gives the operating system's words and not its error class.
-        if "No space left on device" in str(cause) or "Disk quota exceeded" in str(cause):
-            return True
-    return False
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].partition(" [tensorstore_spec")[0][:200]
-
-
-def _leaves(tree: Any) -> dict[str, Any]:
-    """Leaves by their path, the same for an abstract state and for Orbax's metadata of it."""
-    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
-
-
-def _difference(path: epath.Path, abstract: Any, partial: bool) -> str | None:
-    """Says how a checkpoint differs from an abstract state; None if not, or if unreadable."""
+def _check_usable(directory: epath.Path) -> None:
+    """Raises ValueError where Orbax and TensorStore would look elsewhere than in the folder."""
+    name = str(directory)
     try:
-        metadata = ocp.metadata(path).metadata
-    except Exception:
-        return None
-    if metadata is None:
-        return None
-    stored, expected = _leaves(metadata), _leaves(abstract)
-    missing = [name for name in expected if name not in stored]
-    if missing:
-        return f"it has no {missing[0]!r}"
-    extra = [name for name in stored if name not in expected]
-    if extra and not partial:
-        return f"it has {extra[0]!r}, which is not expected"
-    for name, leaf in expected.items():
-        shape = getattr(stored[name], "shape", None)
-        if shape is None or not hasattr(leaf, "shape"):
-            continue
-        if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            shape = shape[:-1]  # a typed key is stored as its words
-        if tuple(shape) != tuple(leaf.shape):
-            return f"{name!r} has shape {tuple(shape)}, and {tuple(leaf.shape)} is expected"
-    return None
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{ascii(name)} has a name that is not UTF-8: checkpoints cannot be kept there"
+        ) from None
+    for character in "*?[\\\0":  # the first ones are of patterns, and are taken for such
+        if character in name:
+            raise ValueError(
+                f"{name!r} has {character!r} in its name: checkpoints cannot be kept there"
+            )
+
+
+def _worst_of_all(outcome: int) -> int:
+    """The largest outcome of any process."""
+    if jax.process_count() == 1:
+        return outcome
+    return int(multihost_utils.process_allgather(outcome).max())

@@ -18,6 +18,13 @@ def wait_for_all(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
+def on_any_process(flag: bool) -> bool:
+    """Whether `flag` is true on any process, all of which call it."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(multihost_utils.process_allgather(flag).any())
+
+
 class LateVote:
     """Whether it is time for something, of which each process's own clock is asked.
 

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 from etils import epath
 
-from rlsearch.paths import absolute
+from rlsearch.paths import absolute, exists
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "mctx", "numpy")
 
@@ -64,7 +64,7 @@ class RunDirectory:
         Raises:
           ValueError: the file is damaged.
         """
-        if not self.config.exists():
+        if not exists(self.config):
             return None
         config = read_json(self.config)
         if not isinstance(config, dict):
@@ -94,7 +94,7 @@ class RunDirectory:
         self._write_starts([*starts, newest | {"first_step_seconds": measured}])
 
     def _read_starts(self) -> list[dict[str, Any]]:
-        starts = read_json(self.environment) if self.environment.exists() else []
+        starts = read_json(self.environment) if exists(self.environment) else []
         if not isinstance(starts, list):
             raise ValueError(f"{self.environment} is damaged: it must be a JSON list")
         return starts

@@ -1,8 +1,8 @@
 """Runs the stages of an experiment, and goes on where an earlier start of it was cut off."""
 
 import contextlib
-import math
 import time
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -14,9 +14,18 @@ from rlsearch.config_file import ConfigError, check_resumable, from_dict, to_dic
 from rlsearch.parallel.agreement import LateVote, is_main, wait_for_all
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.parallel.sharding import gathered, param_shardings
+from rlsearch.paths import exists
 from rlsearch.runs.directory import RunDirectory
+from rlsearch.runs.lock import RunLock
 from rlsearch.runs.parameters import restore_params, warn
 from rlsearch.runs.stage import Checkpoint, Params, Stage
+from rlsearch.training.beginning import (
+    check_best_metric,
+    check_finite,
+    sole_trainer,
+    tell,
+    write_config,
+)
 from rlsearch.training.metrics import MetricsWriter
 from rlsearch.training.progress import Progress
 from rlsearch.training.setup import model_and_stages
@@ -32,8 +41,6 @@ from rlsearch.training.step import Step, check_split, make_step
 from rlsearch.training.stopping import StopRequest, TrainingStopped
 from rlsearch.training.trace import StepTrace
 
-_SHARED_STORAGE_SECONDS = 60.0  # after which a network's file system shows what is new
-
 
 def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, Any]:
     """Trains every stage, or what is left of them, and returns a summary.
@@ -46,14 +53,27 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
         ConfigError: if the directory holds a run of a config that differs where it may not.
         CheckpointError: if a checkpoint cannot be written; what was saved before is untouched.
         FloatingPointError: if a loss stops being a number.
+        RunInUseError: if another process trains in the directory.
         TrainingStopped: on SIGTERM or SIGINT, when the step is finished and saved.
     """
     directory = RunDirectory(run_dir)
     store = _open_store(directory, config.log)
+    tell(f"{config.name}: preparing to train in {directory.path}")
+    with StopRequest() as stop, sole_trainer(directory) as lock:
+        return _train(config, directory, store, stop, lock)
+
+
+def _train(
+    config: Experiment | SelfPlayExperiment,
+    directory: RunDirectory,
+    store: CheckpointStore,
+    stop: StopRequest,
+    lock: RunLock,
+) -> dict[str, Any]:
     _check_same_run(config, directory, store.latest_step() or 0)
     model, stages = model_and_stages(config)
     mesh, rules = make_mesh(config.parallel), config.parallel.rules
-    _check_best_metric(config.log, [stage.name for stage in stages])
+    check_best_metric(config.log, [stage.name for stage in stages])
     stage_ends = ends(stages)
     for stage in stages:
         check_split(stage, mesh, config.parallel.accumulate)
@@ -61,47 +81,32 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
         stage.name: state_shardings(stage.model, stage_optimizer(stage), mesh, rules)
         for stage in stages
     }
-    _write_config(config, directory)  # not before it is known to be a good one
+    write_config(to_dict(config), directory)  # not before it is known to be a good one
 
-    def abstract_at(step: int) -> TrainState:
-        return abstract_state(stages[_stage_of(step, stage_ends)], mesh, rules)
+    def abstract_at(step: int) -> dict[str, Any]:
+        stage = stages[_stage_of(step, stage_ends, directory)]
+        return abstract_state(stage, mesh, rules)._asdict()
 
-    restored = store.restore_latest(lambda step: abstract_at(step)._asdict())
+    restored = store.restore_latest(abstract_at)
     done, state = (restored[0], TrainState(**restored[1])) if restored else (0, None)
-    with StopRequest() as stop:
-        if is_main():
-            directory.record_start(resumed_step=done)
-        writer = MetricsWriter(directory, done)
-        began, time_to_save = time.monotonic() - writer.seconds, LateVote(mesh)
-        open_run = OpenRun(config, directory, store, writer, began, stop, time_to_save)
-        try:
-            for stage, end in zip(stages, stage_ends, strict=True):
-                if done >= end:
-                    continue
-                there = where[stage.name]
-                read = [read_params(stage.reads, mesh, rules, store)] if stage.reads else []
-                if state is None or done == end - stage.num_steps:
-                    params = start_params(stage, config.seed, there.params, store)
-                    key = run_key(config.seed, "memory", done)
-                    state = _start(stage, params, key, there, *read)
-                step = make_step(
-                    stage, stage_optimizer(stage), mesh, there, config.parallel.accumulate
-                )
-                state, done = run_stage(open_run, stage, step, state, end, done, *read)
-                if stop.at is not None:
-                    break
-            writer.close()
-            store.close()
-        except BaseException as error:  # and not what closing fails with then
-            for opened in (writer, store):
-                with contextlib.suppress(Exception):
-                    opened.close()
-            if isinstance(error, OSError) and is_full_disk(error):
-                raise CheckpointError(
-                    f"{directory.path} could not be written to: the disk is full; of checkpoints, "
-                    f"{store.last_good()}"
-                ) from error
-            raise
+    if is_main():
+        directory.record_start(resumed_step=done)
+    writer = MetricsWriter(directory, done)
+    began = time.monotonic() - writer.seconds
+    run = OpenRun(config, directory, store, writer, began, stop, LateVote(mesh), lock.check)
+    with _closing(run):
+        stop.reached(done)  # it may have been asked for meanwhile
+        for stage, end in zip(stages, stage_ends, strict=True):
+            if done >= end or stop.at is not None:
+                continue
+            there = where[stage.name]
+            read = [read_params(stage.reads, mesh, rules, store)] if stage.reads else []
+            if state is None or done == end - stage.num_steps:
+                params = start_params(stage, config.seed, there.params, store)
+                key = run_key(config.seed, "memory", done)
+                state = _start(stage, params, key, there, *read)
+            step = make_step(stage, stage_optimizer(stage), mesh, there, config.parallel.accumulate)
+            state, done = run_stage(run, stage, step, state, end, done, *read)
     if stop.signal is not None and done < stage_ends[-1]:
         raise TrainingStopped(done, stage_ends[-1], stop.signal)
     return {
@@ -112,6 +117,25 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
         "parameters": model.num_params(),
         "seconds": time.monotonic() - began,
     }
+
+
+@contextlib.contextmanager
+def _closing(run: "OpenRun") -> Iterator[None]:
+    """Closes metrics and checkpoints, whatever ends the training."""
+    try:
+        yield
+        run.writer.close()
+        run.store.close()
+    except BaseException as error:  # and not what closing fails with then
+        for opened in (run.writer, run.store):
+            with contextlib.suppress(Exception):
+                opened.close()
+        if isinstance(error, OSError) and is_full_disk(error):
+            raise CheckpointError(
+                f"{run.directory.path} could not be written to: the disk is full; of checkpoints, "
+                f"{run.store.last_good()}"
+            ) from error
+        raise
 
 
 def _open_store(directory: RunDirectory, log: LogConfig) -> CheckpointStore:
@@ -179,9 +203,15 @@ def _start(
     return state._replace(memory=stage.fill(state.memory)) if stage.fill else state
 
 
-def _stage_of(step: int, stage_ends: list[int]) -> int:
+def _stage_of(step: int, stage_ends: list[int], directory: RunDirectory) -> int:
     """The stage whose state the checkpoint of `step` holds."""
-    return next(i for i, end in enumerate(stage_ends) if step <= end)
+    for i, end in enumerate(stage_ends):
+        if step <= end:
+            return i
+    raise CheckpointError(
+        f"{directory.checkpoints / str(step)} is no checkpoint of this run, which has "
+        f"{stage_ends[-1]} steps: move it away"
+    )
 
 
 class OpenRun(NamedTuple):
@@ -194,6 +224,7 @@ class OpenRun(NamedTuple):
     began: float  # when the run did, by the monotonic clock, had it never stopped
     stop: StopRequest
     time_to_save: LateVote
+    check_alone: Callable[[], None] = lambda: None  # raises if another training has taken over
 
 
 def run_stage(
@@ -225,9 +256,10 @@ def run_stage(
         wanted = log.keep_every_steps > 0 and number % log.keep_every_steps == 0
         return wanted or time.monotonic() - saved_at >= log.checkpoint_seconds
 
+    progress = Progress(stage.num_steps, stage.name, shown=is_main())
+    progress.note(f"{stage.name}: compiling; {start - first} of {stage.num_steps} steps are done")
     called = time.monotonic()
     step = _compiled(step, state, run_key(seed, "training", start), *read)
-    progress = Progress(stage.num_steps, stage.name, shown=is_main())
     with progress, StepTrace(run.config.profile, run.directory.profile) as trace:
         saved_at, shown = time.monotonic(), None
         for number in range(start, end):
@@ -237,17 +269,18 @@ def run_stage(
                 jax.block_until_ready(metrics)
                 _tell_first_step(run.directory, stage, time.monotonic() - called, progress)
             number += 1
-            _check_best_metric(log, [stage.name], metrics)
+            run.check_alone()
+            check_best_metric(log, [stage.name], metrics)
             if number == end or (number - first) % log.every_steps == 0:
                 seconds = time.monotonic() - run.began
                 shown = run.writer.write(number, seconds, stage.name, metrics) or shown
-                _check_finite(shown)
+                check_finite(shown)
                 progress.update(number - first, **_headline(shown))
             stopping = run.stop.reached(number)
             saving = number == end or stopping or run.time_to_save(due(number, saved_at))
             if saving:  # what is not a number must never become the newest checkpoint
                 values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-                _check_finite(values)
+                check_finite(values)
                 run.writer.flush()  # a run killed after this checkpoint resumes behind it
                 run.store.save(
                     number,
@@ -288,49 +321,11 @@ def _headline(metrics: dict[str, float] | None) -> dict[str, float]:
     return {key: metrics[key] for key in keys if metrics and key in metrics}
 
 
-def _check_finite(metrics: dict[str, float] | None) -> None:
-    for name, value in (metrics or {}).items():
-        if not math.isfinite(value):
-            raise FloatingPointError(
-                f"{name} is {value}: training diverged; the last checkpoint is kept; "
-                "try a smaller learning_rate in another --run-dir"
-            )
-
-
 def _begun(config: Experiment | SelfPlayExperiment, done: int) -> list[tuple[str, int]]:
     """Names and lengths of the stages of which some of the first `done` steps are."""
     _, stages = model_and_stages(config)
     pairs = zip(stages, ends(stages), strict=True)
     return [(stage.name, stage.num_steps) for stage, end in pairs if end - stage.num_steps < done]
-
-
-def _check_best_metric(
-    log: LogConfig, stages: list[str], metrics: dict[str, Any] | None = None
-) -> None:
-    """Raises ValueError where `log.best_metric` is of no stage, or is none of a stage's metrics."""
-    if not log.best_metric:
-        return
-    name, _, metric = log.best_metric.partition("/")
-    said = f"log.best_metric is {log.best_metric!r}: it must be"
-    if metrics is None and name not in stages:
-        raise ValueError(f"{said} STAGE/METRIC with one of the stages {', '.join(stages)}")
-    if metrics is not None and name in stages and metric not in metrics:
-        raise ValueError(f"{said} {name}/ and one of {', '.join(sorted(metrics))}")
-
-
-def _write_config(config: Experiment | SelfPlayExperiment, directory: RunDirectory) -> None:
-    """Writes config.json, which every process has to see: checkpoints are written by them all."""
-    if is_main():
-        directory.write_config(to_dict(config))
-    wait_for_all("rlsearch has written config.json")
-    deadline = time.monotonic() + _SHARED_STORAGE_SECONDS
-    while directory.read_config() is None:
-        if time.monotonic() > deadline:
-            raise ValueError(
-                f"process {jax.process_index()} does not see {directory.config}, which process 0 "
-                "has written: --run-dir must be on storage that all hosts share"
-            )
-        time.sleep(1.0)
 
 
 def _check_same_run(
@@ -339,7 +334,7 @@ def _check_same_run(
     """Holds the config against that of the directory's run, if it has one, of which `done` steps
     are done."""
     saved = directory.read_config()
-    if directory.imported.exists():
+    if exists(directory.imported):
         raise ConfigError(
             f"{directory.path} is an imported run: it has the parameters alone, which can be "
             "evaluated and not trained on, so train in another --run-dir"

@@ -12,7 +12,7 @@ import numpy as np
 from etils import epath
 from tensorboardX import SummaryWriter
 
-from rlsearch.paths import is_remote
+from rlsearch.paths import exists, is_remote
 from rlsearch.runs.directory import RunDirectory
 
 _REWRITE_SECONDS = 60.0  # between two uploads of a file that cannot be appended to
@@ -175,6 +175,6 @@ def read_metrics(path: epath.PathLike) -> list[dict[str, Any]]:
 
 def _up_to(path: epath.Path, start_step: int) -> list[dict[str, Any]]:
     """The lines up to a step."""
-    if not path.exists():
+    if not exists(path):
         return []
     return [row for row in read_metrics(path) if row["step"] <= start_step]

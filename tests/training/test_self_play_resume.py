@@ -17,6 +17,7 @@ from rlsearch.config import ParallelConfig, ProfileConfig, SelfPlayExperiment
 from rlsearch.config_file import ConfigError, from_dict, to_dict
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.training import loop
+from rlsearch.training.beginning import check_best_metric
 from rlsearch.training.metrics import MetricsWriter, read_metrics
 from rlsearch.training.stopping import TrainingStopped
 from tests.boards import tiny_board_experiment, write_board_config_file
@@ -101,11 +102,11 @@ def test_a_run_that_is_asked_to_stop_has_saved_what_it_did(whole, tmp_path, monk
 
 def test_a_metric_that_there_is_not_is_named():
     log = dataclasses.replace(CONFIG.log, keep_best=1, best_metric="self_play/solved")
-    loop._check_best_metric(log, ["base"], {"loss": 0.0})  # of another stage
+    check_best_metric(log, ["base"], {"loss": 0.0})  # of another stage
     with pytest.raises(
         ValueError, match="'self_play/solved': it must be self_play/ and one of a, b"
     ):
-        loop._check_best_metric(log, ["self_play"], {"b": 0.0, "a": 0.0})
+        check_best_metric(log, ["self_play"], {"b": 0.0, "a": 0.0})
 
 
 def test_a_killed_run_of_self_play_ends_as_if_it_had_not_been(whole, tmp_path):
