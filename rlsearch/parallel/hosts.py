@@ -1,23 +1,28 @@
-"""Many hosts: finding the other processes of a run, and leaving them.
+"""Many hosts: connecting this process with the others of its run, and leaving them.
 
-JAX's own runtime connects the processes, and finds most clusters by itself. Here it is only decided
-whether to ask it, since a process that is alone must not, and how long a dead process may keep the
-others waiting. JAX is imported where it is needed: a command's usage is checked before.
+JAX's own runtime connects them; `clusters.py` says who they are, and `rendezvous.py` who of them is
+missing. Here it is decided how long a dead process may keep the others waiting. JAX is imported
+where it is needed: a command's usage is checked before.
 """
 
+import contextlib
+import importlib
 import importlib.util
 import io
 import os
+import re
 import sys
+import threading
 import time
 import traceback
+from collections.abc import Iterator
 from typing import Any, TextIO
+
+from rlsearch.parallel import rendezvous
+from rlsearch.parallel.clusters import cluster, find_peers, remedy
 
 HEARTBEAT_SECONDS = 20  # a process that is silent for so long is dead, and JAX ends the others
 _SHUTDOWN_SECONDS = 2 * HEARTBEAT_SECONDS  # at the end, all wait for all; a death is noticed first
-
-# The first is JAX's own. All three, or none: they win over what is detected.
-_EXPLICIT = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 
 def join_hosts(output: TextIO) -> TextIO:
@@ -25,38 +30,30 @@ def join_hosts(output: TextIO) -> TextIO:
 
     Called once, before JAX computes anything. The processes are those that `JAX_NUM_PROCESSES`
     counts (1: there are no others, whatever the cluster says), or those of the cluster in which
-    this one runs; see `cluster`.
+    this one runs; see `cluster`. Process 0 tells within 20 s which of them are missing.
 
     Raises:
         ValueError: if the variables are not all there, or say nothing sensible, or if what finds
             the others in Kubernetes is not installed.
         RuntimeError: if the others cannot be reached.
     """
-    given = {name: os.environ[name] for name in _EXPLICIT if os.environ.get(name)}
-    if given.get("JAX_NUM_PROCESSES") == "1":
+    found = cluster()
+    if found is None:
         return output
-    if given:
-        arguments = _explicit(given)
+    if found == "kubernetes" and importlib.util.find_spec("kubernetes") is None:
+        raise ValueError(
+            "this is a pod of an indexed Job, and the package by which JAX finds the others is "
+            f"not there: install the extra k8s, or {remedy()}"
+        )
+    if found in ("tpu", "kubernetes"):  # of which JAX finds out the rest
+        with _told(found):
+            _connect({})
     else:
-        found = cluster()
-        if found is None:
-            return output
-        if found == "kubernetes" and importlib.util.find_spec("kubernetes") is None:
-            raise ValueError(
-                "this is a pod of an indexed Job, and the package by which JAX finds the others is "
-                "not there: install the extra k8s, set "
-                f"{', '.join(_EXPLICIT)}, or JAX_NUM_PROCESSES=1 if there are no others"
-            )
-        arguments = {}
+        _connect(_meet(found))
     import jax
 
     from rlsearch.parallel.agreement import wait_for_all
 
-    jax.distributed.initialize(
-        **arguments,
-        heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
-        shutdown_timeout_seconds=_SHUTDOWN_SECONDS,
-    )
     if jax.process_count() == 1:
         return output
     output = own_output(output)
@@ -66,28 +63,53 @@ def join_hosts(output: TextIO) -> TextIO:
     return output
 
 
-def cluster() -> str | None:
-    """What started this process together with others, or None.
+def _meet(found: str) -> dict[str, Any]:
+    """Returns when all processes are there; gives JAX's names for where and who they are."""
+    peers = find_peers(found)
+    bind = os.environ.get("JAX_COORDINATOR_BIND_ADDRESS") or f":{peers.address.rpartition(':')[2]}"
+    if not re.fullmatch(r".*:[0-9]{1,5}", bind):
+        raise ValueError(f"JAX_COORDINATOR_BIND_ADDRESS is {bind[:200]!r}: it must be host:port")
+    importlib.import_module("jax")  # takes seconds, and behind the meeting all connect at once
+    advice = "" if found == "explicit" else f"; where this is not so: {remedy()}"
+    rendezvous.meet(peers.address, peers.count, peers.index, bind, advice)
+    arguments = {
+        "coordinator_address": peers.address,
+        "num_processes": peers.count,
+        "process_id": peers.index,
+    }
+    if peers.local_index is not None and not os.environ.get("JAX_LOCAL_DEVICE_IDS"):
+        arguments["local_device_ids"] = [peers.local_index]
+    return arguments
 
-    One of "tpu" (a pod slice, on GKE or on TPU VMs), "slurm" (a task of `srun`), "mpi" (Open MPI)
-    and "kubernetes" (a pod of an indexed Job). A TPU VM learns only from its metadata server how
-    many it is one of, so JAX is asked there even where it is one of one.
-    """
-    environment = os.environ
-    hosts = environment.get("TPU_PROCESS_ADDRESSES") or environment.get("TPU_WORKER_HOSTNAMES")
-    if hosts is not None:
-        several = "," in hosts or _number("MEGASCALE_NUM_SLICES") > 1
-        return "tpu" if several else None
-    if _is_tpu_vm():
-        return "tpu"
-    # A batch script has a number of tasks too, but only `srun` starts as many.
-    if "SLURM_STEP_NODELIST" in environment and _number("SLURM_NTASKS") > 1:
-        return "slurm"
-    if _number("OMPI_COMM_WORLD_SIZE") > 1:
-        return "mpi"
-    if "KUBERNETES_SERVICE_HOST" in environment and "JOB_COMPLETION_INDEX" in environment:
-        return "kubernetes"
-    return None
+
+def _connect(arguments: dict[str, Any]) -> None:
+    import jax
+
+    jax.distributed.initialize(
+        **arguments,
+        heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        shutdown_timeout_seconds=_SHUTDOWN_SECONDS,
+    )
+
+
+@contextlib.contextmanager
+def _told(found: str) -> Iterator[None]:
+    """Says that JAX waits, where it alone knows for whom."""
+    began = time.monotonic()
+    timer = threading.Timer(
+        rendezvous.TELL_SECONDS,
+        lambda: rendezvous.tell(
+            f"the other processes, as {found} has them, did not all join within "
+            f"{time.monotonic() - began:.0f} s; JAX gives up after 300 s; where this is not so: "
+            f"{remedy()}"
+        ),
+    )
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def own_output(stream: TextIO) -> TextIO:
@@ -134,42 +156,3 @@ def leave(error: BaseException, explained: bool) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)
-
-
-def _explicit(given: dict[str, str]) -> dict[str, Any]:
-    missing = [name for name in _EXPLICIT if name not in given]
-    if missing:
-        raise ValueError(
-            f"{' and '.join(given)} is set, and {' and '.join(missing)} is not: processes are told "
-            f"of each other by all of {', '.join(_EXPLICIT)}, or by their cluster"
-        )
-    address = given["JAX_COORDINATOR_ADDRESS"]
-    if not address.rpartition(":")[0] or not address.rpartition(":")[2].isdecimal():
-        raise ValueError(f"JAX_COORDINATOR_ADDRESS is {address!r}: it must be host:port")
-    count, index = _number("JAX_NUM_PROCESSES"), _number("JAX_PROCESS_ID", -1)
-    if count < 1:
-        text = given["JAX_NUM_PROCESSES"]
-        raise ValueError(f"JAX_NUM_PROCESSES is {text!r}: it must be a number of at least 1")
-    if not 0 <= index < count:
-        text = given["JAX_PROCESS_ID"]
-        raise ValueError(f"JAX_PROCESS_ID is {text!r}: it must be from 0 to {count - 1}")
-    return {"coordinator_address": address, "num_processes": count, "process_id": index}
-
-
-def _number(name: str, default: int = 0) -> int:
-    """An environment variable that is a whole number."""
-    text = os.environ.get(name, "")
-    return int(text) if text.isdecimal() else default
-
-
-def _is_tpu_vm() -> bool:
-    if importlib.util.find_spec("libtpu") is None:
-        return False
-    if "tpu" not in (os.environ.get("JAX_PLATFORMS") or "tpu").split(","):
-        return False  # without importing JAX, which takes a while
-    import jax  # where it finds a TPU in this machine, it chooses that
-
-    return (
-        "tpu" in (getattr(jax.config, "jax_platforms", None) or "").split(",")
-        and "TPU_SKIP_MDS_QUERY" not in os.environ
-    )

@@ -1,33 +1,41 @@
 import os
 import sys
+import time
 
 import jax
 import numpy as np
 import pytest
 
 from rlsearch.config import ParallelConfig
-from rlsearch.parallel import hosts
+from rlsearch.parallel import hosts, rendezvous
 from rlsearch.parallel.agreement import LateVote, is_main, wait_for_all
+from rlsearch.parallel.clusters import EXPLICIT
 from rlsearch.parallel.mesh import make_mesh
 
-TASK = {"SLURM_STEP_NODELIST": "node[01-04]", "SLURM_NTASKS": "4", "SLURM_PROCID": "1"}
+TASK = {
+    "SLURM_JOB_ID": "70",
+    "SLURM_STEP_ID": "0",
+    "SLURM_STEP_NODELIST": "node[01-04]",
+    "SLURM_STEP_NUM_TASKS": "4",
+    "SLURM_NTASKS": "4",
+    "SLURM_PROCID": "1",
+}
 POD = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "0"}
-GIVEN = dict(zip(hosts._EXPLICIT, ("localhost:1234", "2", "1"), strict=True))
+GIVEN = dict(zip(EXPLICIT, ("localhost:1234", "2", "1"), strict=True))
 
 
 @pytest.fixture
-def started(monkeypatch):
-    """Sets the environment, and records what JAX is asked to start."""
-    calls = []
+def started(monkeypatch, alone):
+    """Sets the environment, and records what JAX is asked to start once all have met."""
+    calls, met = [], []
     monkeypatch.setattr(jax.distributed, "initialize", lambda **given: calls.append(given))
+    monkeypatch.setattr(rendezvous, "meet", lambda *given: met.append(given))
 
     def start(environment):
-        for name in list(os.environ):
-            if name.startswith(("SLURM_", "JAX_", "TPU_", "MEGASCALE_", "OMPI_", "KUBERNETES_")):
-                monkeypatch.delenv(name)
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
+        alone(environment)
         assert hosts.join_hosts(sys.stdout) is sys.stdout
+        addresses = [call["coordinator_address"] for call in calls if "process_id" in call]
+        assert [address for address, *_ in met] == addresses
         return calls
 
     return start
@@ -37,23 +45,15 @@ def started(monkeypatch):
     ("environment", "found"),
     [
         ({}, None),
-        (TASK, "slurm"),
-        ({**TASK, "SLURM_NTASKS": "1"}, None),
-        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, None),  # a batch script
-        ({"OMPI_COMM_WORLD_SIZE": "2"}, "mpi"),
         ({"OMPI_COMM_WORLD_SIZE": "1"}, None),
         (POD, "kubernetes"),
-        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, None),  # a notebook's pod
         ({**POD, "TPU_WORKER_HOSTNAMES": "a,b"}, "tpu"),
-        ({**POD, "TPU_WORKER_HOSTNAMES": "a"}, None),
-        ({"TPU_WORKER_HOSTNAMES": "a", "MEGASCALE_NUM_SLICES": "2"}, "tpu"),
     ],
 )
-def test_jax_is_asked_for_the_others_where_there_are_some(started, environment, found, monkeypatch):
+def test_jax_is_asked_for_the_others_where_it_alone_knows(started, environment, found, monkeypatch):
     if found == "kubernetes":
         monkeypatch.setattr(hosts.importlib.util, "find_spec", lambda name: name == "kubernetes")
     calls = started(environment)
-    assert hosts.cluster() == found
     assert len(calls) == (found is not None)
     for call in calls:  # which cluster it is JAX finds out itself
         assert set(call) == {"heartbeat_timeout_seconds", "shutdown_timeout_seconds"}
@@ -62,8 +62,18 @@ def test_jax_is_asked_for_the_others_where_there_are_some(started, environment, 
 
 def test_what_finds_the_pods_of_a_job_is_missed_in_a_sentence(started, monkeypatch):
     monkeypatch.setattr(hosts.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="install the extra k8s"):
+    with pytest.raises(ValueError, match="install the extra k8s") as error:
         started(POD)
+    assert all(name in str(error.value) for name in EXPLICIT)
+
+
+def test_where_jax_waits_in_silence_it_is_said(started, monkeypatch, capsys):
+    monkeypatch.setattr(rendezvous, "TELL_SECONDS", 0.01)
+    monkeypatch.setattr(hosts, "_connect", lambda arguments: time.sleep(0.2))
+    started({**POD, "TPU_WORKER_HOSTNAMES": "a,b"})
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: the other processes, as tpu has them, did not all join")
+    assert all(name in line for name in EXPLICIT)
 
 
 def test_a_tpu_vm_is_asked(started, monkeypatch):
@@ -80,6 +90,15 @@ def test_what_is_given_wins(started):
     assert (call["num_processes"], call["process_id"]) == (2, 1)
 
 
+@pytest.mark.parametrize(("given", "ids"), [({}, [3]), ({"JAX_LOCAL_DEVICE_IDS": "0"}, None)])
+def test_a_process_of_open_mpi_takes_its_own_gpu(started, given, ids):
+    counts = {"SIZE": "4", "RANK": "3", "LOCAL_SIZE": "4", "LOCAL_RANK": "3"}
+    mpi = {f"OMPI_COMM_WORLD_{name}": value for name, value in counts.items()}
+    launched = {"PRTE_LAUNCHED": "1", "PMIX_NAMESPACE": "prterun-node-7@1"}
+    (call,) = started({**mpi, **launched, **given})
+    assert call.get("local_device_ids") == ids
+
+
 def test_one_process_is_alone_whatever_the_cluster_says(started):
     assert started({**TASK, "JAX_NUM_PROCESSES": "1"}) == []
 
@@ -90,7 +109,10 @@ def test_one_process_is_alone_whatever_the_cluster_says(started):
         ({"JAX_PROCESS_ID": ""}, "JAX_NUM_PROCESSES is set, and JAX_PROCESS_ID is not"),
         ({"JAX_PROCESS_ID": "2"}, "JAX_PROCESS_ID is '2': it must be from 0 to 1"),
         ({"JAX_NUM_PROCESSES": "two"}, "JAX_NUM_PROCESSES is 'two': it must be a number"),
+        ({"JAX_NUM_PROCESSES": "\u00b2"}, "JAX_NUM_PROCESSES is '\u00b2': it must be a number"),
         ({"JAX_COORDINATOR_ADDRESS": "node"}, "JAX_COORDINATOR_ADDRESS is 'node': it must be host"),
+        ({"JAX_COORDINATOR_ADDRESS": "node:99999"}, "it must be host:port"),
+        ({"JAX_COORDINATOR_BIND_ADDRESS": "node"}, "BIND_ADDRESS is 'node': it must be host:port"),
     ],
 )
 def test_what_is_given_has_to_make_sense(started, change, sentence):
