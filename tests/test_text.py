@@ -63,7 +63,7 @@ def test_an_error_repeats_the_ends_of_what_it_was_given():
 def test_a_sentence_is_bounded_whoever_raised_it():
     long = "y" * 500
     assert sentence(f"there is no {long}: valid are a and b") == (
-        f"there is no {'y' * 132}...{'y' * 65}: valid are a and b"
+        f"there is no {'y' * 132}...{'y' * 64}: valid are a and b"
     )
     words = " ".join(string.ascii_lowercase * 20)
     for quote in "'\"":
