@@ -10,6 +10,7 @@ Like `paths.py`, this file imports nothing of the package, so that every room ma
 import hashlib
 import html
 import re
+import sys
 from typing import Any
 
 MAX_GIVEN = 200  # characters that an error repeats of what it was given
@@ -32,12 +33,13 @@ def shortened(value: Any, limit: int = MAX_GIVEN) -> str:
         shown = repr(_cut(value, limit) if isinstance(value, str) else value)
     except Exception:  # nested too deep, a number of too many digits, a class that cannot say
         shown = f"a value of type {type(value).__name__}"
-    return _cut(for_terminal(shown), limit + len("''"))
+    return for_terminal(shown, limit + len("''"))
 
 
-def for_terminal(text: Any) -> str:
+def for_terminal(text: Any, limit: int = sys.maxsize) -> str:
     """Returns `text` as one line that moves no cursor, changes no colour and hides nothing."""
-    return "".join(char if char.isprintable() else _escaped(char) for char in str(text))
+    line = "".join(char if char.isprintable() else _escaped(char) for char in str(text))
+    return _cut(line, limit)
 
 
 def lines_for_terminal(text: str) -> str:
@@ -47,7 +49,7 @@ def lines_for_terminal(text: str) -> str:
 
 def for_picture(text: Any, limit: int = MAX_LABEL) -> str:
     """Returns `text` as a label of matplotlib: one short line, in which nothing is mathematics."""
-    label = _cut(for_terminal(text), limit).replace("$", r"\$")
+    label = for_terminal(text, limit).replace("$", r"\$")
     return f" {label}" if label.startswith("_") else label  # a legend leaves out what begins so
 
 
