@@ -71,9 +71,10 @@ def load(name_or_path: str) -> AnyExperiment:
     path = _find(name_or_path)
     try:
         config = runpy.run_path(str(path)).get("config")
-    except Exception as error:  # whatever a user's file may raise is a fault of that file
-        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        raise ConfigError(f"{path} does not run: {kind}{error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a user's file may raise is a fault of that file
+        raise ConfigError(f"{path} does not run: {_said(error)}") from error
     if not isinstance(config, AnyExperiment):
         got = "no `config`" if config is None else f"a `config` of type {type(config).__name__}"
         valid = "`config`, an Experiment or a SelfPlayExperiment"
@@ -106,10 +107,25 @@ def load_code(path: str) -> str:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file may raise is a fault of that file
-        del sys.modules[name]
-        raise ConfigError(f"{path} does not run: {type(error).__name__}: {error}") from error
+    except BaseException as error:  # whatever a user's file may raise is a fault of that file
+        sys.modules.pop(name, None)
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise ConfigError(f"{path} does not run: {_said(error)}") from error
     return name
+
+
+def _said(error: BaseException) -> str:
+    """What a user's file raised, on one line."""
+    if isinstance(error, SystemExit):
+        return "it ends Python (SystemExit), and must only define what is read from it"
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # the file's own class may fail in this too
+        text = ""
+    # Of a ValueError, such as a config's own, the message alone says all.
+    kind = "" if isinstance(error, ValueError) and text else type(error).__name__
+    return ": ".join(part for part in (kind, text) if part)
 
 
 def override(config: AnyExperiment, arguments: list[str]) -> Any:

@@ -1,9 +1,12 @@
 """Figures without a display, and without the global state of pyplot."""
 
 import io
+import warnings
 from typing import Any
 
 from etils import epath
+
+from rlsearch.results import saving
 
 
 def subplots(rows: int = 1, columns: int = 1, squeeze: bool = True, **options: Any) -> Any:
@@ -18,10 +21,15 @@ def subplots(rows: int = 1, columns: int = 1, squeeze: bool = True, **options: A
 def png(figure: Any, **options: Any) -> bytes:
     """The figure as a PNG; equal figures give equal bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None}, **options)
+    with warnings.catch_warnings():
+        # Of a script that the font lacks, boxes are drawn.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(buffer, format="png", metadata={"Software": None}, **options)
     return buffer.getvalue()
 
 
 def save(figure: Any, path: epath.Path, **options: Any) -> None:
     """Writes a PNG. matplotlib itself writes to local files alone, and `path` may be a bucket's."""
-    path.write_bytes(png(figure, **options))
+    image = png(figure, **options)
+    with saving(path):
+        path.write_bytes(image)

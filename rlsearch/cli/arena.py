@@ -3,8 +3,10 @@
 import argparse
 from typing import Any
 
-from rlsearch.cli.output import emit
-from rlsearch.cli.parser import add_code, add_json, positive, whole
+from rlsearch.cli.output import emit_results, files_of, results_of
+from rlsearch.cli.parser import add_code, add_json, add_out, positive, whole
+from rlsearch.results import results_in
+from rlsearch.text import MAX_LABEL, for_terminal
 
 TAKES_FIELDS = False
 
@@ -52,6 +54,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "--seed", type=whole, default=0, metavar="S", help="of all (default: %(default)s)"
     )
+    add_out(parser)
     add_code(parser)
     add_json(parser)
     parser.set_defaults(run=run, parser=parser)
@@ -62,32 +65,34 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     del overrides
     from rlsearch.arena.tournament import arena
 
-    result = arena(
-        arguments.run_dirs,
-        simulations=arguments.simulations or (),
-        checkpoints=arguments.checkpoints,
-        rollouts=arguments.rollouts,
-        pairs=arguments.games,
-        opening_moves=arguments.opening_moves,
-        seed=arguments.seed,
-        code=arguments.code or "",
-    )
-    lines = [*_table(result["players"]), f"table: {result['table']}"]
-    emit(arguments, result, "\n".join([*lines, f"picture: {result['picture']}"]))
-    return 0
+    own = results_of(arguments.run_dirs[0])
+    with results_in(arguments.out or own, own) as saved:
+        result = arena(
+            arguments.run_dirs,
+            simulations=arguments.simulations or (),
+            checkpoints=arguments.checkpoints,
+            rollouts=arguments.rollouts,
+            pairs=arguments.games,
+            opening_moves=arguments.opening_moves,
+            seed=arguments.seed,
+            code=arguments.code or "",
+        )
+    lines = [*_table(result["players"]), *files_of(result, saved, "table", "picture")]
+    return emit_results(arguments, result, "\n".join(lines), saved)
 
 
 def _table(players: list[dict[str, Any]]) -> list[str]:
-    width = max(len(row["name"]) for row in players)
+    names = [for_terminal(row["name"], MAX_LABEL) for row in players]
+    width = max(map(len, names))
     header = f"{'player':{width}}  {'Elo':>6}  {'95% from random':>15}  {'95% from mean':>13}"
     lines = [f"{header}  {'score':>6}  {'games':>5}"]
-    for row in players:
+    for name, row in zip(names, players, strict=True):
         from_random, from_mean = (
             f"{low:.0f} to {high:.0f}" for low, high in (row["ci95"], row["ci95_from_mean"])
         )
         elo = f"{row['elo']:.0f}"
         lines.append(
-            f"{row['name']:{width}}  {elo:>6}  {from_random:>15}  {from_mean:>13}"
+            f"{name:{width}}  {elo:>6}  {from_random:>15}  {from_mean:>13}"
             f"  {100 * row['score']:5.1f}%  {row['games']:5}"
         )
     return lines

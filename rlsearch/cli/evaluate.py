@@ -3,8 +3,9 @@
 import argparse
 from typing import Any
 
-from rlsearch.cli.output import emit
-from rlsearch.cli.parser import add_code, add_data_dir, add_json, positive, whole
+from rlsearch.cli.output import emit_results, files_of, say
+from rlsearch.cli.parser import add_code, add_data_dir, add_json, add_out, positive, whole
+from rlsearch.results import results_in
 
 TAKES_FIELDS = False
 SPLITS = ("held_out", "training")
@@ -88,6 +89,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "--positions", metavar="FILE", help="of games: a CSV of solved positions; else all of them"
     )
+    add_out(parser)
     add_code(parser)
     add_data_dir(parser)
     add_json(parser)
@@ -100,9 +102,9 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     from rlsearch.config import SelfPlayExperiment
     from rlsearch.runs.opening import read_run
 
-    _, config = read_run(arguments.run_dir, arguments.code or "")
+    directory, config = read_run(arguments.run_dir, arguments.code or "")
     if isinstance(config, SelfPlayExperiment):
-        return run_board(arguments)
+        return run_board(arguments, directory.evaluations)
     if arguments.positions:
         arguments.parser.error(f"--positions is for games, and this is a run of {config.kind}")
 
@@ -114,18 +116,14 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         "data_dir": arguments.data_dir or "",
         "code": arguments.code or "",
         "split": arguments.split or "held_out",
-        "report": print,
+        "report": say,
     }
-    result = SUITE_RUNS[arguments.suite](arguments, given)
+    with results_in(arguments.out or directory.evaluations, directory.evaluations) as saved:
+        result = SUITE_RUNS[arguments.suite](arguments, given)
     made = [result, *(part for part in result.values() if isinstance(part, dict))]
-    files = [
-        f"{name.replace('_', ' ')}: {part[name]}"
-        for part in made
-        for name in ("table", "picture", "total_picture")
-        if name in part
-    ]
-    emit(arguments, result, "\n".join(files))
-    return 0
+    names = ("table", "picture", "total_picture")
+    files = [line for part in made for line in files_of(part, saved, *names)]
+    return emit_results(arguments, result, "\n".join(files), saved)
 
 
 def check_usage(arguments: argparse.Namespace) -> None:
@@ -247,8 +245,12 @@ def first(values: list[Any] | None, default: Any) -> Any:
     return values[0] if values else default
 
 
-def run_board(arguments: argparse.Namespace) -> int:
-    """Evaluates a run of self-play: on solved positions, or by returns where one plays alone."""
+def run_board(arguments: argparse.Namespace, evaluations: Any) -> int:
+    """Evaluates a run of self-play: on solved positions, or by returns where one plays alone.
+
+    Args:
+        evaluations: the run's own folder for results.
+    """
     from rlsearch.arena.opening import open_board
     from rlsearch.arena.tournament import is_for_two
 
@@ -263,21 +265,21 @@ def run_board(arguments: argparse.Namespace) -> int:
         "budgets": arguments.budgets or (),
         "seeds": arguments.seeds or (),
         "code": arguments.code or "",
-        "report": print,
+        "report": say,
     }
     _, _, environment, _ = open_board(arguments.run_dir, arguments.code or "")
     if is_for_two(environment):
-        from rlsearch.arena.perfect_play import evaluate_board
+        from rlsearch.arena.perfect_play import evaluate_board as measure
 
-        result = evaluate_board(arguments.run_dir, positions=arguments.positions or "", **given)
-        emit(arguments, result, f"table: {result['table']}")
+        given["positions"] = arguments.positions or ""
     else:
-        from rlsearch.arena.returns import evaluate_returns
+        from rlsearch.arena.returns import evaluate_returns as measure
 
         if arguments.positions:
             arguments.parser.error(
                 "--positions is for games of two, and this is one for one player"
             )
-        result = evaluate_returns(arguments.run_dir, **given)
-        emit(arguments, result, f"table: {result['table']}\npicture: {result['picture']}")
-    return 0
+    with results_in(arguments.out or evaluations, evaluations) as saved:
+        result = measure(arguments.run_dir, **given)
+    files = files_of(result, saved, "table", "picture")
+    return emit_results(arguments, result, "\n".join(files), saved)

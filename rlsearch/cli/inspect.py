@@ -2,8 +2,11 @@
 
 import argparse
 
-from rlsearch.cli.output import emit
+from etils import epath
+
+from rlsearch.cli.output import emit_results, files_of, results_of
 from rlsearch.cli.parser import add_code, add_data_dir, add_json, positive, whole
+from rlsearch.results import results_in
 
 TAKES_FIELDS = False
 
@@ -44,16 +47,18 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     del overrides
     from rlsearch.pages.inspect import inspect_run
 
-    result = inspect_run(
-        arguments.run_dir,
-        arguments.problem,
-        out=arguments.out or "",
-        simulations=arguments.simulations,
-        budget=arguments.budget,
-        policy_name=arguments.policy,
-        seed=arguments.seed,
-        data_dir=arguments.data_dir or "",
-        code=arguments.code or "",
-    )
-    emit(arguments, result, f"page: {result['page']} ({result['nodes']} nodes)")
-    return 0
+    own = results_of(arguments.run_dir)
+    with results_in(epath.Path(arguments.out).parent if arguments.out else own, own) as saved:
+        result = inspect_run(
+            arguments.run_dir,
+            arguments.problem,
+            out=arguments.out or "",
+            simulations=arguments.simulations,
+            budget=arguments.budget,
+            policy_name=arguments.policy,
+            seed=arguments.seed,
+            data_dir=arguments.data_dir or "",
+            code=arguments.code or "",
+        )
+    lines = files_of(result, saved, "page") or ["page: none"]
+    return emit_results(arguments, result, f"{lines[0]} ({result['nodes']} nodes)", saved)

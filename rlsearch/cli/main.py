@@ -26,10 +26,12 @@ from rlsearch.cli import (
     sweep,
     train,
 )
-from rlsearch.cli.parser import Parser, unknown
+from rlsearch.cli.output import safe_output
+from rlsearch.cli.parser import Parser, check_places, unknown
 from rlsearch.config_file import ConfigError, all_field_types, is_several
 from rlsearch.parallel.compilation_cache import use_compilation_cache
 from rlsearch.parallel.hosts import leave
+from rlsearch.text import sentence, shortened
 
 COMMANDS = (
     *(
@@ -53,6 +55,7 @@ COMMANDS = (
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line `argv` (by default the process's own) and returns the exit code."""
     use_compilation_cache()
+    safe_output()
     try:
         code = _run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()  # a closed pipe should show here, not when Python exits
@@ -64,10 +67,14 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         _report("interrupted")
         return 130
+    except SystemExit as error:  # nothing of ours ends so
+        _report(f"error: a class of --code, or a library, ended the command with {error!r}")
+        leave(error, explained=True)
+        return 1
     except Exception as error:
         code = _exit_code(error)
         if code is not None:
-            _report(f"error: {_sentence(error)}")
+            _report(f"error: {sentence(_sentence(error))}")
         if code != 2:  # bad usage is found by all processes of a run alike
             leave(error, explained=code is not None)
         if code is None:
@@ -89,6 +96,7 @@ def _run(argv: list[str]) -> int:
     if extra:
         fields = [f"--{path}" for path in all_field_types()] if takes_fields else []
         _refuse(extra[0].partition("=")[0], arguments.parser, fields)
+    check_places(arguments)
     arguments.stdout, arguments.argv = sys.stdout, argv
     with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
         return arguments.run(arguments, overrides)
@@ -125,7 +133,7 @@ def _refuse(argument: str, parser: Parser, fields: list[str]) -> None:
     """Raises that argparse has no use for `argument`."""
     if argument.startswith("-"):
         parser.error(unknown("option", argument, parser.options(), fields))
-    parser.error(f"{argument!r} is one argument too many")
+    parser.error(f"{shortened(argument)} is one argument too many")
 
 
 def _exit_code(error: Exception) -> int | None:

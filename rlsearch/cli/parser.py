@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from rlsearch.config_file import ConfigError, nearest
+from rlsearch.text import MAX_GIVEN, shortened
+
+_ELSEWHERE = re.compile(r"(?!gs://)[A-Za-z][A-Za-z0-9+.-]*://")
 
 FIELDS_HELP = "Any field of the config: --search.num_simulations 32 --evaluation.budgets 1 4"
 
@@ -37,25 +40,43 @@ def unknown(kind: str, value: str, names: Iterable[str], fields: Iterable[str] =
     `fields` are near too, but are not listed: they would bury the sentence.
     """
     names, fields = list(names), list(fields)
-    close = nearest(value, [*names, *fields])
+    close = nearest(value[:MAX_GIVEN], [*names, *fields])
     hint = f"the nearest is {close}; " if close else ""
     valid = ", ".join(names) + (", and the config's fields" if fields else "")
-    return f"there is no {kind} {value!r}: {hint}valid are {valid}"
+    return f"there is no {kind} {shortened(value)}: {hint}valid are {valid}"
 
 
 def positive(text: str) -> int:
     """An argparse type: a whole number of at least 1."""
     number = whole(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"is {text!r}: it must be at least 1")
+        raise argparse.ArgumentTypeError(f"is {shortened(text)}: it must be at least 1")
     return number
 
 
 def whole(text: str) -> int:
     """An argparse type: a whole number of at least 0."""
     if not re.fullmatch(r"[0-9]{1,18}", text):
-        raise argparse.ArgumentTypeError(f"is {text!r}: it must be a whole number of at least 0")
+        raise argparse.ArgumentTypeError(
+            f"is {shortened(text)}: it must be a whole number of at least 0"
+        )
     return int(text)
+
+
+def check_places(arguments: argparse.Namespace) -> None:
+    """Refuses what is neither a path here nor one of a bucket: nothing is read from elsewhere.
+
+    Raises:
+        ConfigError: an argument names a place such as `http://...`.
+    """
+    for name, value in vars(arguments).items():
+        for text in value if isinstance(value, list) else [value]:
+            # A problem is what its task reads: it may be any text.
+            if name != "problem" and isinstance(text, str) and _ELSEWHERE.match(text):
+                arguments.parser.error(
+                    f"{name.replace('_', '-')} is {shortened(text)}: it must be a path here, or "
+                    "one of a bucket, gs://..."
+                )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +88,13 @@ def add_code(parser: argparse.ArgumentParser) -> None:
     """Adds `--code`."""
     parser.add_argument(
         "--code", metavar="FILE", help="a Python file of yours, whose classes module:Class may name"
+    )
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """Adds `--out`."""
+    parser.add_argument(
+        "--out", metavar="DIR", help="folder for the results (default: evaluations/ of the run)"
     )
 
 

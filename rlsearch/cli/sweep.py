@@ -2,13 +2,13 @@
 
 import argparse
 import itertools
-import re
 import signal
 import subprocess
 import sys
 
-from rlsearch.cli.output import emit
+from rlsearch.cli.output import emit, say
 from rlsearch.cli.parser import FIELDS_HELP, add_code, add_data_dir, add_json, whole
+from rlsearch.text import for_path, for_terminal, shortened
 
 TAKES_FIELDS = True
 STOPPED = 128 + signal.SIGTERM  # the exit code of a shell's command
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     fields = [field for field, _ in varied]
     if len({*fields, "seed"}) <= len(fields):
         arguments.parser.error("--vary names a field twice, or the seed, which --seeds gives")
-    sweep_dir = arguments.sweep_dir or f"runs/{base.name}_sweep"
+    sweep_dir = arguments.sweep_dir or f"runs/{for_path(base.name)}_sweep"
     runs, argvs = [], []
     shared = [] if arguments.data_dir is None else [f"--data-dir={arguments.data_dir}"]
     shared += [f"--code={arguments.code}"] if arguments.code else []
@@ -66,11 +66,11 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
             own = [*overrides, *given, f"--seed={seed}"]
             config_file.override(base, own)  # what is wrong is said before anything is trained
             name = "_".join(f"{field}={value}" for field, value in {**chosen, "seed": seed}.items())
-            run_dir = f"{sweep_dir}/{re.sub(r'[^A-Za-z0-9.=_+-]', '-', name)}"
+            run_dir = f"{sweep_dir}/{for_path(name)}"
             runs.append({"run_dir": run_dir, "values": chosen, "seed": seed})
             argvs.append(["train", arguments.config, f"--run-dir={run_dir}", *shared, *own])
     for number, (made, argv) in enumerate(zip(runs, argvs, strict=True), start=1):
-        print(f"run {number} of {len(runs)}: {made['run_dir']}", flush=True)
+        say(f"run {number} of {len(runs)}: {made['run_dir']}")
         commands = [argv, *([["evaluate", made["run_dir"], *shared]] * arguments.evaluate)]
         for command in commands:
             if _stopped(command, made["run_dir"], arguments.json):
@@ -83,7 +83,7 @@ def _values(text: str, parser) -> tuple[str, list[str]]:
     """The field and its values of `field=a,b`."""
     field, equals, values = text.lstrip("-").partition("=")
     if not field or not equals or not all(values.split(",")):
-        parser.error(f"--vary is {text!r}: give a field and its values, such as seed=0,1")
+        parser.error(f"--vary is {shortened(text)}: give a field and its values, such as seed=0,1")
     return field, values.split(",")
 
 
@@ -94,7 +94,7 @@ def _stopped(argv: list[str], run_dir: str, json: bool) -> bool:
         RuntimeError: if it does not end well.
     """
     command = [sys.executable, "-m", "rlsearch", *argv]
-    ended = f"{argv[0]} of {run_dir} ended"
+    ended = f"{argv[0]} of {for_terminal(run_dir)} ended"
     kept = "what is trained is kept, and the same command goes on from there"
     asked: list[int] = []  # signals that came before there was a process
     before = signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))

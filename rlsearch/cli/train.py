@@ -7,6 +7,7 @@ from pathlib import PurePath
 
 from rlsearch.cli.output import emit
 from rlsearch.cli.parser import FIELDS_HELP, add_code, add_data_dir, add_json
+from rlsearch.text import for_path, for_terminal
 
 TAKES_FIELDS = True
 
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     if arguments.data_dir is not None:
         overrides = [*overrides, f"--task.data_dir={arguments.data_dir}"]
     config = config_file.override(config_file.load(arguments.config), overrides)
-    run_dir = arguments.run_dir or f"runs/{config.name}"
+    run_dir = arguments.run_dir or f"runs/{for_path(config.name)}"
 
     # JAX takes seconds: a wrong config is found before.
     from rlsearch.parallel.agreement import is_main
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         result = train(config, run_dir)
     except TrainingStopped as stopped:
         if is_main():
-            name, again = stopped.signal.name, _command(arguments.argv)
+            name, again = stopped.signal.name, for_terminal(_command(arguments.argv))
             print(f"stopped by {name}: {stopped}; resume with: {again}", file=sys.stderr)
         return 128 + stopped.signal
     if is_main():

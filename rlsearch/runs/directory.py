@@ -16,6 +16,7 @@ import jax
 from etils import epath
 
 from rlsearch.paths import absolute, exists
+from rlsearch.results import results_folder, saving
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "mctx", "numpy")
 
@@ -31,7 +32,8 @@ class RunDirectory:
       tensorboard: RUN/tensorboard/, the same as event files.
       profile: RUN/profile/, traces of steps, if asked for.
       checkpoints: RUN/checkpoints/, one folder a checkpoint.
-      evaluations: RUN/evaluations/, one JSON file an evaluation.
+      evaluations: RUN/evaluations/, one JSON file an evaluation, or where a command was told to
+        write its results.
       imported: RUN/imported.json, where the parameters came from; of an imported run only.
     """
 
@@ -44,7 +46,7 @@ class RunDirectory:
         self.tensorboard = self.path / "tensorboard"
         self.profile = self.path / "profile"
         self.checkpoints = self.path / "checkpoints"
-        self.evaluations = self.path / "evaluations"
+        self.evaluations = results_folder(self.path / "evaluations")
         self.imported = self.path / "imported.json"
         if create:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -134,14 +136,16 @@ def write_json(path: epath.PathLike, value: Any) -> None:
 def write_text(path: epath.PathLike, text: str) -> None:
     """Writes a file in one go: a reader sees the old one or the new one, whole."""
     path = epath.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
-    try:
-        temporary.write_text(text)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    with saving(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(text)
+            temporary.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 @contextlib.contextmanager
