@@ -7,8 +7,6 @@ may import it; each class checks its own fields and says what is valid.
 """
 
 import dataclasses
-import importlib
-from typing import Any
 
 
 def _check(condition: bool, owner: object, field: str, valid: str) -> None:
@@ -24,21 +22,6 @@ REMAT_POLICIES = (
     "dots_with_no_batch_dims_saveable",  # of those with parameters alone
     "nothing_saveable",  # the input of every block
 )
-
-
-def find_class(name: str) -> Any:
-    """The class that `module:Class` names, or None; an error inside the module is let through."""
-    module_name, _, class_name = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        return None
-    except ValueError:  # no name at all
-        return None
-    found = getattr(module, class_name, None)
-    return found if isinstance(found, type) else None
 
 
 @dataclasses.dataclass(frozen=True)

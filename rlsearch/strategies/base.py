@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 import jax
 
-from rlsearch.config import find_class
+from rlsearch.classes import Kind, find_class
 from rlsearch.decoding.steps import StepFormat
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.verifiers.base import Verifier
@@ -91,11 +91,9 @@ def load_strategy(name: str) -> Strategy:
     Raises:
         ValueError: if there is none.
     """
-    module_name, _, class_name = name.partition(":")
-    if not class_name and name in NAMES:
+    if name in NAMES:
         module_name = f"rlsearch.strategies.{name}"
         class_name = "".join(part.capitalize() for part in name.split("_"))
-    found = find_class(f"{module_name}:{class_name}")
-    if found is None:
-        raise ValueError(f"strategy is {name!r}: it must be {', '.join(NAMES)}, or module:Class")
-    return found()
+        name = f"{module_name}:{class_name}"
+    kind = Kind(Strategy, arguments=0)
+    return find_class("strategy", name, kind, NAMES)()

@@ -15,6 +15,7 @@ from rlsearch.parallel.agreement import LateVote, is_main, wait_for_all
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.parallel.sharding import gathered, param_shardings
 from rlsearch.runs.directory import RunDirectory
+from rlsearch.runs.opening import named_classes
 from rlsearch.runs.parameters import restore_params, warn
 from rlsearch.runs.stage import Checkpoint, Params, Stage
 from rlsearch.training.metrics import MetricsWriter
@@ -346,7 +347,9 @@ def _check_same_run(
         )
     if saved is not None:
         before = from_dict(saved)
-        same = before.kind == config.kind and _begun(before, done) == _begun(config, done)
+        # What a run names is data: of another class than the config's nothing is imported.
+        same = named_classes(before)[0] == named_classes(config)[0]
+        same = same and _begun(before, done) == _begun(config, done)
         changed = check_resumable(before, config, same_stages=same)
         if changed:
             warn(f"resuming with changes to {', '.join(changed)}")

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
-from rlsearch.config import find_class
+from rlsearch.classes import Kind, find_class
 from rlsearch.decoding.steps import Prefix, StepFormat
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.tasks.base import Task
@@ -133,14 +133,10 @@ def load_verifier(name: str, task: Task) -> Verifier:
     Raises:
         ValueError: if there is none, or it is no pytree.
     """
-    module_name, _, class_name = name.partition(":")
-    if not class_name and name in NAMES:
-        module_name = f"rlsearch.verifiers.{name}"
-        class_name = "".join(part.capitalize() for part in name.split("_"))
-    found = find_class(f"{module_name}:{class_name}")
-    if found is None:
-        raise ValueError(f"verifier is {name!r}: it must be {', '.join(NAMES)}, or module:Class")
-    verifier = found.of(task)
+    class_name = "".join(part.capitalize() for part in name.split("_"))
+    named = f"rlsearch.verifiers.{name}:{class_name}" if name in NAMES else name
+    kind = Kind(Verifier, maker="of")
+    verifier = find_class("verifier", named, kind, NAMES).of(task)
     if jax.tree_util.all_leaves([verifier]):
         raise ValueError(
             f"verifier is {name!r}: its class is no pytree: register it, without parameters by "
