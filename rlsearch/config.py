@@ -19,6 +19,7 @@ class Kind:
     noun: str  # such as "a task"
     room: str  # the package whose modules define such classes
     members: tuple[str, ...]  # that each such class has
+    maker: str = ""  # the class method that makes one; empty: a frozen dataclass is one itself
 
 
 A_TASK = Annotated[Any, Kind("a task", "rlsearch.tasks", ("held_out_prompts", "check", "draw_task_problem"))]

@@ -7,103 +7,22 @@ it and if it is of the kind expected.
 """
 
 import dataclasses
-import difflib
-import importlib
-import re
 import sys
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from rlsearch.classes import class_name, classes_of, find_class, nearest, short_name
 from rlsearch.config import Kind
+from rlsearch.text import shortened
 
 _VALID = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}
 _PLURAL = {int: "whole numbers", float: "finite numbers", bool: "true or false", str: "texts"}
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*")
-MAX_NAME = 200  # characters of `module:Class`
 MAX_ITEMS = 1000  # of a list of values
 
 
 class ConfigError(ValueError):
     """A config, or another thing that the user wrote, is wrong; the message is one sentence."""
-
-
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The one of `names` that looks most like `name`, or None where none does."""
-    found = difflib.get_close_matches(name[:MAX_NAME], list(names), n=1, cutoff=0.5)
-    return found[0] if found else None
-
-
-def class_name(value: Any) -> str:
-    """The name `module:Class` of a value's class."""
-    return f"{type(value).__module__}:{type(value).__qualname__}"
-
-
-def find_class(name: Any, kind: Kind, modules: tuple[str, ...] = ()) -> type:
-    """Finds the class that `module:Class` names.
-
-    Args:
-        modules: top-level modules beside those of the kind's room, whose code the user has named.
-
-    Raises:
-        ConfigError: if it is no such name, or of another module, or there is no such class, or it
-            is not of the kind. An error inside the module is let through.
-    """
-
-    def refused(why: str) -> ConfigError:
-        return ConfigError(f"{str(name)[:MAX_NAME]!r} is no class of {kind.noun}: {why}")
-
-    if not isinstance(name, str) or len(name) > MAX_NAME or not _NAME.fullmatch(name):
-        raise refused("write module:Class")
-    module_name, _, own_name = name.partition(":")
-    own = module_name.partition(".")[0] in modules
-    if not own and not module_name.startswith(f"{kind.room}."):
-        raise refused(f"it must be of {kind.room}, or of the file that --code names")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        raise refused(f"there is no module {module_name}{_like(name, kind)}") from error
-    found = getattr(module, own_name, None)
-    defined = isinstance(found, type) and found.__module__ == module_name
-    if not defined or not is_of_kind(found, kind):
-        raise refused(f"{module_name} defines no such one{_like(name, kind)}")
-    return typing.cast(type, found)
-
-
-def is_of_kind(cls: Any, kind: Kind) -> bool:
-    """Whether values of a class may stand where the kind is asked for."""
-    fields = {f.name for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else set()
-    return bool(fields or dataclasses.is_dataclass(cls)) and all(
-        hasattr(cls, member) or member in fields for member in kind.members
-    )
-
-
-def classes_of(kind: Kind) -> dict[str, type]:
-    """The classes of a kind in its room, by their short names: `best_of_n` for `BestOfN`."""
-    import pkgutil
-
-    room = importlib.import_module(kind.room)
-    found = {}
-    for info in pkgutil.iter_modules(room.__path__):
-        module = importlib.import_module(f"{kind.room}.{info.name}")
-        for value in vars(module).values():
-            if isinstance(value, type) and value.__module__ == module.__name__:
-                if not value.__name__.startswith("_") and is_of_kind(value, kind):
-                    found[short_name(value)] = value
-    return found
-
-
-def short_name(cls: type) -> str:
-    """A class's name in lower case, with underscores between its words."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
-
-
-def _like(name: str, kind: Kind) -> str:
-    names = [f"{cls.__module__}:{cls.__name__}" for cls in classes_of(kind).values()]
-    close = nearest(name, names)
-    return f"; the nearest is {close}" if close else ""
 
 
 # ---- Values to data and back -------------------------------------------------------------------
@@ -140,13 +59,13 @@ def from_data(cls: type, data: Any, modules: tuple[str, ...] = (), path: str = "
         ConfigError: an unknown field or class, a value of the wrong type, or one that is refused.
     """
     if not isinstance(data, Mapping):
-        raise ConfigError(f"{path or 'the config'} is {shown(data)}: it must be a group of fields")
+        raise ConfigError(f"{path or 'the config'} is {shortened(data)}: it must be a group of fields")
     hints = _hints(cls)
     values = {}
     for name, value in data.items():
         where = f"{path}.{name}" if path else str(name)
         if name not in hints:
-            raise ConfigError(unknown(str(name), hints, where, f" = {shown(value)}"))
+            raise ConfigError(unknown(str(name), hints, where, f" = {shortened(value)}"))
         values[name] = _read(value, hints[name], modules, where)
     return build(cls, values, path)
 
@@ -167,32 +86,24 @@ def _read(value: Any, hint: Any, modules: tuple[str, ...], path: str) -> Any:
     item = _item(hint)
     if item is not None:
         if not isinstance(value, list | tuple) or len(value) > MAX_ITEMS:
-            raise ConfigError(f"{path} is {shown(value)}: it must be {valid(hint)}")
+            raise ConfigError(f"{path} is {shortened(value)}: it must be {valid(hint)}")
         return tuple(_read(x, item, modules, f"{path}[{i}]") for i, x in enumerate(value))
     kind = _kind(hint)
     if kind is not None:
         if value is None:
             return None
         if not isinstance(value, Mapping) or "cls" not in value:
-            raise ConfigError(f"{path} is {shown(value)}: it must be {kind.noun}, with its cls")
+            raise ConfigError(f"{path} is {shortened(value)}: it must be {kind.noun}, with its cls")
         try:
-            cls = find_class(value["cls"], kind, modules)
-        except ConfigError as error:
-            raise ConfigError(f"{path}.cls: {error}") from error
+            cls = find_class(f"{path}.cls", value["cls"], kind, modules=modules)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
         return from_data(cls, {k: v for k, v in value.items() if k != "cls"}, modules, path)
     if dataclasses.is_dataclass(hint):
         return from_data(typing.cast(type, hint), value, modules, path)
     if not is_a(value, hint):
-        raise ConfigError(f"{path} is {shown(value)}: it must be {valid(hint)}")
+        raise ConfigError(f"{path} is {shortened(value)}: it must be {valid(hint)}")
     return hint(value)
-
-
-def shown(value: Any) -> str:
-    """A value as an error repeats it: its beginning, where it is long."""
-    if isinstance(value, Mapping | list | tuple) and len(value) > 8:
-        return f"{type(value).__name__} of {len(value)} items"
-    text = repr(value)
-    return text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}..."
 
 
 def is_a(value: Any, kind: Any) -> bool:
@@ -219,7 +130,7 @@ def unknown(name: str, hints: Iterable[str], path: str, value: str = "") -> str:
     """The sentence about a field that there is none of: its nearest one, and all there are."""
     close = nearest(name, hints)
     hint = f"the nearest is {close}; " if close else ""
-    return f"{path[:MAX_NAME]}{value} is no field: {hint}valid are {', '.join(hints)}"
+    return f"{path[:200]}{value} is no field: {hint}valid are {', '.join(hints)}"
 
 
 # ---- Fields by their paths ---------------------------------------------------------------------
@@ -247,7 +158,7 @@ def _set(value: Any, parts: list[str], texts: list[str], path: str) -> Any:
             return _rebuilt(value, {field: tuple(items)}, done)
     if name not in hints:
         names = [*hints, *(item_name(held) for _, _, held in named_items(value))]
-        raise ConfigError(unknown(name, names, f"--{path}", f" = {' '.join(texts)}"[:MAX_NAME]))
+        raise ConfigError(unknown(name, names, f"--{path}", f" = {' '.join(texts)}"[:200]))
     held = getattr(value, name)
     if rest:
         if not dataclasses.is_dataclass(held):
@@ -272,21 +183,21 @@ def _parsed(value: Any, name: str, hint: Any, texts: list[str], path: str) -> An
         held = getattr(value, name)
         inside = ", ".join(f"{path}.{field}" for field in _hints(type(held))) if held else "none"
         raise ConfigError(
-            f"--{path} = {' '.join(texts)[:MAX_NAME]} is a group of fields: set one, {inside}"
+            f"--{path} = {' '.join(texts)[:200]} is a group of fields: set one, {inside}"
         )
     if item is not None:
         if not texts:
             raise ConfigError(f"{path} got no value: it must be {valid(hint)}")
         found: Any = [_parse(text, item) for text in texts]
         if not all(is_a(x, item) for x in found):
-            raise ConfigError(f"{path} is {shown(found)}: it must be {valid(hint)}")
+            raise ConfigError(f"{path} is {shortened(found)}: it must be {valid(hint)}")
         return tuple(item(x) for x in found)
     if len(texts) != 1:
-        got = f"{len(texts)} values, {' '.join(texts)}"[:MAX_NAME] if texts else "no value"
+        got = f"{len(texts)} values, {' '.join(texts)}"[:200] if texts else "no value"
         raise ConfigError(f"{path} got {got}: it must be one value, {valid(hint)}")
     found = _parse(texts[0], hint)
     if not is_a(found, hint):
-        raise ConfigError(f"{path} is {shown(found)}: it must be {valid(hint)}")
+        raise ConfigError(f"{path} is {shortened(found)}: it must be {valid(hint)}")
     return hint(found)
 
 
@@ -304,7 +215,7 @@ def _chosen(held: tuple[Any, ...], kind: Kind, texts: list[str], path: str) -> t
             close = nearest(text, names)
             hint = f"the nearest is {close}; " if close else ""
             raise ConfigError(
-                f"{path} has {text[:MAX_NAME]!r}: {hint}{kind.noun} is one of {', '.join(names)}"
+                f"{path} has {text[:200]!r}: {hint}{kind.noun} is one of {', '.join(names)}"
             )
         chosen.append(build(classes[text], {}, path))
     return tuple(chosen)

@@ -5,6 +5,7 @@ from typing import Any
 from rlsearch.config import Experiment, SelfPlayExperiment
 from rlsearch.config_file import from_dict, load_code
 from rlsearch.runs.directory import RunDirectory
+from rlsearch.text import shortened
 
 
 def read_run(run_dir: str, code: str = "") -> tuple[RunDirectory, Experiment | SelfPlayExperiment]:
@@ -39,11 +40,18 @@ def trusted_config(
         ValueError: if it has an unknown field, or names a class of other modules.
     """
     config = from_dict(saved)
-    language = isinstance(config, Experiment)
-    field, cls = ("task", config.task.cls) if language else ("environment", config.environment.cls)
-    if cls.partition(":")[0].partition(".")[0] not in modules:
-        raise ValueError(
-            f"{field}.cls is {cls!r}: reading a run imports rlsearch.* only, "
-            "and what --code FILE defines"
-        )
+    for field, name in named_classes(config):
+        if name.partition(":")[0].partition(".")[0] not in modules:
+            raise ValueError(
+                f"{field} is {shortened(name)}: reading a run imports rlsearch.* only, "
+                "and what --code FILE defines"
+            )
     return config
+
+
+def named_classes(config: Experiment | SelfPlayExperiment) -> list[tuple[str, str]]:
+    """The fields in which a config names classes as `module:Class`, each with what it says."""
+    if isinstance(config, SelfPlayExperiment):
+        return [("environment.cls", config.environment.cls)]
+    strategies = [name for name in config.evaluation.strategies if ":" in name]
+    return [("task.cls", config.task.cls), *(("evaluation.strategies", x) for x in strategies)]

@@ -2,12 +2,12 @@
 
 import dataclasses
 
+from rlsearch.classes import Kind, find_class
 from rlsearch.config import (
     EnvironmentConfig,
     Experiment,
     SelfPlayExperiment,
     TaskConfig,
-    find_class,
 )
 from rlsearch.config_file import from_dict
 from rlsearch.decoding.steps import StepFormat
@@ -39,10 +39,8 @@ def load_task(config: TaskConfig) -> Task:
     Raises:
         ValueError: if there is no such class.
     """
-    found = find_class(config.cls)
-    if found is None:
-        raise ValueError(f"task.cls is {config.cls!r}: there is no such class; write module:Class")
-    task = found(config)
+    kind = Kind(Task, optional=("step_labels", "label_steps"))
+    task = find_class("task.cls", config.cls, kind)(config)
     return FewShot(task, config.num_examples) if config.num_examples else task  # pyright: ignore
 
 
@@ -67,12 +65,7 @@ def load_environment(config: EnvironmentConfig) -> Environment:
     Raises:
         ValueError: if there is no such class.
     """
-    found = find_class(config.cls)
-    if found is None:
-        raise ValueError(
-            f"environment.cls is {config.cls!r}: there is no such class; write module:Class"
-        )
-    return found(config)
+    return find_class("environment.cls", config.cls, Kind(Environment))(config)
 
 
 def make_board(config: SelfPlayExperiment) -> tuple[Environment, BoardModel]:
