@@ -11,28 +11,27 @@ which others took a part at the time; 2026-11-23):
     16 simulations    16,960  (14,960 to 18,960)
 """
 
-from rlsearch.config import (
-    EnvironmentConfig,
-    OptimizerConfig,
-    SearchConfig,
-    SelfPlayConfig,
-    SelfPlayExperiment,
-    TowerConfig,
-)
+from rlsearch.config import Experiment, OptimizerConfig, SearchConfig, TowerConfig
+from rlsearch.environments.pgx_game import PgxGame
+from rlsearch.stages.self_play import SelfPlay
 
-config = SelfPlayExperiment(
+config = Experiment(
     name="2048",
-    environment=EnvironmentConfig(game="2048", reward_scale=1e-3, discount=0.997),
-    model=TowerConfig(num_blocks=4, channels=32, value="unbounded"),
-    search=SearchConfig(actions="moves", num_simulations=16, num_candidates=4, value_scale=0.5),
-    self_play=SelfPlayConfig(
-        num_steps=900,
-        num_games=64,
-        moves_per_step=8,
-        replay_moves=1024,
-        updates_per_step=8,
-        batch_size=256,
-        td_lambda=0.9,
-        optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=200),
+    stages=(
+        SelfPlay(
+            environment=PgxGame(game="2048", reward_scale=0.001, discount=0.997),
+            model=TowerConfig(num_blocks=4, channels=32, value="unbounded"),
+            search=SearchConfig(
+                actions="moves", num_simulations=16, num_candidates=4, value_scale=0.5
+            ),
+            num_steps=900,
+            num_games=64,
+            moves_per_step=8,
+            replay_moves=1024,
+            updates_per_step=8,
+            batch_size=256,
+            td_lambda=0.9,
+            optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=200),
+        ),
     ),
 )

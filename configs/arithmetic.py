@@ -22,52 +22,51 @@ runs/exact/prm --budgets 4 16 32 64 --seeds 0`, of six strategies; README, "Comp
 For a pod it is planned, and not run: `rlsearch plan arithmetic --topology v6e-64`.
 """
 
-from rlsearch.config import (
-    ControlConfig,
-    DistillConfig,
-    EvaluationConfig,
-    Experiment,
-    OptimizerConfig,
-    PretrainConfig,
-    SearchConfig,
-    TaskConfig,
-    VerifierConfig,
+import dataclasses
+
+from rlsearch.studies.accuracy import Accuracy
+
+from rlsearch.config import Experiment, OptimizerConfig
+from rlsearch.stages.traces import Traces
+from rlsearch.stages.verifier import ExactSteps, Outcomes, Verifier
+from rlsearch.strategies.best_of_n import BestOfN
+from rlsearch.strategies.greedy import Greedy
+from rlsearch.strategies.self_consistency import SelfConsistency
+from rlsearch.strategies.tree_search import TreeSearch
+from rlsearch.strategies.weighted_best_of_n import WeightedBestOfN
+from rlsearch.tasks.arithmetic import Arithmetic
+
+process = Verifier(
+    "prm",
+    policy="base",
+    labels=ExactSteps(),
+    network="copy",
+    aggregation="prod",
+    num_steps=600,
+    num_solutions=64,
+    replay_size=12800,
+    updates_per_step=2,
+    batch_size=64,
+    optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=20),
 )
 
 config = Experiment(
     name="arithmetic",
-    task=TaskConfig(
-        cls="rlsearch.tasks.arithmetic:Arithmetic",
-        largest=20,
-        num_held_out=110,
-        mistake_share=0.3,
+    task=Arithmetic(largest=20, num_held_out=110, mistake_share=0.3),
+    stages=(
+        Traces("base", num_steps=4000, batch_size=64, contrast=0.1),
+        process,
+        dataclasses.replace(process, name="orm", labels=Outcomes(), aggregation="last"),
     ),
-    pretrain=PretrainConfig(num_steps=4000, batch_size=64, contrast=0.1),
-    search=SearchConfig(num_simulations=48, num_candidates=6),
-    distill=DistillConfig(
-        enabled=False,
-        num_steps=20,
-        num_problems=64,
-        task_fraction=0.0,
-        num_targets=2,
-        decisions_per_search=12,
-        updates_per_step=2,
-        replay_size=1920,
-        batch_size=192,
-        optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=20),
-    ),
-    control=ControlConfig(enabled=False),
-    verifier=VerifierConfig(
-        train=("prm", "orm"),
-        network="copy",
-        num_steps=600,
-        num_solutions=64,
-        replay_size=12800,
-        updates_per_step=2,
-        batch_size=64,
-        optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=20),
-    ),
-    evaluation=EvaluationConfig(
-        strategies=("greedy", "self_consistency", "best_of_n", "weighted_best_of_n", "tree_search")
+    evaluation=(
+        Accuracy(
+            strategies=(
+                Greedy(),
+                SelfConsistency(),
+                BestOfN(),
+                WeightedBestOfN(),
+                TreeSearch(),
+            )
+        ),
     ),
 )

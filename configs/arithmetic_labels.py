@@ -12,19 +12,20 @@ The README has exact, soft and bisection labels compared, at 20,000 generations 
 import dataclasses
 from pathlib import Path
 
-from rlsearch.config import Experiment
 from rlsearch.config_file import load
+from rlsearch.stages.verifier import LabelsFrom
 
 arithmetic = load(str(Path(__file__).with_name("arithmetic.py")))
-assert isinstance(arithmetic, Experiment)
+_, process, _ = arithmetic.stages
 
 config = dataclasses.replace(
     arithmetic,
     name="arithmetic_labels",
-    verifier=dataclasses.replace(
-        arithmetic.verifier,
-        train=("prm",),
-        policy_run="runs/arithmetic",
-        labels="runs/arithmetic/labels/soft",
+    stages=(
+        dataclasses.replace(
+            process,
+            policy="runs/arithmetic/base",
+            labels=LabelsFrom("runs/arithmetic/labels/soft"),
+        ),
     ),
 )

@@ -13,35 +13,38 @@ what is moved are whole trees, whose statistics are 4,672 actions wide. Chips ta
 parameters alone, for 0.02 s.
 """
 
-from rlsearch.config import (
-    EnvironmentConfig,
-    OptimizerConfig,
-    SearchConfig,
-    SelfPlayConfig,
-    SelfPlayExperiment,
-    TowerConfig,
-)
+from rlsearch.config import Experiment, OptimizerConfig, SearchConfig, TowerConfig
+from rlsearch.environments.pgx_game import PgxGame
+from rlsearch.stages.self_play import SelfPlay
 
-config = SelfPlayExperiment(
+config = Experiment(
     name="chess",
-    environment=EnvironmentConfig(game="chess"),
-    model=TowerConfig(
-        num_blocks=15, channels=256, squeeze_excite=8, value_dim=256, dtype="bfloat16"
-    ),
-    search=SearchConfig(actions="moves", num_simulations=64, num_candidates=16, value_scale=0.5),
-    play=SearchConfig(
-        actions="moves", num_simulations=800, num_candidates=16, value_scale=0.5, gumbel_scale=0.0
-    ),
-    self_play=SelfPlayConfig(
-        num_steps=100_000,
-        num_games=8192,
-        moves_per_step=8,
-        replay_moves=256,
-        updates_per_step=8,
-        batch_size=16_384,
-        td_lambda=0.95,
-        random_opening=4,
-        temperature_moves=30,
-        optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=2000),
+    stages=(
+        SelfPlay(
+            environment=PgxGame(game="chess"),
+            model=TowerConfig(
+                num_blocks=15, channels=256, squeeze_excite=8, value_dim=256, dtype="bfloat16"
+            ),
+            search=SearchConfig(
+                actions="moves", num_simulations=64, num_candidates=16, value_scale=0.5
+            ),
+            play=SearchConfig(
+                actions="moves",
+                num_simulations=800,
+                num_candidates=16,
+                value_scale=0.5,
+                gumbel_scale=0.0,
+            ),
+            num_steps=100_000,
+            num_games=8192,
+            moves_per_step=8,
+            replay_moves=256,
+            updates_per_step=8,
+            batch_size=16_384,
+            td_lambda=0.95,
+            random_opening=4,
+            temperature_moves=30,
+            optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=2000),
+        ),
     ),
 )

@@ -38,38 +38,36 @@ reaches in 15 minutes, 73.8%, is reached here in 95 seconds, a ratio of 0.105
 (`rlsearch bench strength connect_four --positions FILE`). One reading of each.
 """
 
-from rlsearch.config import (
-    EnvironmentConfig,
-    LogConfig,
-    OptimizerConfig,
-    SearchConfig,
-    SelfPlayConfig,
-    SelfPlayExperiment,
-    TowerConfig,
-)
+from rlsearch.config import Experiment, LogConfig, OptimizerConfig, SearchConfig, TowerConfig
+from rlsearch.environments.pgx_game import PgxGame
+from rlsearch.stages.self_play import SelfPlay
 
-config = SelfPlayExperiment(
+config = Experiment(
     name="connect_four",
-    environment=EnvironmentConfig(game="connect_four"),
-    model=TowerConfig(num_blocks=4, channels=32),
-    search=SearchConfig(actions="moves", num_simulations=24, num_candidates=7, value_scale=0.5),
-    play=SearchConfig(
-        actions="moves",
-        num_simulations=128,
-        num_candidates=7,
-        value_scale=0.2,
-        gumbel_scale=0.0,
-    ),
-    self_play=SelfPlayConfig(
-        num_steps=4400,
-        num_games=64,
-        moves_per_step=8,
-        replay_moves=2048,
-        updates_per_step=8,
-        batch_size=256,
-        td_lambda=0.95,
-        random_opening=12,
-        optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=500),
+    stages=(
+        SelfPlay(
+            environment=PgxGame(game="connect_four"),
+            model=TowerConfig(num_blocks=4, channels=32),
+            search=SearchConfig(
+                actions="moves", num_simulations=24, num_candidates=7, value_scale=0.5
+            ),
+            play=SearchConfig(
+                actions="moves",
+                num_simulations=128,
+                num_candidates=7,
+                value_scale=0.2,
+                gumbel_scale=0.0,
+            ),
+            num_steps=4400,
+            num_games=64,
+            moves_per_step=8,
+            replay_moves=2048,
+            updates_per_step=8,
+            batch_size=256,
+            td_lambda=0.95,
+            random_opening=12,
+            optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=500),
+        ),
     ),
     log=LogConfig(keep_every_steps=500),  # `arena --checkpoints all`: Elo against training time
 )

@@ -43,16 +43,15 @@ out (`--budgets 64 --seeds 0`, with the weights of a shorter training).
 import dataclasses
 from pathlib import Path
 
-from rlsearch.config import Experiment, TaskConfig
 from rlsearch.config_file import load
+from rlsearch.tasks.countdown import Countdown
 
 game24 = load(str(Path(__file__).with_name("game24.py")))
-assert isinstance(game24, Experiment)
+base, distilled, _ = game24.stages
 
 config = dataclasses.replace(
     game24,
     name="countdown",
-    task=TaskConfig(cls="rlsearch.tasks.countdown:Countdown", num_held_out=500, largest=25),
-    pretrain=dataclasses.replace(game24.pretrain, num_steps=3000),
-    control=dataclasses.replace(game24.control, enabled=False),
+    task=Countdown(num_held_out=500, largest=25),
+    stages=(dataclasses.replace(base, num_steps=3000), distilled),
 )

@@ -22,29 +22,42 @@ problem on one CPU core, which one problem fills, and gives the same answers (`r
 game24`, 2026-11-25, a median of 3).
 """
 
-from rlsearch.config import (
-    DistillConfig,
-    Experiment,
-    OptimizerConfig,
-    PretrainConfig,
-    SearchConfig,
-    TaskConfig,
+from rlsearch.studies.accuracy import Accuracy
+
+from rlsearch.config import Experiment, OptimizerConfig, SearchConfig
+from rlsearch.stages.expert_iteration import ExpertIteration
+from rlsearch.stages.search_distillation import SearchDistillation
+from rlsearch.stages.teaching import Teaching
+from rlsearch.stages.traces import Traces
+from rlsearch.strategies.best_of_n import BestOfN
+from rlsearch.strategies.greedy import Greedy
+from rlsearch.strategies.tree_search import TreeSearch
+from rlsearch.tasks.game24 import Game24
+
+teaching = Teaching(
+    num_problems=128,
+    task_fraction=0.4,
+    updates_per_step=2,
+    replay_size=3840,
+    batch_size=384,
+    optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=20),
 )
 
 config = Experiment(
     name="game24",
-    task=TaskConfig(split="random"),
-    pretrain=PretrainConfig(num_steps=500),
-    search=SearchConfig(num_simulations=72, num_candidates=14),
-    distill=DistillConfig(
-        num_steps=80,
-        num_problems=128,
-        task_fraction=0.4,
-        num_targets=2,
-        decisions_per_search=3,
-        updates_per_step=2,
-        replay_size=3840,
-        batch_size=384,
-        optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=20),
+    task=Game24(split="random"),
+    stages=(
+        Traces("base", num_steps=500),
+        SearchDistillation(
+            "distilled",
+            start="base",
+            num_steps=80,
+            search=SearchConfig(num_simulations=72, num_candidates=14),
+            num_targets=2,
+            decisions_per_search=3,
+            teaching=teaching,
+        ),
+        ExpertIteration("control", start="base", flops_of="distilled", teaching=teaching),
     ),
+    evaluation=(Accuracy(strategies=(Greedy(), BestOfN(), TreeSearch())),),
 )

@@ -21,17 +21,19 @@ Tree search is ahead of best-of-N at budgets 4 (82.0 against 67.7) and 16 (86.3 
 import dataclasses
 from pathlib import Path
 
-from rlsearch.config import ControlConfig, Experiment, TaskConfig
 from rlsearch.config_file import load
+from rlsearch.tasks.game24 import Game24
 
 game24 = load(str(Path(__file__).with_name("game24.py")))
-assert isinstance(game24, Experiment)
+base, distilled, _ = game24.stages
+teaching = dataclasses.replace(distilled.teaching, task_fraction=0.1)
 
 config = dataclasses.replace(
     game24,
     name="game24_tot",
-    task=TaskConfig(split="tot"),
-    pretrain=dataclasses.replace(game24.pretrain, num_steps=4000),
-    distill=dataclasses.replace(game24.distill, num_steps=800, task_fraction=0.1),
-    control=ControlConfig(enabled=False),
+    task=Game24(split="tot"),
+    stages=(
+        dataclasses.replace(base, num_steps=4000),
+        dataclasses.replace(distilled, num_steps=800, teaching=teaching),
+    ),
 )

@@ -9,29 +9,28 @@ for the policy alone (-13 to 256), 491 with 16 simulations (347 to 791), 795 wit
 24 games a pairing.
 """
 
-from rlsearch.config import (
-    EnvironmentConfig,
-    OptimizerConfig,
-    SearchConfig,
-    SelfPlayConfig,
-    SelfPlayExperiment,
-    TowerConfig,
-)
+from rlsearch.config import Experiment, OptimizerConfig, SearchConfig, TowerConfig
+from rlsearch.environments.pgx_game import PgxGame
+from rlsearch.stages.self_play import SelfPlay
 
-config = SelfPlayExperiment(
+config = Experiment(
     name="go_9x9",
-    environment=EnvironmentConfig(game="go_9x9"),
-    model=TowerConfig(num_blocks=4, channels=32),
-    search=SearchConfig(actions="moves", num_simulations=16, num_candidates=16, value_scale=0.5),
-    self_play=SelfPlayConfig(
-        num_steps=300,
-        num_games=64,
-        moves_per_step=8,
-        replay_moves=1024,
-        updates_per_step=8,
-        batch_size=256,
-        td_lambda=0.95,
-        random_opening=8,
-        optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=200),
+    stages=(
+        SelfPlay(
+            environment=PgxGame(game="go_9x9"),
+            model=TowerConfig(num_blocks=4, channels=32),
+            search=SearchConfig(
+                actions="moves", num_simulations=16, num_candidates=16, value_scale=0.5
+            ),
+            num_steps=300,
+            num_games=64,
+            moves_per_step=8,
+            replay_moves=1024,
+            updates_per_step=8,
+            batch_size=256,
+            td_lambda=0.95,
+            random_opening=8,
+            optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=200),
+        ),
     ),
 )

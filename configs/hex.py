@@ -8,29 +8,28 @@ Training seed 0, 14:30 minutes of one CPU core, of which others took a part at t
 770 with 16 simulations (594 to 1,482), 920 with 64 (722 to 1,653); 24 games a pairing.
 """
 
-from rlsearch.config import (
-    EnvironmentConfig,
-    OptimizerConfig,
-    SearchConfig,
-    SelfPlayConfig,
-    SelfPlayExperiment,
-    TowerConfig,
-)
+from rlsearch.config import Experiment, OptimizerConfig, SearchConfig, TowerConfig
+from rlsearch.environments.pgx_game import PgxGame
+from rlsearch.stages.self_play import SelfPlay
 
-config = SelfPlayExperiment(
+config = Experiment(
     name="hex",
-    environment=EnvironmentConfig(game="hex"),
-    model=TowerConfig(num_blocks=4, channels=32),
-    search=SearchConfig(actions="moves", num_simulations=16, num_candidates=16, value_scale=0.5),
-    self_play=SelfPlayConfig(
-        num_steps=300,
-        num_games=64,
-        moves_per_step=8,
-        replay_moves=1024,
-        updates_per_step=8,
-        batch_size=256,
-        td_lambda=0.95,
-        random_opening=8,
-        optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=200),
+    stages=(
+        SelfPlay(
+            environment=PgxGame(game="hex"),
+            model=TowerConfig(num_blocks=4, channels=32),
+            search=SearchConfig(
+                actions="moves", num_simulations=16, num_candidates=16, value_scale=0.5
+            ),
+            num_steps=300,
+            num_games=64,
+            moves_per_step=8,
+            replay_moves=1024,
+            updates_per_step=8,
+            batch_size=256,
+            td_lambda=0.95,
+            random_opening=8,
+            optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=200),
+        ),
     ),
 )

@@ -9,29 +9,28 @@ between the other three mean much: 879 for the policy alone (712 to 1,482), 1,15
 simulations (954 to 1,796), 1,501 with 64 (1,292 to 2,233); 32 games a pairing.
 """
 
-from rlsearch.config import (
-    EnvironmentConfig,
-    OptimizerConfig,
-    SearchConfig,
-    SelfPlayConfig,
-    SelfPlayExperiment,
-    TowerConfig,
-)
+from rlsearch.config import Experiment, OptimizerConfig, SearchConfig, TowerConfig
+from rlsearch.environments.pgx_game import PgxGame
+from rlsearch.stages.self_play import SelfPlay
 
-config = SelfPlayExperiment(
+config = Experiment(
     name="othello",
-    environment=EnvironmentConfig(game="othello"),
-    model=TowerConfig(num_blocks=4, channels=32),
-    search=SearchConfig(actions="moves", num_simulations=16, num_candidates=16, value_scale=0.5),
-    self_play=SelfPlayConfig(
-        num_steps=600,
-        num_games=64,
-        moves_per_step=8,
-        replay_moves=1024,
-        updates_per_step=8,
-        batch_size=256,
-        td_lambda=0.95,
-        random_opening=8,
-        optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=200),
+    stages=(
+        SelfPlay(
+            environment=PgxGame(game="othello"),
+            model=TowerConfig(num_blocks=4, channels=32),
+            search=SearchConfig(
+                actions="moves", num_simulations=16, num_candidates=16, value_scale=0.5
+            ),
+            num_steps=600,
+            num_games=64,
+            moves_per_step=8,
+            replay_moves=1024,
+            updates_per_step=8,
+            batch_size=256,
+            td_lambda=0.95,
+            random_opening=8,
+            optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=200),
+        ),
     ),
 )

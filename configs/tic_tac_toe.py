@@ -13,28 +13,27 @@ training seeds 0, 1 and 2 on 2 CPU cores, 2026-11-23:
 (The last two found their programs compiled already.)
 """
 
-from rlsearch.config import (
-    EnvironmentConfig,
-    OptimizerConfig,
-    SearchConfig,
-    SelfPlayConfig,
-    SelfPlayExperiment,
-    TowerConfig,
-)
+from rlsearch.config import Experiment, OptimizerConfig, SearchConfig, TowerConfig
+from rlsearch.environments.pgx_game import PgxGame
+from rlsearch.stages.self_play import SelfPlay
 
-config = SelfPlayExperiment(
+config = Experiment(
     name="tic_tac_toe",
-    environment=EnvironmentConfig(game="tic_tac_toe"),
-    model=TowerConfig(num_blocks=2, channels=32, value_dim=32),
-    search=SearchConfig(actions="moves", num_simulations=16, num_candidates=9, value_scale=0.5),
-    self_play=SelfPlayConfig(
-        num_steps=200,
-        num_games=128,
-        moves_per_step=8,
-        replay_moves=64,
-        updates_per_step=4,
-        batch_size=512,
-        random_opening=4,
-        optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=50),
+    stages=(
+        SelfPlay(
+            environment=PgxGame(game="tic_tac_toe"),
+            model=TowerConfig(num_blocks=2, channels=32, value_dim=32),
+            search=SearchConfig(
+                actions="moves", num_simulations=16, num_candidates=9, value_scale=0.5
+            ),
+            num_steps=200,
+            num_games=128,
+            moves_per_step=8,
+            replay_moves=64,
+            updates_per_step=4,
+            batch_size=512,
+            random_opening=4,
+            optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=50),
+        ),
     ),
 )

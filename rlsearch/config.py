@@ -22,12 +22,16 @@ class Kind:
     maker: str = ""  # the class method that makes one; empty: a frozen dataclass is one itself
 
 
-A_TASK = Annotated[Any, Kind("a task", "rlsearch.tasks", ("held_out_prompts", "check", "draw_task_problem"))]
+A_TASK = Annotated[
+    Any, Kind("a task", "rlsearch.tasks", ("held_out_prompts", "check", "draw_task_problem"))
+]
 A_PROMPTING = Annotated[Any, Kind("a way of prompting", "rlsearch.tasks", ("prompted",))]
 A_STAGE = Annotated[Any, Kind("a stage", "rlsearch.stages", ("name", "ends_with", "build"))]
 A_STUDY = Annotated[Any, Kind("a study", "rlsearch.studies", ("run",))]
 A_STRATEGY = Annotated[Any, Kind("a strategy", "rlsearch.strategies", ("settings", "solve"))]
-AN_ENVIRONMENT = Annotated[Any, Kind("an environment", "rlsearch.environments", ("reset", "step", "observe"))]
+AN_ENVIRONMENT = Annotated[
+    Any, Kind("an environment", "rlsearch.environments", ("reset", "step", "observe"))
+]
 
 
 def check(condition: bool, owner: object, field: str, valid: str) -> None:

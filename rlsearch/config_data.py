@@ -59,7 +59,9 @@ def from_data(cls: type, data: Any, modules: tuple[str, ...] = (), path: str = "
         ConfigError: an unknown field or class, a value of the wrong type, or one that is refused.
     """
     if not isinstance(data, Mapping):
-        raise ConfigError(f"{path or 'the config'} is {shortened(data)}: it must be a group of fields")
+        raise ConfigError(
+            f"{path or 'the config'} is {shortened(data)}: it must be a group of fields"
+        )
     hints = _hints(cls)
     values = {}
     for name, value in data.items():
@@ -282,5 +284,3 @@ def _kind(hint: Any) -> Kind | None:
         if isinstance(extra, Kind):
             return extra
     return None
-
-

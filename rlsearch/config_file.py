@@ -4,7 +4,6 @@ import importlib.util
 import runpy
 import sys
 from pathlib import Path
-from typing import Any
 
 from rlsearch.classes import nearest
 from rlsearch.config import Experiment
@@ -53,7 +52,9 @@ def check_types(config: Experiment) -> None:
 
 def own_modules(config: Experiment) -> tuple[str, ...]:
     """The top-level modules whose classes a config names, the package's own apart."""
-    names = {str(cls).partition(":")[0] for path, cls in leaves(config).items() if path[-4:] == ".cls"}
+    names = {
+        str(cls).partition(":")[0] for path, cls in leaves(config).items() if path[-4:] == ".cls"
+    }
     for value in (config.task, config.prompting):
         names |= {type(value).__module__} if value is not None else set()
     tops = {name.partition(".")[0] for name in names}
@@ -162,7 +163,9 @@ def _is_free(path: str, saved: Experiment, new: Experiment, open_stages: set[str
     if head in stages:
         return head in open_stages or rest.partition(".")[0] in FREE_GROUPS or rest == "model.remat"
     studies = head not in {field for field in vars(new)}
-    return studies or any(path == free or path.startswith(f"{free}.") for free in FREE_WHEN_RESUMING)
+    return studies or any(
+        path == free or path.startswith(f"{free}.") for free in FREE_WHEN_RESUMING
+    )
 
 
 def _find(name_or_path: str) -> Path:

@@ -72,6 +72,7 @@ class CheckpointStore:
         warn: Callable[[str], None] = warnings.warn,
         every: int = 0,
         best: Best | None = None,
+        among: range | None = None,
     ):
         """Opens a folder of checkpoints; it is made by the first save.
 
@@ -81,6 +82,7 @@ class CheckpointStore:
           warn: is given one sentence for each checkpoint set aside or not deleted.
           every: checkpoints whose step is a multiple of it are kept; 0: none.
           best: which others are kept for a metric's sake.
+          among: the only steps that are looked at; None for all.
 
         Raises:
           ValueError: `keep` or the count of `best` is below 1, its mode is unknown, or the folder's
@@ -92,7 +94,7 @@ class CheckpointStore:
             raise ValueError(f"best is {best}: count must be at least 1 and mode 'max' or 'min'")
         self.directory = absolute(directory)
         _check_usable(self.directory)
-        self._keep, self._every, self._best = keep, every, best
+        self._keep, self._every, self._best, self._among = keep, every, best, among
         self._metrics: dict[int, Mapping[str, float]] = {}  # of checkpoints, once read
         self._warn = warn
         self._pending: tuple[int, Any] | None = None  # step and response of the save in flight
@@ -274,6 +276,8 @@ class CheckpointStore:
 
     def _complete(self, folders: dict[str, bool]) -> list[int]:
         steps = sorted(int(name) for name, real in folders.items() if real and _is_step(name))
+        if self._among is not None:
+            steps = [step for step in steps if step in self._among]
         return [step for step in steps if self._is_committed(step)]
 
     def _check_all_folders(self) -> None:

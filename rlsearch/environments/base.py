@@ -1,7 +1,7 @@
 """What an environment is: the one class a user writes to bring a game of their own.
 
-A config names the class as `module:Class`; it is called with the `EnvironmentConfig` and nothing
-else. All methods are pure, work under `jit` and are about one episode; callers `vmap`.
+An environment is a frozen dataclass; the stage of a config holds one, and its fields can be set on
+the command line. All methods are pure, work under `jit` and are about one episode; callers `vmap`.
 """
 
 from typing import Any, Protocol

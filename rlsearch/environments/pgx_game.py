@@ -4,6 +4,7 @@ pgx keeps the observation in its state. Here it is taken out, because a search s
 every node: it is computed where it is read.
 """
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -12,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pgx
 
-from rlsearch.config import EnvironmentConfig
-from rlsearch.config_file import nearest
+from rlsearch.classes import nearest
+from rlsearch.config import check
 from rlsearch.environments.symmetries import symmetries
 
 TWO_PLAYERS = (
@@ -47,26 +48,27 @@ class PgxState(NamedTuple):
         return self.game.current_player
 
 
+@dataclasses.dataclass(frozen=True)
 class PgxGame:
-    """The game that `config.game` names."""
+    """The game that pgx has under a name; see `rlsearch.environments.base.Environment`."""
 
-    def __init__(self, config: EnvironmentConfig):
-        """Builds it.
+    game: str = "tic_tac_toe"  # pgx's name of it
+    reward_scale: float = 1.0  # rewards are multiplied by it; best so that returns are in [-1, 1]
+    discount: float = 1.0  # of the next reward
+    max_moves: int = 0  # games are broken off after so many; 0: never
 
-        Raises:
-            ValueError: if there is no such game.
-        """
+    def __post_init__(self):
         names = sorted((*TWO_PLAYERS, *ONE_PLAYER))
-        if config.game not in names:
-            close = nearest(config.game, names)
-            raise ValueError(
-                f"environment.game is {config.game!r}: "
-                + (f"the nearest is {close}; " if close else "")
-                + f"it must be one of {', '.join(names)}"
-            )
-        self._config = config
-        self._game: Any = pgx.make(config.game)  # pyright: ignore[reportArgumentType]
-        self.discount = config.discount
+        close = nearest(self.game, names) if self.game not in names else None
+        hint = f"; the nearest is {close}" if close else ""
+        check(self.game in names, self, "game", f"one of {', '.join(names)}{hint}")
+        check(0 < self.reward_scale <= 1e6, self, "reward_scale", "positive, and at most 1e6")
+        check(0 < self.discount <= 1, self, "discount", "in (0, 1]")
+        check(0 <= self.max_moves < 2**31, self, "max_moves", "from 0 to 2**31 - 1")
+
+    @functools.cached_property
+    def _game(self) -> Any:
+        return pgx.make(self.game)  # pyright: ignore[reportArgumentType]
 
     @functools.cached_property
     def num_actions(self) -> int:
@@ -81,7 +83,7 @@ class PgxGame:
     @functools.cached_property
     def symmetries(self) -> tuple[np.ndarray, np.ndarray]:
         rows, columns, _ = self.observation_shape
-        return symmetries(self._config.game, rows, columns, self.num_actions)
+        return symmetries(self.game, rows, columns, self.num_actions)
 
     def reset(self, key: jax.Array) -> PgxState:
         game = self._game.init(key)
@@ -95,10 +97,10 @@ class PgxGame:
     def step(self, state: PgxState, action: jax.Array, key: jax.Array) -> PgxState:
         mover, moves = state.player, state.moves + 1
         game = _unseen(self._game.step(state.game, action, key))
-        too_long = moves >= self._config.max_moves if self._config.max_moves else False
+        too_long = moves >= self.max_moves if self.max_moves else False
         after = PgxState(
             game=game,
-            reward=(self._config.reward_scale * game.rewards[mover]).astype(jnp.float32),
+            reward=(self.reward_scale * game.rewards[mover]).astype(jnp.float32),
             truncated=~game.terminated & too_long,
             moves=moves,
         )

@@ -82,6 +82,28 @@ def placed(shapes: Any, shardings: Any) -> Any:
     return jax.tree.map(place, shardings, shapes)
 
 
+def placed_rows(mesh: Mesh, rows: Mapping[int, Any], number: int) -> Any:
+    """Arrays `[number, ...]`, split along their first axis, of rows that are on the host.
+
+    Args:
+        rows: by their numbers, those that this process's own devices hold.
+    """
+    some = next(iter(rows.values()))
+
+    def leaf(place: int, index: Any) -> np.ndarray:
+        asked = range(number)[index[0]]
+        return np.stack([jax.tree.leaves(rows[row])[place] for row in asked])
+
+    sharding = data_sharding(mesh)
+    made = [
+        jax.make_array_from_callback(
+            (number, *np.shape(x)), sharding, functools.partial(leaf, place)
+        )
+        for place, x in enumerate(jax.tree.leaves(some))
+    ]
+    return jax.tree.unflatten(jax.tree.structure(some), made)
+
+
 def filled(lanes: Any, read: Callable[[range], Any]) -> Any:
     """Arrays as `lanes`, `[B, ...]` leaves that are split along their first axis alone.
 

@@ -2,56 +2,54 @@
 
 from typing import Any
 
-from rlsearch.config import Experiment, SelfPlayExperiment
-from rlsearch.config_file import from_dict, load_code
+from rlsearch.config import Experiment
+from rlsearch.config_data import ConfigError, from_data
+from rlsearch.config_file import load_code
 from rlsearch.runs.directory import RunDirectory
+from rlsearch.runs.format_1 import upgraded
 from rlsearch.text import shortened
 
+FORMAT = 2  # of config.json
 
-def read_run(run_dir: str, code: str = "") -> tuple[RunDirectory, Experiment | SelfPlayExperiment]:
+
+def read_run(run_dir: str, code: str = "") -> tuple[RunDirectory, Experiment, tuple[str, ...]]:
     """Reads what a run is of.
 
     Args:
         code: a Python file whose classes the config may name; all others must be the package's.
 
+    Returns:
+        The run's files, its config, and the modules whose classes it may name.
+
     Raises:
         FileNotFoundError: if there is no run in the directory.
         ValueError: if the config names a class from elsewhere.
     """
-    modules = trusted_modules(code)
-    directory = RunDirectory(run_dir, create=False)
-    saved = directory.read_config()
+    modules = (load_code(code),) if code else ()
+    return RunDirectory(run_dir, create=False), read_config(run_dir, modules), modules
+
+
+def read_config(run_dir: str, modules: tuple[str, ...] = ()) -> Experiment:
+    """Reads the config of a run; see `read_run`."""
+    saved = RunDirectory(run_dir, create=False).read_config()
     if saved is None:
-        raise FileNotFoundError(f"run is {run_dir!r}: there is no config.json in it")
-    return directory, trusted_config(saved, modules)
+        raise FileNotFoundError(f"run is {shortened(run_dir)}: there is no config.json in it")
+    return experiment_of(saved, modules)
 
 
-def trusted_modules(code: str = "") -> tuple[str, ...]:
-    """The modules whose classes a config that is data may name; see `read_run`."""
-    return ("rlsearch", load_code(code)) if code else ("rlsearch",)
-
-
-def trusted_config(
-    saved: dict[str, Any], modules: tuple[str, ...]
-) -> Experiment | SelfPlayExperiment:
-    """The config that `saved` describes.
+def experiment_of(saved: dict[str, Any], modules: tuple[str, ...] = ()) -> Experiment:
+    """The experiment that a config.json of any format describes.
 
     Raises:
-        ValueError: if it has an unknown field, or names a class of other modules.
+        ConfigError: if it has an unknown format or field, or names a class of other modules.
     """
-    config = from_dict(saved)
-    for field, name in named_classes(config):
-        if name.partition(":")[0].partition(".")[0] not in modules:
-            raise ValueError(
-                f"{field} is {shortened(name)}: reading a run imports rlsearch.* only, "
-                "and what --code FILE defines"
-            )
-    return config
+    saved = dict(saved)
+    number = saved.pop("format", 1)
+    if type(number) is not int or not 1 <= number <= FORMAT:
+        raise ConfigError(f"format is {shortened(number)}: it must be a whole number up to {FORMAT}")
+    return from_data(Experiment, upgraded(saved) if number == 1 else saved, modules)
 
 
-def named_classes(config: Experiment | SelfPlayExperiment) -> list[tuple[str, str]]:
-    """The fields in which a config names classes as `module:Class`, each with what it says."""
-    if isinstance(config, SelfPlayExperiment):
-        return [("environment.cls", config.environment.cls)]
-    strategies = [name for name in config.evaluation.strategies if ":" in name]
-    return [("task.cls", config.task.cls), *(("evaluation.strategies", x) for x in strategies)]
+def is_format_1(saved: dict[str, Any] | None) -> bool:
+    """Whether a config.json is of the format in which stages were fields with fixed names."""
+    return saved is not None and saved.get("format", 1) == 1

@@ -7,15 +7,49 @@ The returns of all that a lane remembers are computed anew at the end of a step 
 Letters: B lanes, T moves of a step, C positions remembered of a lane, A actions.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
-from rlsearch.config import SearchConfig, SelfPlayConfig
+from rlsearch.config import SearchConfig
 from rlsearch.environments.base import Environment, finished
 from rlsearch.networks.board_model import BoardModel, Params
 from rlsearch.search.moves import search_moves
+
+
+class GameSettings(Protocol):
+    """The settings by which games are played; see `rlsearch.stages.self_play.SelfPlay`."""
+
+    @property
+    def search(self) -> SearchConfig:
+        """The search of every move."""
+        ...
+
+    @property
+    def moves_per_step(self) -> int:
+        """T."""
+        ...
+
+    @property
+    def random_opening(self) -> int:
+        """Random moves at most in front of a game."""
+        ...
+
+    @property
+    def temperature(self) -> float:
+        """Of the draw from the improved policy."""
+        ...
+
+    @property
+    def temperature_moves(self) -> int:
+        """Moves behind which the best is played."""
+        ...
+
+    @property
+    def resign_below(self) -> float:
+        """The value below which a player gives up; -1: never."""
+        ...
 
 
 class Move(NamedTuple):
@@ -61,8 +95,7 @@ def play(
     keys: jax.Array,
     environment: Environment,
     model: BoardModel,
-    search_config: SearchConfig,
-    config: SelfPlayConfig,
+    config: GameSettings,
 ) -> tuple[Any, Move, dict[str, jax.Array]]:
     """Makes T moves in each of B games, a new one begun wherever one is over.
 
@@ -79,7 +112,7 @@ def play(
         turn_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
         split = jax.vmap(lambda key: tuple(jax.random.split(key, 4)))
         search_keys, action_keys, chance_keys, game_keys = split(turn_keys)
-        result = search_moves(params, search_keys, states, environment, model, search_config)
+        result = search_moves(params, search_keys, states, environment, model, config.search)
         policy, value = result.improved_policy, found_value(result)
         drawn = jax.vmap(jax.random.categorical)(
             action_keys, jnp.log(jnp.maximum(policy, 1e-20)) / config.temperature

@@ -81,9 +81,7 @@ def ring_stage(
     @functools.cache  # tracing a search takes seconds: once, however often the stage is started
     def row_shapes() -> Any:
         keys = jax.eval_shape(lambda key: row_keys(key, ring.num_keys), jax.random.key(0))
-        return jax.eval_shape(
-            lambda *x: lanes(produce(*x)[0]), stage.abstract_weights(), keys
-        )
+        return jax.eval_shape(lambda *x: lanes(produce(*x)[0]), stage.abstract_weights(), keys)
 
     return stage
 

@@ -25,7 +25,6 @@ import jax.numpy as jnp
 
 from rlsearch.config import SearchConfig, check
 from rlsearch.decoding.draft import Draft
-from rlsearch.decoding.policy import Policy
 from rlsearch.decoding.writer import Writer
 from rlsearch.objectives.companions import with_companions
 from rlsearch.objectives.step_targets import StepTargets, step_learning

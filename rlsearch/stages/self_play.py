@@ -1,22 +1,94 @@
-"""The one stage of a run of self-play."""
+"""Self-play: games against itself that go on from step to step, and learning from them."""
 
+import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rlsearch.config import SelfPlayExperiment
-from rlsearch.environments.base import Environment
+from rlsearch.config import AN_ENVIRONMENT, OptimizerConfig, SearchConfig, TowerConfig, check
+from rlsearch.environments.pgx_game import PgxGame
 from rlsearch.networks.board_model import BoardModel
 from rlsearch.networks.residual_tower import tower_flops
 from rlsearch.objectives.positions import Positions, position_losses
 from rlsearch.objectives.returns import lambda_returns
-from rlsearch.objectives.self_play import Move, found_value, new_game, play
 from rlsearch.parallel.mesh import row_keys
-from rlsearch.runs.stage import Metrics, Params, Stage, StageFlops
+from rlsearch.runs.stage import Metrics, Stage, StageFlops, Weights
 from rlsearch.search.moves import search_moves
-from rlsearch.training.replay import Replay, add, ages, capacity_of, empty_replay, sample
+from rlsearch.stages.games import Move, found_value, new_game, play
+from rlsearch.stages.replay import Replay, add, ages, capacity_of, empty_replay, sample
+
+MOVES = SearchConfig(actions="moves", num_simulations=32, num_candidates=16, value_scale=0.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class SelfPlay:
+    """Plays, remembers, and learns from what is remembered (AlphaZero; Gumbel AlphaZero)."""
+
+    name: str = "self_play"  # of the player that it ends with
+    environment: AN_ENVIRONMENT = PgxGame()
+    model: TowerConfig = TowerConfig()
+    search: SearchConfig = MOVES  # while training
+    play: SearchConfig = dataclasses.replace(MOVES, num_simulations=128, gumbel_scale=0.0)  # after
+    num_steps: int = 100  # training steps
+    num_games: int = 256  # B, games played at once
+    moves_per_step: int = 8  # T, moves of every game in a step
+    replay_moves: int = 64  # positions kept of each game's place; the newest ones
+    updates_per_step: int = 2  # minibatches learnt from a step
+    batch_size: int = 1024  # positions of a minibatch
+    td_lambda: float = 1.0  # 1: outcomes; below, values of later searches come into the returns
+    random_opening: int = 0  # games begin behind at most so many random moves
+    temperature: float = 1.0  # of the draw from the improved policy
+    temperature_moves: int = 1_000_000  # behind so many moves, the best is played
+    resign_below: float = -1.0  # who is worth less gives up; -1: nobody does
+    reanalysed: int = 0  # stored positions of each game's place searched anew in a step
+    value_weight: float = 1.0  # of the value loss, against 1 of the policy's
+    symmetries: bool = True  # whether positions are learnt from all sides
+    optimizer: OptimizerConfig = OptimizerConfig()
+
+    ends_with: ClassVar[str] = "player"
+    start: ClassVar[str] = ""
+
+    def __post_init__(self):
+        for group in ("search", "play"):
+            actions = getattr(self, group).actions
+            if actions != "moves":
+                raise ValueError(f"{group}.actions is {actions!r}: in a game it must be 'moves'")
+        for field in ("num_steps", "num_games", "moves_per_step", "updates_per_step", "batch_size"):
+            check(getattr(self, field) >= 1, self, field, "at least 1")
+        multiple = self.replay_moves >= 1 and self.replay_moves % self.moves_per_step == 0
+        valid = f"a multiple of moves_per_step, {self.moves_per_step}"
+        check(multiple, self, "replay_moves", valid)
+        check(0 <= self.td_lambda <= 1, self, "td_lambda", "in [0, 1]")
+        check(self.random_opening >= 0, self, "random_opening", "at least 0")
+        check(self.temperature > 0, self, "temperature", "positive")
+        check(self.temperature_moves >= 0, self, "temperature_moves", "at least 0")
+        check(-1 <= self.resign_below < 1, self, "resign_below", "in [-1, 1)")
+        check(self.reanalysed >= 0, self, "reanalysed", "at least 0")
+        check(self.value_weight > 0, self, "value_weight", "positive")
+
+    @functools.cached_property
+    def network(self) -> BoardModel:
+        """The shape of the network for the game."""
+        shape, actions = self.environment.observation_shape, self.environment.num_actions
+        return BoardModel(self.model, shape, actions)
+
+    def build(self, lineage: Any) -> Stage:
+        """Builds the stage; see `StageConfig`."""
+        del lineage
+        return self_play_stage(self)
+
+    def flops(self, lineage: Any) -> StageFlops:
+        """Counts the FLOPs of a training step."""
+        del lineage
+        shape, actions = self.environment.observation_shape, self.environment.num_actions
+        one = tower_flops(self.model, shape, actions)
+        searched = self.num_games * (self.moves_per_step + self.reanalysed)
+        return StageFlops(
+            produce=one * searched * (1 + self.search.num_simulations),
+            update=3 * one * self.updates_per_step * self.batch_size,
+        )
 
 
 class Memory(NamedTuple):
@@ -27,22 +99,12 @@ class Memory(NamedTuple):
     returns: jax.Array  # [B, C] float32, of the moves in the replay
 
 
-def self_play_stage(
-    config: SelfPlayExperiment, environment: Environment, model: BoardModel
-) -> Stage:
-    """Plays, remembers, and learns from what is remembered.
+def self_play_stage(settings: SelfPlay) -> Stage:
+    """Builds the stage of some settings."""
+    environment, model = settings.environment, settings.network
 
-    Raises:
-        ValueError: if parts of the config do not fit together.
-    """
-    for group in ("search", "play"):
-        actions = getattr(config, group).actions
-        if actions != "moves":
-            raise ValueError(f"{group}.actions is {actions!r}: in a game it must be 'moves'")
-    settings = config.self_play
-
-    def make_moves(params: Params, games: Any, keys: jax.Array):
-        return play(params, games, keys, environment, model, config.search, settings)
+    def make_moves(params: Any, games: Any, keys: jax.Array):
+        return play(params, games, keys, environment, model, settings)
 
     def begin(keys: jax.Array) -> Any:
         return jax.vmap(lambda key: new_game(environment, key, settings.random_opening))(keys)
@@ -55,13 +117,17 @@ def self_play_stage(
             lambda params, keys: make_moves(params, begin(keys), keys)[1], params, keys
         )
 
-    def memory(params: Params, keys: jax.Array) -> Memory:
-        del params
+    def memory(weights: Weights, keys: jax.Array) -> Memory:
+        del weights
         games = begin(keys)
         replay = empty_replay(move_shapes(), settings.replay_moves)
         return Memory(games, replay, jnp.zeros((settings.num_games, settings.replay_moves)))
 
-    def collect(params: Params, memory: Memory, keys: jax.Array) -> tuple[Memory, Metrics]:
+    def produce(
+        weights: Weights, memory: Memory, keys: jax.Array, fed: None
+    ) -> tuple[Memory, Metrics]:
+        del fed
+        params = weights.own
         games, moves, facts = make_moves(params, memory.games, keys)
         replay = add(memory.replay, moves)
         for number in range(settings.reanalysed):
@@ -75,14 +141,14 @@ def self_play_stage(
         )
         return Memory(games, replay, returns), facts
 
-    def search_again(params: Params, replay: Replay, keys: jax.Array) -> Replay:
+    def search_again(params: Any, replay: Replay, keys: jax.Array) -> Replay:
         """One random position of each lane gets the policy and value that a search finds now."""
         filled = jnp.minimum(replay.added, capacity_of(replay))
         place_keys, search_keys = jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
         place = jax.vmap(lambda key, n: jax.random.randint(key, (), 0, n))(place_keys, filled)
         lanes = jnp.arange(place.shape[0])
         states = jax.tree.map(lambda x: x[lanes, place], replay.rows.state)
-        result = search_moves(params, search_keys, states, environment, model, config.search)
+        result = search_moves(params, search_keys, states, environment, model, settings.search)
         rows: Move = replay.rows
         rows = rows._replace(
             policy=rows.policy.at[lanes, place].set(result.improved_policy),
@@ -90,32 +156,29 @@ def self_play_stage(
         )
         return replay._replace(rows=rows)
 
-    def batch(memory: Memory, key: jax.Array) -> Positions:
+    def batch(memory: Memory, key: jax.Array, update: jax.Array) -> Positions:
+        del update
         replay, past = memory.replay, memory.replay.rows
         everything = Positions(past.state, past.policy, memory.returns, ages(replay))
         return sample(replay._replace(rows=everything), key, settings.batch_size)
 
-    def loss(params: Params, positions: Positions, keys: jax.Array) -> tuple[jax.Array, Metrics]:
+    def loss(weights: Weights, positions: Positions, keys: jax.Array) -> tuple[jax.Array, Metrics]:
         weight, symmetries = settings.value_weight, settings.symmetries
-        return position_losses(model, environment, params, positions, keys, weight, symmetries)
+        return position_losses(model, environment, weights.own, positions, keys, weight, symmetries)
 
-    one = tower_flops(config.model, environment.observation_shape, environment.num_actions)
-    searched = settings.num_games * (settings.moves_per_step + settings.reanalysed)
     return Stage(
-        name="self_play",
+        name=settings.name,
         model=model,
         start=None,
         num_steps=settings.num_steps,
         num_keys=settings.num_games,
         memory=memory,
-        collect=collect,
+        produce=produce,
+        remember=lambda memory, produced, judged: produced,
         batch=batch,
         loss=loss,
         batch_size=settings.batch_size,
         updates_per_step=settings.updates_per_step,
         optimizer=settings.optimizer,
-        flops_per_step=StageFlops(
-            produce=one * searched * (1 + config.search.num_simulations),
-            update=3 * one * settings.updates_per_step * settings.batch_size,
-        ),
+        flops_per_step=settings.flops(None),
     )

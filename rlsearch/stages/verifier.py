@@ -1,26 +1,26 @@
-"""The stages that train verifiers: a policy that stays as it is writes, and they learn to judge it.
+"""Training verifiers: a policy that stays as it is writes, and they learn to judge it.
 
-    orm     learns whether a solution comes out right, which the checker says
-    prm     learns of each step whether it is right, which labels say
-
-Solutions are fresh in every step, or come with their labels from a folder that `rlsearch data
-label` has written. The network is one of its own, a copy of the policy that learns on, or a head on
-the policy's trunk.
+An outcome reward model learns whether a solution comes out right, which the checker says; a process
+reward model learns of each step whether it is right, which labels say. Where the labels come from
+is a value: `Outcomes` and `ExactSteps` are made of fresh solutions in every step, those of `LabelsFrom`
+have been written before. The network is one of its own, a copy of the policy that learns on, or a head
+on the policy's trunk.
 """
 
+import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlsearch.config import Experiment, VerifierConfig
-from rlsearch.decoding.steps import StepFormat, sample_solutions
+from rlsearch.config import Kind, OptimizerConfig, TransformerConfig, check
+from rlsearch.decoding.policy import Policy, SolutionFormat
+from rlsearch.decoding.writer import Writer
 from rlsearch.networks.flops import flops_per_token
 from rlsearch.networks.head import Head
-from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.networks.language_model import LanguageModel
 from rlsearch.objectives.verifier_targets import (
     VerifierTargets,
     outcome_targets,
@@ -29,151 +29,183 @@ from rlsearch.objectives.verifier_targets import (
     verifier_loss,
 )
 from rlsearch.parallel.sharding import filled
-from rlsearch.runs.stage import Checkpoint, Metrics, Model, Stage, StageFlops
+from rlsearch.runs.lineage import Lineage
+from rlsearch.runs.stage import Metrics, Model, Stage, StageFlops, Weights
+from rlsearch.stages.costs import writing_flops
+from rlsearch.stages.replay import Replay, capacity_of, empty_replay
+from rlsearch.stages.ring import Learning, Origin, Ring, lanes, ring_stage
 from rlsearch.tasks.base import Task
-from rlsearch.training.replay import Replay, add, capacity_of, empty_replay, sample
+from rlsearch.verifiers.aggregate import AGGREGATIONS
 from rlsearch.verifiers.exact import check_exact, exact_labels
 from rlsearch.verifiers.label_files import LabelFolder, abstract_labels
 
-Reads = tuple[Params, Params]  # the verifier's own parameters, and those of the policy
+
+@dataclasses.dataclass(frozen=True)
+class Outcomes:
+    """Labels for an outcome reward model: behind every token, whether the solution is right."""
+
+    fresh: ClassVar[bool] = True
+
+    def rows(self, task: Task, writer: Writer, keys: jax.Array) -> tuple[VerifierTargets, Metrics]:
+        """Writes one solution a key, and labels it."""
+        prompts, solutions, right = write_solutions(task, writer, keys)
+        return outcome_targets(prompts, solutions, right, writer.format), {"solved": right}
 
 
-def verifier_stages(
-    config: Experiment, task: Task, form: StepFormat, policy: Checkpoint
-) -> tuple[Stage, ...]:
-    """The verifiers of an experiment, in their order.
+@dataclasses.dataclass(frozen=True)
+class ExactSteps:
+    """Labels for a process reward model: of each step, whether all is right up to it."""
 
-    Args:
-        policy: whose solutions are judged; its model is a `LanguageModel`.
+    fresh: ClassVar[bool] = True
 
-    Raises:
-        ValueError: if the labels that the config asks for cannot be had.
-    """
-    labels = None
-    if "prm" in config.verifier.train and config.verifier.labels != "exact":
-        labels = LabelFolder(config.verifier.labels, config.task, task)
-    return tuple(
-        verifier_stage(name, config.verifier, task, form, policy, labels if name == "prm" else None)
-        for name in config.verifier.train
-    )
+    def rows(self, task: Task, writer: Writer, keys: jax.Array) -> tuple[VerifierTargets, Metrics]:
+        """Writes one solution a key, and labels its steps."""
+        prompts, solutions, right = write_solutions(task, writer, keys)
+        labels = exact_labels(task, prompts, solutions, writer.format)
+        return process_targets(labels, writer.format), {"solved": right}
 
 
-def verifier_model(config: VerifierConfig, policy: LanguageModel) -> Model:
-    """What is trained."""
-    if config.network == "head":
-        return Head(policy.config)
-    return policy if config.network == "copy" else LanguageModel(config.model, policy.vocab_size)
+@dataclasses.dataclass(frozen=True)
+class LabelsFrom:
+    """Labels for a process reward model that `rlsearch data label` has written."""
+
+    folder: str = ""  # such as runs/arithmetic/labels/soft
+
+    fresh: ClassVar[bool] = False
+
+    def __post_init__(self):
+        check(bool(self.folder), self, "folder", "the folder of labels")
 
 
-def verifier_stage(
-    name: str,
-    config: VerifierConfig,
-    task: Task,
-    form: StepFormat,
-    policy: Checkpoint,
-    labels: LabelFolder | None = None,
-) -> Stage:
-    """One verifier; see `verifier_stages`.
+LABELS = Annotated[Any, Kind("a source of labels", "rlsearch.stages", ("fresh",))]
 
-    Args:
-        labels: what it learns from instead of fresh solutions.
-    """
-    writer: LanguageModel = policy.model
-    model = verifier_model(config, writer)
-    produce: Callable[[Params, jax.Array], tuple[VerifierTargets, Metrics]]
-    if name == "orm":
-        produce = functools.partial(written_outcomes, task, writer, form)
-    else:
-        if labels is None:
+
+@dataclasses.dataclass(frozen=True)
+class Verifier:
+    """Learns to judge what a policy writes."""
+
+    name: str = "orm"  # of the verifier that it ends with
+    policy: str = "base"  # the stage that ended with the policy, or RUN/STAGE of another run
+    labels: LABELS = Outcomes()  # what it learns
+    network: str = "own"  # "own" (fresh), "copy" (of the policy) or "head" (on its trunk)
+    model: TransformerConfig = TransformerConfig()  # shape of a network of its own
+    aggregation: str = "last"  # one score of those of the steps: "last", "min", "prod", "mean"
+    num_steps: int = 400  # training steps
+    num_solutions: int = 128  # written a training step
+    replay_size: int = 12800  # solutions kept, the newest
+    updates_per_step: int = 2  # minibatches learnt from a step
+    batch_size: int = 256  # solutions of a minibatch
+    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3)
+
+    ends_with: ClassVar[str] = "judge"
+
+    def __post_init__(self):
+        check(bool(self.policy), self, "policy", "the stage that ended with the policy")
+        kinds = ("own", "copy", "head")
+        check(self.network in kinds, self, "network", "'own', 'copy' or 'head'")
+        ways = ", ".join(map(repr, AGGREGATIONS))
+        check(self.aggregation in AGGREGATIONS, self, "aggregation", f"one of {ways}")
+        for field in ("num_steps", "num_solutions", "updates_per_step", "batch_size"):
+            check(getattr(self, field) >= 1, self, field, "at least 1")
+        multiple = self.replay_size >= 1 and self.replay_size % self.num_solutions == 0
+        valid = f"a multiple of num_solutions, {self.num_solutions}"
+        check(multiple, self, "replay_size", valid)
+
+    @property
+    def start(self) -> str:
+        """The stage that it is a copy of; empty where its network is its own."""
+        return self.policy if self.network == "copy" else ""
+
+    def shape(self, lineage: Lineage) -> Model:
+        """The network that is trained."""
+        policy = lineage.policy(self.policy).model
+        if self.network == "head":
+            return Head(policy.config)
+        own = LanguageModel(self.model, policy.vocab_size)
+        return policy if self.network == "copy" else own
+
+    def build(self, lineage: Lineage) -> Stage:
+        """Builds the stage; see `StageConfig`."""
+        task, policy, model = lineage.task, lineage.policy(self.policy), self.shape(lineage)
+        judged = lineage.checkpoint(self.policy)
+        assert judged is not None, "a policy is named"
+        if isinstance(self.labels, ExactSteps):
             check_exact(task)
-        produce = functools.partial(written_steps, task, writer, form)
 
-    def fresh_memory(read: Reads, keys: jax.Array) -> Replay:
-        rows = jax.eval_shape(lambda *x: lanes(produce(*x)[0]), read[1], keys)
-        return empty_replay(rows, config.replay_size // config.num_solutions)
+        def produce(weights: Weights, keys: jax.Array) -> tuple[VerifierTargets, Metrics]:
+            return self.labels.rows(task, Writer(policy, weights.read["policy"]), keys)
 
-    def collect_fresh(read: Reads, replay: Replay, keys: jax.Array) -> tuple[Replay, Metrics]:
-        rows, facts = produce(read[1], keys)
-        return add(replay, lanes(rows)), facts
+        def loss(weights: Weights, rows: VerifierTargets, keys: jax.Array):
+            del keys
+            return verifier_loss(token_logits(model, policy, weights, rows), rows)
 
-    def batch(replay: Replay, key: jax.Array) -> VerifierTargets:
-        return per_weight(sample(replay, key, config.batch_size))
+        stage = ring_stage(
+            Origin(self.name, self.num_steps, lineage.checkpoint(self.start), {"policy": judged}),
+            model,
+            Ring(
+                self.num_solutions,
+                self.replay_size,
+                self.batch_size,
+                self.updates_per_step,
+                self.optimizer,
+            ),
+            produce,
+            Learning(per_weight, loss),
+            self.flops(lineage),
+        )
+        if self.labels.fresh:
+            return stage
+        labels = LabelFolder(self.labels.folder, lineage.config.task, task)
+        return dataclasses.replace(
+            stage,
+            memory=functools.partial(full_memory, labels, policy.format),
+            produce=lambda weights, memory, keys, fed: None,
+            remember=lambda memory, produced, judged: (memory, {}),
+            fill=functools.partial(read_memory, labels, policy.format),
+        )
 
-    def loss(read: Reads, rows: VerifierTargets, keys: jax.Array) -> tuple[jax.Array, Metrics]:
-        del keys
-        return verifier_loss(token_logits(model, writer, read, rows), rows)
-
-    memory, collect, fill = fresh_memory, collect_fresh, None
-    if labels is not None:
-        memory, collect = functools.partial(full_memory, labels, form), keep_memory
-        fill = functools.partial(read_memory, labels, form)
-    return Stage(
-        name=name,
-        model=model,
-        start=policy if config.network == "copy" else None,
-        num_steps=config.num_steps,
-        num_keys=config.num_solutions,
-        memory=memory,
-        collect=collect,
-        batch=batch,
-        loss=loss,
-        batch_size=config.batch_size,
-        updates_per_step=config.updates_per_step,
-        optimizer=config.optimizer,
-        flops_per_step=verifier_flops(config, task, form, model, writer, fresh=labels is None),
-        reads=policy,
-        fill=fill,
-    )
-
-
-def lanes(rows: Any) -> Any:
-    """One row a lane."""
-    return jax.tree.map(lambda x: x[:, None], rows)
-
-
-def written_outcomes(
-    task: Task, writer: LanguageModel, form: StepFormat, params: Params, keys: jax.Array
-) -> tuple[VerifierTargets, Metrics]:
-    """One solution a key, and whether it is right."""
-    prompts, solutions = write_solutions(task, writer, form, params, keys)
-    right = task.check_tokens(prompts, solutions).astype(jnp.float32)
-    return outcome_targets(prompts, solutions, right, form), {"solved": right}
-
-
-def written_steps(
-    task: Task, writer: LanguageModel, form: StepFormat, params: Params, keys: jax.Array
-) -> tuple[VerifierTargets, Metrics]:
-    """One solution a key, and of each of its steps whether it is right."""
-    prompts, solutions = write_solutions(task, writer, form, params, keys)
-    labels = exact_labels(task, prompts, solutions, form)
-    right = task.check_tokens(prompts, solutions).astype(jnp.float32)
-    return process_targets(labels, form), {"solved": right}
+    def flops(self, lineage: Lineage) -> StageFlops:
+        """Counts the FLOPs of a training step: padding is paid for too."""
+        task, policy, model = lineage.task, lineage.policy(self.policy), self.shape(lineage)
+        format, length = policy.format, task.prompt_length + policy.format.max_length
+        tokens = format.num_steps * format.max_step_length
+        written = self.num_solutions * writing_flops(policy, task, tokens, per_turn=0)
+        read = flops_per_token(
+            policy.model, length, policy=False
+        )  # a head's own are in it, or near
+        if isinstance(model, LanguageModel):
+            read = 3 * flops_per_token(model, length, policy=False)
+        update = self.updates_per_step * self.batch_size * length * read
+        return StageFlops(written if self.labels.fresh else 0.0, update)
 
 
 def write_solutions(
-    task: Task, writer: LanguageModel, form: StepFormat, params: Params, keys: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """A training problem of the task `[B, P]` and a solution of it `[B, T]`, one a key."""
+    task: Task, writer: Writer, keys: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Writes one solution a key: problems `[B, P]`, solutions `[B, T]`, and which are right, `[B]`
+    float32."""
     problem_keys, sample_keys = jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
     prompts = jax.vmap(task.draw_task_problem)(problem_keys)
-    prefix, _ = sample_solutions(writer, params, prompts, sample_keys, form)
-    return prompts, prefix.tokens
+    solutions = writer.sample(prompts, sample_keys)[0].line.tokens
+    return prompts, solutions, task.check_tokens(prompts, solutions).astype(jnp.float32)
 
 
-def full_memory(labels: LabelFolder, form: StepFormat, read: Reads, keys: jax.Array) -> Replay:
+def full_memory(
+    labels: LabelFolder, format: SolutionFormat, weights: Weights, keys: jax.Array
+) -> Replay:
     """A full ring with room for all `labels`, which `read_memory` puts there.
 
     They are part of the state, so that a run that is resumed learns from the same ones.
     """
-    del read
+    del weights
     each = -(-labels.solutions // len(keys))
     abstract = abstract_labels(len(keys), labels.task)
-    rows = jax.eval_shape(lambda x: lanes(process_targets(x, form)), abstract)
+    rows = jax.eval_shape(lambda x: lanes(process_targets(x, format)), abstract)
     return empty_replay(rows, each)._replace(added=jnp.full(keys.shape, each, jnp.int32))
 
 
-def read_memory(labels: LabelFolder, form: StepFormat, replay: Replay) -> Replay:
-    """Lane after lane of `labels`; a few of them come twice, so that all lanes are full.
+def read_memory(labels: LabelFolder, format: SolutionFormat, replay: Replay) -> Replay:
+    """Reads lane after lane of `labels`; a few of them come twice, so that all lanes are full.
 
     Raises:
         FileNotFoundError, ValueError: see `LabelFolder.take`.
@@ -182,48 +214,20 @@ def read_memory(labels: LabelFolder, form: StepFormat, replay: Replay) -> Replay
 
     def read(asked: range) -> VerifierTargets:
         place = np.arange(asked.start * each, asked.stop * each) % labels.solutions
-        rows = process_targets(labels.take(place), form)
+        rows = process_targets(labels.take(place), format)
         return jax.tree.map(lambda x: x.reshape(len(asked), each, *x.shape[1:]), rows)
 
     return replay._replace(rows=filled(replay.rows, read))
 
 
-def keep_memory(read: Reads, replay: Replay, keys: jax.Array) -> tuple[Replay, Metrics]:
-    """Nothing is written."""
-    del read, keys
-    return replay, {}
-
-
 def token_logits(
-    model: Model, writer: LanguageModel, read: Reads, rows: VerifierTargets
+    model: Model, policy: Policy, weights: Weights, rows: VerifierTargets
 ) -> jax.Array:
-    """`[B, T]` float32, what a verifier says behind each token of solutions."""
-    own, policy_params = read
+    """The logits `[B, T]` float32 of a verifier behind each token of solutions."""
     tokens = jnp.concatenate([rows.prompts, rows.solutions], axis=1)
     start = rows.prompts.shape[1]
     if isinstance(model, Head):
-        return model.logit(own, writer.read(policy_params, tokens)[0][:, start:])
+        hidden, _ = policy.model.read(weights.read["policy"], tokens)
+        return model.logit(weights.own, hidden[:, start:])
     assert isinstance(model, LanguageModel)
-    return model.value_logit(own, model.read(own, tokens)[0][:, start:])
-
-
-def verifier_flops(
-    config: VerifierConfig,
-    task: Task,
-    form: StepFormat,
-    model: Model,
-    writer: LanguageModel,
-    fresh: bool,
-) -> StageFlops:
-    """FLOPs of a training step, counted as they are computed: padding is paid for too."""
-    length = task.prompt_length + form.max_length
-    each = flops_per_token(writer, length)
-    produce = config.num_solutions * (
-        task.prompt_length * flops_per_token(writer, task.prompt_length, policy=False)
-        + form.num_steps * form.max_step_length * each
-    )
-    read = flops_per_token(writer, length, policy=False)  # a head's own are in it, or near
-    if isinstance(model, LanguageModel):
-        read = 3 * flops_per_token(model, length, policy=False)
-    update = config.updates_per_step * config.batch_size * length * read
-    return StageFlops(produce=float(produce) if fresh else 0.0, update=float(update))
+    return model.value_logit(weights.own, model.read(weights.own, tokens)[0][:, start:])

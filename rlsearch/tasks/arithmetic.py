@@ -6,14 +6,14 @@
     7 * 2 = 14 .
 
 The first innermost operation is worked out, then the next; the last line ends with a full stop.
-All numbers on the way are whole and from 0 to `task.largest`. A solution is right when the last
+All numbers on the way are whole and from 0 to `largest`. A solution is right when the last
 number is the value: nothing in it shows whether it is, unlike in Game of 24, so that voting,
 outcome and process verifiers differ. `step_labels` says of each line whether all is right up to it.
 How many operations there are is how difficult a problem is.
 
 One in sixteen expressions is held out, by a hash of it.
 
-With `task.mistake_share` the traces have mistakes, so that a policy that learns from them is right
+With `mistake_share` the traces have mistakes, so that a policy that learns from them is right
 only most of the time, however long it learns. Which operations are got wrong depends on the sign
 and the last digit of the second number, each such kind has a rate of its own and a number by which
 it is wrong, and what comes after goes on from the wrong number. As the mistakes of one kind agree,
@@ -24,6 +24,7 @@ Letters: B batch, E places of an expression, P tokens of a prompt (E and a newli
 tokens of a step, T = S L tokens of a solution.
 """
 
+import dataclasses
 import functools
 import re
 
@@ -31,7 +32,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlsearch.config import TaskConfig
+from rlsearch.config import check
 from rlsearch.data.words import WordTokenizer
 from rlsearch.parallel.mesh import row_keys
 
@@ -47,24 +48,29 @@ NEWLINE, FULL_STOP, EQUALS, FILLER, OPEN, CLOSE = "\n", ".", "=", "_", "(", ")"
 OPERATORS = ("+", "-", "*")
 
 
+@dataclasses.dataclass(frozen=True)
 class Arithmetic:
-    """The task `rlsearch.tasks.base.Task`, built from a `TaskConfig`.
+    """Arithmetic, worked out line by line; see `rlsearch.tasks.base.Task`."""
 
-    Raises:
-        ValueError: if the config asks for a split that there is none of.
-    """
+    num_held_out: int = 100  # problems that are measured on
+    split_seed: int = 24  # of the hash that holds expressions out
+    num_operations: int = 12  # of the longest expression
+    largest: int = 13  # of all numbers, given or not
+    mistake_share: float = 0.0  # kinds of operations that traces get wrong, at times
 
-    def __init__(self, config: TaskConfig):
-        if config.split != "random":
-            raise ValueError(f"task.split is {config.split!r}: arithmetic has 'random' only")
-        self.config = config
+    def __post_init__(self):
+        check(1 <= self.num_held_out <= 1000, self, "num_held_out", "from 1 to 1000")
+        check(0 <= self.split_seed < 2**31, self, "split_seed", "from 0 to 2**31 - 1")
+        check(2 <= self.num_operations <= 20, self, "num_operations", "from 2 to 20")
+        check(9 <= self.largest <= 99, self, "largest", "from 9 to 99")
+        check(0 <= self.mistake_share <= 1, self, "mistake_share", "in [0, 1]")
 
     # ---- The language ----------------------------------------------------------------------
 
     @functools.cached_property
     def tokenizer(self) -> WordTokenizer:
         """One token a word."""
-        numbers = [str(number) for number in range(self.config.largest + 1)]
+        numbers = [str(number) for number in range(self.largest + 1)]
         return WordTokenizer(
             [NEWLINE, FULL_STOP, EQUALS, FILLER, OPEN, CLOSE, *OPERATORS, *numbers]
         )
@@ -91,7 +97,7 @@ class Arithmetic:
     @property
     def expression_length(self) -> int:
         """E: an operation puts four tokens beside a number."""
-        return 4 * self.config.num_operations + 1
+        return 4 * self.num_operations + 1
 
     @property
     def prompt_length(self) -> int:
@@ -99,7 +105,7 @@ class Arithmetic:
 
     @property
     def num_steps(self) -> int:
-        return self.config.num_operations
+        return self.num_operations
 
     @property
     def max_step_length(self) -> int:
@@ -140,7 +146,7 @@ class Arithmetic:
         Every operation is chosen so that it has the value of the number that it replaces.
         """
         count_key, value_key, key = jax.random.split(key, 3)
-        most, largest = self.config.num_operations, self.config.largest
+        most, largest = self.num_operations, self.largest
         count = jax.random.randint(count_key, (), MIN_OPERATIONS, most + 1)
         zero, first_operator = self._token("0"), self._token(OPERATORS[0])
         places = jnp.arange(self.expression_length)
@@ -180,9 +186,9 @@ class Arithmetic:
     @functools.cached_property
     def _mistakes(self) -> tuple[np.ndarray, np.ndarray]:
         """By sign and last digit `[3, 10]`: how often a result is wrong, and by how much."""
-        random = np.random.default_rng(self.config.split_seed)
+        random = np.random.default_rng(self.split_seed)
         kinds = len(OPERATORS) * 10
-        number = round(self.config.mistake_share * kinds)
+        number = round(self.mistake_share * kinds)
         rates = np.zeros(kinds, np.float32)
         rates[random.permutation(kinds)[:number]] = (np.arange(number) + 0.5) / max(number, 1)
         by = random.choice(MISTAKES, kinds)
@@ -212,10 +218,10 @@ class Arithmetic:
         result = jnp.stack([x + y, x - y, x * y])[kind]
         rates, by = (jnp.asarray(table)[kind, y % 10] for table in self._mistakes)
         wrong = result + by
-        mistaken = (care < rates) & (wrong >= 0) & (wrong <= self.config.largest)
+        mistaken = (care < rates) & (wrong >= 0) & (wrong <= self.largest)
         result = jnp.where(mistaken, wrong, result)
-        possible = here.any() & (result >= 0) & (result <= self.config.largest)
-        result = zero + jnp.clip(result, 0, self.config.largest)
+        possible = here.any() & (result >= 0) & (result <= self.largest)
+        result = zero + jnp.clip(result, 0, self.largest)
         after = jnp.where(places > at + 4, tokens, jnp.roll(tokens, 4))
         after = jnp.where(places < 4, self._token(FILLER), after).at[at + 4].set(result)
         words = [a[at], operator[at], b[at], self._token(EQUALS), result, 0]
@@ -238,7 +244,7 @@ class Arithmetic:
             line = line.at[LINE - 1].set(end)
             return after, jnp.where(possible, line, self.pad)
 
-        care = jnp.ones(self.config.num_operations) if care is None else care
+        care = jnp.ones(self.num_operations) if care is None else care
         left, lines = jax.lax.scan(step, expression, care)
         others = (left[:-1] != self._token(FILLER)).any()
         done = ~others & self._is_number(left[-1])
@@ -246,7 +252,7 @@ class Arithmetic:
 
     def _is_held_out(self, expression: jax.Array) -> jax.Array:
         """`[]` bool, of an expression `[E]`."""
-        mixed = jnp.uint32(2 * self.config.split_seed + 1)
+        mixed = jnp.uint32(2 * self.split_seed + 1)
 
         def mix(mixed, token):
             mixed = (mixed ^ token.astype(jnp.uint32)) * jnp.uint32(0x9E3779B1)
@@ -266,11 +272,11 @@ class Arithmetic:
         draw = jax.jit(
             jax.vmap(lambda key: ((x := self._draw_expression(key)), self._is_held_out(x)))
         )
-        counts = range(MIN_OPERATIONS, self.config.num_operations + 1)
-        wanted, batch = -(-self.config.num_held_out // len(counts)), 0
+        counts = range(MIN_OPERATIONS, self.num_operations + 1)
+        wanted, batch = -(-self.num_held_out // len(counts)), 0
         found: dict[int, dict[bytes, np.ndarray]] = {count: {} for count in counts}
         while any(len(group) < wanted for group in found.values()):
-            key = jax.random.fold_in(jax.random.key(self.config.split_seed), batch)
+            key = jax.random.fold_in(jax.random.key(self.split_seed), batch)
             drawn, held_out = (np.asarray(x) for x in draw(row_keys(key, 8192)))
             batch += 1
             for row in drawn[held_out]:
@@ -279,7 +285,7 @@ class Arithmetic:
                     group.setdefault(row.tobytes(), row)
         groups = [list(group.values()) for group in found.values()]
         in_turn = [group[place] for place in range(wanted) for group in groups]
-        return np.array(in_turn[: self.config.num_held_out])
+        return np.array(in_turn[: self.num_held_out])
 
     def held_out_prompts(self) -> np.ndarray:
         """`[num, P]` int32; number i has 2 + i mod (S - 1) operations."""
@@ -305,11 +311,11 @@ class Arithmetic:
         """
         own_key, place_key, number_key, care_key = jax.random.split(key, 4)
         expression = self._draw_expression(own_key)
-        care = jax.random.uniform(care_key, (self.config.num_operations,))
+        care = jax.random.uniform(care_key, (self.num_operations,))
         lines, value = self._work_out(expression, care)
         there = jnp.where(self._is_number(expression), 0.0, -jnp.inf)
         at = jax.random.categorical(place_key, there)
-        number = jax.random.randint(number_key, (), 0, self.config.largest + 1) + self._token("0")
+        number = jax.random.randint(number_key, (), 0, self.largest + 1) + self._token("0")
         other = expression.at[at].set(number)
         valid = ~self._is_held_out(expression) & (value >= 0)
         return self._prompt(expression), self._prompt(other), lines, valid
@@ -371,7 +377,7 @@ class Arithmetic:
         return value is not None and lines[-1][4] == str(value)
 
     def _is_number_word(self, word: str) -> bool:
-        return re.fullmatch("0|[1-9][0-9]?", word) is not None and int(word) <= self.config.largest
+        return re.fullmatch("0|[1-9][0-9]?", word) is not None and int(word) <= self.largest
 
     def _value(self, text: str) -> int | None:
         """The value of an expression as text, or None."""
@@ -386,7 +392,7 @@ class Arithmetic:
                 return None
             x, y = int(a), int(b)
             result = {"+": x + y, "-": x - y, "*": x * y}[operator]
-            if not 0 <= result <= self.config.largest:
+            if not 0 <= result <= self.largest:
                 return None
             words[at : at + 5] = [str(result)]
         return int(words[0]) if words and self._is_number_word(words[0]) else None
@@ -400,15 +406,15 @@ class Arithmetic:
         said, example = f"problem is {text[:80]!r}", "such as '( ( 3 + 4 ) * 2 )'"
         words = re.findall(r"[0-9]+|\S", text[: 10 * MAX_TEXT_LENGTH])
         operations = sum(word in OPERATORS for word in words)
-        if not MIN_OPERATIONS <= operations <= self.config.num_operations:
+        if not MIN_OPERATIONS <= operations <= self.num_operations:
             raise ValueError(
                 f"{said}: it has {operations} operations: "
-                f"give from {MIN_OPERATIONS} to {self.config.num_operations}, {example}"
+                f"give from {MIN_OPERATIONS} to {self.num_operations}, {example}"
             )
         if self._value(" ".join(words)) is None:
             raise ValueError(
                 f"{said}: give an expression with brackets around every operation and all "
-                f"numbers on the way from 0 to {self.config.largest}, {example}"
+                f"numbers on the way from 0 to {self.largest}, {example}"
             )
         filler = [FILLER] * (self.expression_length - len(words))
         return " ".join([*filler, *words]) + NEWLINE

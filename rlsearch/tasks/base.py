@@ -1,6 +1,6 @@
 """What a problem is: the one class a user writes to bring a task of their own.
 
-A config names the class as `module:Class`; it is called with the `TaskConfig` and nothing else.
+A task is a frozen dataclass; a config holds one, and its fields can be set on the command line.
 A task owns its words, its problems and their split, and two checkers that agree: one for text
 that anybody may have written, one for tokens inside `jit`.
 

@@ -9,6 +9,7 @@ solver says that each has a solution.
 Letters: B batch, n numbers of a problem.
 """
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 
@@ -16,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlsearch.config import TaskConfig
+from rlsearch.config import check
 from rlsearch.tasks.number_task import NumberTask
 from rlsearch.tasks.solver import Numbers, solvable
 
@@ -26,22 +27,29 @@ HELD_OUT_SHARE = 16  # one in so many sets of numbers is held out
 DRAWS = 12
 
 
+@dataclasses.dataclass(frozen=True)
 class Countdown(NumberTask):
-    """The task `rlsearch.tasks.base.Task`, built from a `TaskConfig`.
+    """Countdown; see `rlsearch.tasks.base.Task`."""
 
-    Raises:
-        ValueError: if the config asks for a split that there is none of.
-    """
+    num_held_out: int = 100  # problems that are measured on
+    split_seed: int = 24  # of the hash that holds numbers out
+    num_numbers: int = 4  # given in a problem, each to be used once
+    largest: int = 13  # of the numbers given
+    max_goal: int = 100  # largest goal
+    fraction_weight: float = 0.1  # weight, against 1, of a random step to a number not whole
 
-    def __init__(self, config: TaskConfig):
-        if config.split != "random":
-            raise ValueError(f"task.split is {config.split!r}: countdown has 'random' only")
-        super().__init__(config)
+    def __post_init__(self):
+        check(1 <= self.num_held_out <= 1000, self, "num_held_out", "from 1 to 1000")
+        check(0 <= self.split_seed < 2**31, self, "split_seed", "from 0 to 2**31 - 1")
+        check(3 <= self.num_numbers <= 6, self, "num_numbers", "from 3 to 6")
+        check(9 <= self.largest <= 99, self, "largest", "from 9 to 99")
+        check(24 <= self.max_goal <= 199, self, "max_goal", "from 24 to 199")
+        check(0 < self.fraction_weight <= 1, self, "fraction_weight", "in (0, 1]")
 
     def is_held_out(self, numbers: jax.Array) -> jax.Array:
         """See `NumberTask`; of `numbers [..., n]`, on the host too."""
-        mixed = np.uint32(2 * self.config.split_seed + 1)
-        for place in range(self.config.num_numbers):
+        mixed = np.uint32(2 * self.split_seed + 1)
+        for place in range(self.num_numbers):
             mixed = (mixed ^ numbers[..., place].astype(np.uint32)) * np.uint32(0x9E3779B1)
             mixed = mixed ^ (mixed >> np.uint32(15))
         return mixed % np.uint32(HELD_OUT_SHARE) == 0
@@ -49,14 +57,14 @@ class Countdown(NumberTask):
     @functools.cached_property
     def held_out_problems(self) -> Sequence[tuple[Numbers, int]]:
         """`num_held_out` of them, no numbers twice, in the order in which they were drawn."""
-        random, found = np.random.default_rng(self.config.split_seed), {}
-        while len(found) < self.config.num_held_out:
-            numbers = random.integers(1, self.config.largest + 1, (4096, self.config.num_numbers))
+        random, found = np.random.default_rng(self.split_seed), {}
+        while len(found) < self.num_held_out:
+            numbers = random.integers(1, self.largest + 1, (4096, self.num_numbers))
             numbers = np.sort(numbers, axis=1)
-            goals = random.integers(1, self.config.max_goal + 1, len(numbers))
+            goals = random.integers(1, self.max_goal + 1, len(numbers))
             for row in np.flatnonzero(self.is_held_out(numbers)):  # pyright: ignore
                 given, goal = tuple(numbers[row].tolist()), int(goals[row])
-                if len(found) < self.config.num_held_out and given not in found:
+                if len(found) < self.num_held_out and given not in found:
                     if solvable(given, goal, self.language.words):
                         found[given] = goal
         return list(found.items())
@@ -69,7 +77,7 @@ class Countdown(NumberTask):
     @functools.cached_property
     def _some_training(self) -> np.ndarray:
         """The prompt of ones, or of ones and twos, whose numbers are not held out."""
-        count = self.config.num_numbers
+        count = self.num_numbers
         for twos in range(count + 1):
             numbers = np.array([1] * (count - twos) + [2] * twos)
             if not self.is_held_out(numbers[None])[0]:  # pyright: ignore
@@ -82,18 +90,16 @@ class Countdown(NumberTask):
         Raises:
             ValueError: if it is no goal and numbers of the range, or has no solution.
         """
-        example = "24 from " + " ".join(
-            str(n) for n in (4, 9, 6, 3, 2, 1)[: self.config.num_numbers]
-        )
+        example = "24 from " + " ".join(str(n) for n in (4, 9, 6, 3, 2, 1)[: self.num_numbers])
         goal, word, numbers = text.partition(" from ")
         if not word or not goal.strip().isdecimal() or len(goal) > 9:
             raise ValueError(
                 f"problem is {text[:80]!r}: give a goal and numbers, such as {example!r}"
             )
-        if not 1 <= int(goal) <= self.config.max_goal:
+        if not 1 <= int(goal) <= self.max_goal:
             raise ValueError(
                 f"problem is {text[:80]!r}: its goal is {int(goal)}: "
-                f"it must be from 1 to {self.config.max_goal}"
+                f"it must be from 1 to {self.max_goal}"
             )
         given = self.read_numbers(numbers, text, example.partition(" from ")[2])
         if not solvable(given, int(goal)):

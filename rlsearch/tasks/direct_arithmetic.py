@@ -4,6 +4,8 @@ What the steps of `arithmetic` are worth is the difference between the two: the 
 split and the mistakes of the traces are the same.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,8 +15,9 @@ from rlsearch.tasks.arithmetic import EQUALS, FULL_STOP, Arithmetic, readable
 DIRECT = 3  # tokens: the sign, the number and the full stop
 
 
+@dataclasses.dataclass(frozen=True)
 class DirectArithmetic(Arithmetic):
-    """The task `rlsearch.tasks.base.Task`, built from a `TaskConfig`; see `Arithmetic`."""
+    """Arithmetic with nothing but the answer; see `Arithmetic`."""
 
     @property
     def num_steps(self) -> int:

@@ -7,6 +7,7 @@ can be split into training problems and held-out ones; to say that a user's puzz
 measure. It never gives a label, a target or a goal.
 """
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlsearch.config import TaskConfig
+from rlsearch.config import check
 from rlsearch.tasks.number_task import NumberTask
 from rlsearch.tasks.rational import RationalWords
 from rlsearch.tasks.solver import Numbers, makes, reachable_from, solvable
@@ -33,30 +34,54 @@ def all_puzzles(words: RationalWords | None = None) -> tuple[Numbers, ...]:
     return tuple(puzzle for puzzle in puzzles if makes(puzzle, goal, reachable, words))
 
 
+@dataclasses.dataclass(frozen=True)
 class Game24(NumberTask):
-    """The task `rlsearch.tasks.base.Task`, built from a `TaskConfig`.
+    """Game of 24; see `rlsearch.tasks.base.Task`.
 
     The split "random" holds out `num_held_out` solvable puzzles drawn with `split_seed`; "tot"
     holds out rows 900 to 999 of the public benchmark. All other solvable puzzles are for training.
 
-    Raises:
-        ValueError: for other numbers than the game's.
-        FileNotFoundError, ValueError: with the split "tot", see `rlsearch.data.game24`.
+    Its problems are listed when they are first asked for. Raises FileNotFoundError and ValueError
+    then, with the split "tot": see `rlsearch.data.game24`.
     """
 
-    def __init__(self, config: TaskConfig):
-        for field, value in (("num_numbers", NUM_NUMBERS), ("largest", LARGEST)):
-            if getattr(config, field) != value:
-                raise ValueError(
-                    f"task.{field} is {getattr(config, field)}: in Game of 24 it must be {value}"
-                )
-        super().__init__(config)
-        self.held_out = _held_out_puzzles(config)
+    split: str = "random"  # "random" holds out by seed; "tot" the rows of the public benchmark
+    num_held_out: int = 100  # puzzles held out of training by the random split
+    split_seed: int = 24  # seed of the random split
+    max_goal: int = 100  # largest number that may be a goal of random traces
+    fraction_weight: float = 0.1  # weight, against 1, of a random step to a number not whole
+    data_dir: str = ""  # folder with the benchmark's file; empty: the TFDS data folder
+
+    num_numbers = NUM_NUMBERS
+    largest = LARGEST
+
+    def __post_init__(self):
+        check(self.split in ("random", "tot"), self, "split", "'random' or 'tot'")
+        check(1 <= self.num_held_out <= 1000, self, "num_held_out", "from 1 to 1000")
+        check(0 <= self.split_seed < 2**63, self, "split_seed", "from 0 to 2**63 - 1")
+        check(24 <= self.max_goal <= 199, self, "max_goal", "from 24 to 199")
+        check(0 < self.fraction_weight <= 1, self, "fraction_weight", "in (0, 1]")
+
+    @functools.cached_property
+    def held_out(self) -> tuple[Numbers, ...]:
+        """The puzzles that are held out of training."""
+        return _held_out_puzzles(self)
+
+    @functools.cached_property
+    def training(self) -> tuple[Numbers, ...]:
+        """All other puzzles that have a solution."""
         held_out = set(self.held_out)
-        self.training = tuple(puzzle for puzzle in all_puzzles() if puzzle not in held_out)
-        self._training_numbers = np.array(self.training, np.int32)
-        self._is_held_out = np.zeros((LARGEST + 1,) * NUM_NUMBERS, bool)
-        self._is_held_out[tuple(np.array(self.held_out).T)] = True
+        return tuple(puzzle for puzzle in all_puzzles() if puzzle not in held_out)
+
+    @functools.cached_property
+    def _training_numbers(self) -> np.ndarray:
+        return np.array(self.training, np.int32)
+
+    @functools.cached_property
+    def _is_held_out(self) -> np.ndarray:
+        table = np.zeros((LARGEST + 1,) * NUM_NUMBERS, bool)
+        table[tuple(np.array(self.held_out).T)] = True
+        return table
 
     @property
     def held_out_problems(self) -> Sequence[tuple[Numbers, int]]:
@@ -89,13 +114,13 @@ class Game24(NumberTask):
         return self.language.prompt(numbers, GOAL)
 
 
-def _held_out_puzzles(config: TaskConfig) -> tuple[Numbers, ...]:
-    if config.split == "tot":
+def _held_out_puzzles(task: Game24) -> tuple[Numbers, ...]:
+    if task.split == "tot":
         # TFDS takes seconds to import, and only this split reads a file.
         from rlsearch.data.game24 import benchmark_rows
 
-        return tuple(benchmark_rows(config.data_dir)[BENCHMARK_ROWS])
+        return tuple(benchmark_rows(task.data_dir)[BENCHMARK_ROWS])
     puzzles = all_puzzles()
-    random = np.random.default_rng(config.split_seed)
-    chosen = random.choice(len(puzzles), config.num_held_out, replace=False)
+    random = np.random.default_rng(task.split_seed)
+    chosen = random.choice(len(puzzles), task.num_held_out, replace=False)
     return tuple(puzzles[row] for row in sorted(chosen))

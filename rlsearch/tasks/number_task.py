@@ -4,6 +4,7 @@ Letters: P tokens of a prompt, S steps, L tokens of a step, B batch, T tokens of
 """
 
 import abc
+import functools
 import re
 from collections.abc import Sequence
 
@@ -11,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlsearch.config import TaskConfig
 from rlsearch.data.words import WordTokenizer
 from rlsearch.tasks.number_steps import NumberSteps
 from rlsearch.tasks.solver import Numbers, solvable
@@ -20,13 +20,19 @@ from rlsearch.tasks.solver import Numbers, solvable
 class NumberTask(abc.ABC):
     """The part of `rlsearch.tasks.base.Task` that is the same for all of them.
 
-    A task says which problems are held out (`held_out_problems` in their order, `is_held_out` of
+    A task is a frozen dataclass with the fields below. It says which problems are held out (`held_out_problems` in their order, `is_held_out` of
     any numbers on the device), what its own problems are and how a user types one.
     """
 
-    def __init__(self, config: TaskConfig):
-        self.config = config
-        self.language = NumberSteps(config.num_numbers)
+    num_numbers: int  # given in a problem, each to be used once
+    largest: int  # of the numbers given
+    max_goal: int  # largest number that may be a goal of random traces
+    fraction_weight: float  # weight, against 1, of a random step to a number not whole
+
+    @functools.cached_property
+    def language(self) -> NumberSteps:
+        """The words and lines of its solutions."""
+        return NumberSteps(self.num_numbers)
 
     @property
     @abc.abstractmethod
@@ -153,10 +159,10 @@ class NumberTask(abc.ABC):
     def _random_trace(self, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         """Numbers `[n]`, ascending, steps `[S, L]`, goal `[]` from 1 to `max_goal`, fits `[]`."""
         numbers_key, steps_key = jax.random.split(key)
-        shape = (self.config.num_numbers,)
-        numbers = jax.random.randint(numbers_key, shape, 1, self.config.largest + 1, jnp.int32)
+        shape = (self.num_numbers,)
+        numbers = jax.random.randint(numbers_key, shape, 1, self.largest + 1, jnp.int32)
         numbers = jnp.sort(numbers)
-        fraction_weight, max_goal = self.config.fraction_weight, self.config.max_goal
+        fraction_weight, max_goal = self.fraction_weight, self.max_goal
         steps, goal, fits = self.language.random_trace(
             steps_key, numbers, fraction_weight, max_goal
         )
@@ -170,8 +176,8 @@ class NumberTask(abc.ABC):
         """
         said, count, largest = (
             f"problem is {text[:80]!r}",
-            self.config.num_numbers,
-            self.config.largest,
+            self.num_numbers,
+            self.largest,
         )
         example = f"give {count} whole numbers from 1 to {largest}, such as {example!r}"
         numbers = []

@@ -13,6 +13,7 @@ countdown the steps are the answer, and there is nothing shorter to ask for.
 Letters: B batch, m examples, P tokens of a task's own prompt, T of its solution, S steps.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rlsearch.config import check
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.tasks.base import Task
 
@@ -28,7 +30,21 @@ DRAWS = 4096  # traces that they are chosen from
 OF_PROMPTS = ("check_tokens", "answers", "step_labels", "label_steps")
 
 
+@dataclasses.dataclass(frozen=True)
 class FewShot:
+    """Prompts with worked examples."""
+
+    num_examples: int = 4  # m
+
+    def __post_init__(self):
+        check(1 <= self.num_examples <= 16, self, "num_examples", "from 1 to 16")
+
+    def prompted(self, task: Task) -> Task:
+        """The task with m examples in front of every problem."""
+        return FewShotTask(task, self.num_examples)  # pyright: ignore
+
+
+class FewShotTask:
     """The task `rlsearch.tasks.base.Task`, made of another: what is not here is the other's.
 
     Raises:
@@ -43,7 +59,7 @@ class FewShot:
         self._bank = _examples(task)
         if len(self._bank) < num_examples:
             raise ValueError(
-                f"task.num_examples is {num_examples}: of {DRAWS} random traces only "
+                f"prompting.num_examples is {num_examples}: of {DRAWS} random traces only "
                 f"{len(self._bank)} come out right"
             )
 

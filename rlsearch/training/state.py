@@ -1,4 +1,4 @@
-"""What training carries from step to step: all of it is in a checkpoint."""
+"""The state that training carries from step to step: all of it is in a checkpoint."""
 
 from typing import Any, NamedTuple
 
@@ -8,8 +8,8 @@ from jax.sharding import AbstractMesh, Mesh
 
 from rlsearch.config import ShardingRules
 from rlsearch.parallel.mesh import data_sharding, replicated, row_keys
-from rlsearch.parallel.sharding import param_shardings, placed
-from rlsearch.runs.stage import Model, Params, Stage
+from rlsearch.parallel.sharding import gathered, param_shardings, placed
+from rlsearch.runs.stage import Model, Params, Stage, Weights
 from rlsearch.training.optimizer import make_optimizer
 
 
@@ -27,20 +27,11 @@ def stage_optimizer(stage: Stage) -> optax.GradientTransformation:
 
 
 def init_state(
-    params: Params,
-    optimizer: optax.GradientTransformation,
-    stage: Stage,
-    key: jax.Array,
-    *read: Params,
+    weights: Weights, optimizer: optax.GradientTransformation, stage: Stage, key: jax.Array
 ) -> TrainState:
-    """The state in which a stage starts from `params`, beside those that it reads."""
+    """The state in which a stage starts from its weights."""
     keys = row_keys(key, stage.num_keys)
-    return TrainState(params, optimizer.init(params), stage.memory(beside(params, *read), keys))
-
-
-def beside(own: Params, *read: Params) -> Any:
-    """What a stage is given as parameters: its own, or the pair of its own and those it reads."""
-    return (own, *read) if read else own
+    return TrainState(weights.own, optimizer.init(weights.own), stage.memory(weights, keys))
 
 
 def state_shardings(
@@ -49,8 +40,8 @@ def state_shardings(
     mesh: Mesh | AbstractMesh,
     rules: ShardingRules = ShardingRules(),
 ) -> TrainState:
-    """Where a state lives: parameters as `rules` say, the optimiser's moments with them, and every
-    lane on one share of the devices (one sharding for the whole memory)."""
+    """The places of a state: parameters as `rules` say, the optimiser's moments with them, and
+    every lane on one share of the devices (one sharding for the whole memory)."""
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     params = param_shardings(model.logical_axes(), shapes, mesh, rules)
     moments = optax.tree.map_params(
@@ -63,22 +54,28 @@ def state_shardings(
     return TrainState(params, moments, data_sharding(mesh))
 
 
+def read_shardings(model: Model, mesh: Mesh | AbstractMesh, rules: ShardingRules) -> Any:
+    """The places of parameters that a stage reads and does not learn.
+
+    They lie as searches read them: split over `model`, and whole otherwise.
+    """
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    return gathered(param_shardings(model.logical_axes(), shapes, mesh, rules))
+
+
 def abstract_state(
     stage: Stage, mesh: Mesh | AbstractMesh, rules: ShardingRules = ShardingRules()
 ) -> TrainState:
     """Shapes, dtypes and shardings of a stage's state, without a single array.
 
-    What a checkpoint is restored to, and what a step is lowered with for devices that nobody has:
+    A checkpoint is restored to it, and a step is lowered with it for devices that nobody has:
     `make_step(...).lower(abstract_state(...), jax.eval_shape(jax.random.key, 0))`.
     """
-    key, optimizer = jax.random.key(0), stage_optimizer(stage)
-    models = [stage.model, *(point.model for point in (stage.reads,) if point)]
-    params, *read = (jax.eval_shape(model.init, key) for model in models)
+    optimizer = stage_optimizer(stage)
     state = jax.eval_shape(
-        lambda params, key, *read: init_state(params, optimizer, stage, key, *read),
-        params,
-        key,
-        *read,
+        lambda weights, key: init_state(weights, optimizer, stage, key),
+        stage.abstract_weights(),
+        jax.random.key(0),
     )
     return placed(state, state_shardings(stage.model, optimizer, mesh, rules))
 

@@ -1,14 +1,16 @@
-"""One training step, as one donated `jax.jit`.
+"""One training step: one donated `jax.jit`, or two with the host's judgement between them.
 
-1. every lane searches (or samples, or plays) on, on the devices that hold it, and remembers
-2. some of what is remembered is learnt from
+1. every lane searches (or samples, or plays) on, on the devices that hold it
+2. what it made is judged on the host, where the stage has a judge there
+3. it is remembered, and some of what is remembered is learnt from
 
 Parameters are sharded over `data` and `model`. In front of the searches they are gathered once
 over `data`, so that no search waits for the devices of another; the update gathers each where it
 is read.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -24,10 +26,12 @@ from rlsearch.parallel.mesh import (
     row_keys,
     split_over_data,
 )
-from rlsearch.parallel.sharding import gathered
-from rlsearch.runs.stage import Metrics, Params, Stage
-from rlsearch.training.state import TrainState, beside
+from rlsearch.parallel.sharding import gathered, placed_rows
+from rlsearch.runs.stage import Metrics, Params, Stage, Weights
+from rlsearch.training.judging import judge_rows
+from rlsearch.training.state import TrainState
 
+# Of the state (donated), a key, the parameters that are read, and the step's host rows.
 Step = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
 
 
@@ -38,9 +42,10 @@ def make_step(
     shardings: TrainState | None = None,
     accumulate: int = 1,
 ) -> Any:
-    """Compiles nothing yet: returns `step(state, key) -> (state, metrics)`; `state` is donated.
+    """Compiles nothing yet: returns `step(state, key, read={}, fed=None) -> (state, metrics)`.
 
-    The step of a stage that reads parameters takes those behind the key.
+    `state` is donated; `read` are the parameters that the stage reads, by their role; `fed` are
+    the host rows of the step.
 
     Args:
         shardings: of the state (`state_shardings`); by default only lanes are split.
@@ -51,21 +56,121 @@ def make_step(
     """
     check_split(stage, mesh, accumulate)
     shardings = shardings or TrainState(replicated(mesh), replicated(mesh), data_sharding(mesh))
-    collect = make_collect(stage, mesh, shardings.params)
+    produce = make_produce(stage, mesh, shardings.params)
+    learn = make_learn(stage, optimizer, mesh, shardings, accumulate)
 
-    def gradient_of(params: Any, batch: Any, keys: jax.Array, *read: Params) -> tuple[Any, Any]:
+    if stage.judge is not None:
+        halves = jax.jit(produce), jax.jit(learn, donate_argnums=0, out_shardings=(shardings, None))
+        return functools.partial(_judged_step, stage, mesh, *halves)
+
+    def step(
+        state: TrainState, key: jax.Array, read: Mapping[str, Params] = {}, fed: Any = None
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        return learn(state, produce(state, key, read, fed), None, key, read)
+
+    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated(mesh)))
+
+
+def _judged_step(
+    stage: Stage,
+    mesh: Mesh,
+    produce: Callable,
+    learn: Callable,
+    state: TrainState,
+    key: jax.Array,
+    *rest: Any,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """A step in two halves."""
+    read, fed = (*rest, *({}, None)[len(rest) :])  # as of a step in one piece
+    produced = produce(state, key, read, fed)
+    assert stage.judge is not None
+    judged = placed_rows(mesh, judge_rows(stage.judge, produced), stage.num_keys)
+    return learn(state, produced, judged, key, read)
+
+
+def make_produce(stage: Stage, mesh: Mesh | AbstractMesh, shardings: Any) -> Callable:
+    """The first half of a step, `(state, key, read, fed) -> produced`, not jitted.
+
+    Args:
+        shardings: of the parameters.
+    """
+    produce = over_data(mesh, stage.produce)
+
+    @jax.named_scope("collect")
+    def all_lanes(
+        state: TrainState, key: jax.Array, read: Mapping[str, Params] = {}, fed: Any = None
+    ) -> Any:
+        keys = split_over_data(mesh, row_keys(jax.random.split(key)[0], stage.num_keys))
+        own = jax.lax.with_sharding_constraint(state.params, gathered(shardings))
+        return produce(Weights(own, read), state.memory, keys, fed)
+
+    return all_lanes
+
+
+def make_learn(
+    stage: Stage,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh | AbstractMesh,
+    shardings: TrainState,
+    accumulate: int,
+) -> Callable:
+    """The second half of a step, `(state, produced, judged, key, read) -> (state, metrics)`, not
+    jitted."""
+    gradient = mean_gradient(stage, mesh, shardings.params, accumulate)
+    remember = over_data(mesh, lambda _, *rows: stage.remember(*rows))
+
+    def learn(
+        state: TrainState, produced: Any, judged: Any, key: jax.Array, read: Mapping[str, Params]
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        with jax.named_scope("collect"):
+            verdict = None if judged is None else judged.verdict
+            memory, facts = remember((), state.memory, produced, verdict)
+            if judged is not None:
+                facts = {**facts, "judge_failures": judged.failed.astype(jnp.float32)}
+
+        def update(carry, each):
+            (params, moments), (key, number) = carry, each
+            batch = split_over_data(mesh, stage.batch(memory, key, number))
+            keys = row_keys(jax.random.fold_in(key, 1), stage.batch_size)
+            keys = split_over_data(mesh, keys)
+            found, losses = gradient(Weights(params, read), batch, keys)
+            updates, moments = optimizer.update(found, moments, params)
+            losses["gradient_norm"] = optax.tree.norm(found)
+            return (optax.apply_updates(params, updates), moments), losses
+
+        with jax.named_scope("update"), jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            keys = jax.random.split(jax.random.split(key)[1], stage.updates_per_step)
+            (params, moments), losses = jax.lax.scan(
+                update,
+                (state.params, state.optimizer),
+                (keys, jnp.arange(stage.updates_per_step)),
+            )
+        metrics = jax.tree.map(jnp.mean, {**facts, **losses})
+        return TrainState(params, moments, memory), metrics
+
+    return learn
+
+
+def mean_gradient(
+    stage: Stage, mesh: Mesh | AbstractMesh, shardings: Any, accumulate: int
+) -> Callable:
+    """A minibatch's gradient and metrics, `(weights, batch, keys) -> (gradient, metrics)`.
+
+    Args:
+        shardings: of the parameters.
+        accumulate: see `make_step`.
+    """
+
+    def of_part(weights: Weights, batch: Any, keys: jax.Array) -> tuple[Any, Any]:
         def loss(own: Params) -> tuple[jax.Array, Metrics]:
-            return stage.loss(beside(own, *read), batch, keys)
+            return stage.loss(weights._replace(own=own), batch, keys)
 
-        gradient, losses = jax.grad(loss, has_aux=True)(params)
-        return jax.lax.with_sharding_constraint(gradient, shardings.params), losses
+        gradient, losses = jax.grad(loss, has_aux=True)(weights.own)
+        return jax.lax.with_sharding_constraint(gradient, shardings), losses
 
-    def mean_gradient(params: Any, batch: Any, keys: jax.Array, *read: Params) -> tuple[Any, Any]:
-        if accumulate == 1:
-            return gradient_of(params, batch, keys, *read)
-
+    def of_parts(weights: Weights, batch: Any, keys: jax.Array) -> tuple[Any, Any]:
         def add(total: Any, part: Any) -> tuple[Any, Any]:
-            gradient, losses = gradient_of(params, *part, *read)
+            gradient, losses = of_part(weights, *part)
             return jax.tree.map(jnp.add, total, gradient), losses
 
         # Every device cuts its own rows into parts.
@@ -73,60 +178,14 @@ def make_step(
             lambda x: x.reshape(-1, accumulate, *x.shape[1:]).swapaxes(0, 1), (batch, keys)
         )
         parts = split_over_data(mesh, parts, axis=1)
-        total, losses = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, params), parts)
+        total, losses = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, weights.own), parts)
         return jax.tree.map(lambda x: x / accumulate, total), jax.tree.map(jnp.mean, losses)
 
-    def step(
-        state: TrainState, key: jax.Array, *read: Params
-    ) -> tuple[TrainState, dict[str, jax.Array]]:
-        collect_key, batch_key = jax.random.split(key)
-        memory, facts = collect(state.params, state.memory, collect_key, *read)
-
-        def update(carry, key):
-            params, moments = carry
-            batch = split_over_data(mesh, stage.batch(memory, key))
-            keys = row_keys(jax.random.fold_in(key, 1), stage.batch_size)
-            keys = split_over_data(mesh, keys)
-            gradient, losses = mean_gradient(params, batch, keys, *read)
-            updates, moments = optimizer.update(gradient, moments, params)
-            losses["gradient_norm"] = optax.tree.norm(gradient)
-            return (optax.apply_updates(params, updates), moments), losses
-
-        with jax.named_scope("update"), jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            (params, moments), losses = jax.lax.scan(
-                update,
-                (state.params, state.optimizer),
-                jax.random.split(batch_key, stage.updates_per_step),
-            )
-        metrics = jax.tree.map(jnp.mean, {**facts, **losses})
-        return TrainState(params, moments, memory), metrics
-
-    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated(mesh)))
-
-
-def make_collect(stage: Stage, mesh: Mesh | AbstractMesh, shardings: Any) -> Callable:
-    """The first half of a step, `(params, memory, key) -> (memory, metrics [K])`, not jitted.
-
-    That of a stage that reads parameters takes those behind the key.
-
-    Args:
-        shardings: of the parameters.
-    """
-    collect = over_data(mesh, stage.collect)
-
-    @jax.named_scope("collect")
-    def all_lanes(
-        params: Params, memory: Any, key: jax.Array, *read: Params
-    ) -> tuple[Any, Metrics]:
-        keys = split_over_data(mesh, row_keys(key, stage.num_keys))
-        params = jax.lax.with_sharding_constraint(params, gathered(shardings))
-        return collect(beside(params, *read), memory, keys)
-
-    return all_lanes
+    return of_part if accumulate == 1 else of_parts
 
 
 def check_split(stage: Stage, mesh: Mesh | AbstractMesh, accumulate: int = 1) -> None:
-    """Raises ValueError where what a step does cannot be split evenly over the mesh."""
+    """Raises ValueError where a step's work cannot be split evenly over the mesh."""
     shards = batch_shards(mesh)
     if stage.num_keys % shards:
         raise ValueError(

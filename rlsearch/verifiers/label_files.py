@@ -8,7 +8,6 @@ parts but the last have the same number of solutions, so that a process finds th
 a look at the others.
 """
 
-import dataclasses
 import io
 import json
 import os
@@ -19,17 +18,31 @@ import jax
 import numpy as np
 from etils import epath
 
-from rlsearch.config import TaskConfig
+from rlsearch.classes import class_name
+from rlsearch.config_data import to_data
 from rlsearch.tasks.base import Task
 from rlsearch.verifiers.labels import StepLabels
 
 MAX_BYTES = 2**31  # of a part's arrays: more is refused before it is read
 
 
-def describe_task(config: TaskConfig, task: Task) -> dict[str, Any]:
-    """What labels must have in common with a task: its problems, their split, and its words."""
-    fields = dataclasses.asdict(config) | {"data_dir": ""}
+def describe_task(config: Any, task: Task) -> dict[str, Any]:
+    """Describes the problems, their split and the words that labels share with a task.
+
+    Args:
+        config: the task as a config has it, without what stands in front of its problems.
+    """
+    fields = {"cls": class_name(config), **to_data(config)}
+    if "data_dir" in fields:
+        fields["data_dir"] = ""
     return {"task": fields, "words": list(task.tokenizer.index)}
+
+
+def _differs(was: Any, now: Any) -> bool:
+    """Whether labels of the task `was` cannot be those of `now`; old folders have more fields."""
+    if isinstance(now, dict):
+        return not isinstance(was, dict) or any(was.get(f, v) != v for f, v in now.items())
+    return was != now
 
 
 def abstract_labels(number: int, task: Task) -> StepLabels:
@@ -122,16 +135,16 @@ class LabelFolder:
         ValueError: if they are not all made yet, or of another task.
     """
 
-    def __init__(self, folder: epath.PathLike, config: TaskConfig, task: Task):
+    def __init__(self, folder: epath.PathLike, config: Any, task: Task):
         self.folder, self.task = epath.Path(folder), task
         about, said = read_about(folder), f"labels are {str(folder)!r}:"
         if about is None:
             raise FileNotFoundError(f"{said} there is no labels.json in it")
         expected = describe_task(config, task)
         for name, value in expected.items():
-            if about.get(name) != value:
+            if _differs(about.get(name), value):
                 was, now = about.get("task", {}), expected["task"]
-                fields = [f for f in now if not isinstance(was, dict) or was.get(f) != now[f]]
+                fields = [f for f, v in now.items() if _differs(was, {f: v})]
                 what = ", ".join(f"task.{field}" for field in fields) or "tokenizer"
                 raise ValueError(f"{said} they are of another task, which has another {what}")
         if "parts" not in about:

@@ -1,0 +1,193 @@
+"""Lineage: what is there before a stage of a run, and where each stage ended.
+
+The one place that knows how stages follow one another. It builds tasks and the shapes of models,
+and no stage: names and numbers of steps are read off the config.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from typing import Any, Protocol, runtime_checkable
+
+from rlsearch.classes import nearest
+from rlsearch.config import Experiment
+from rlsearch.decoding.policy import Policy, SolutionFormat
+from rlsearch.networks.language_model import LanguageModel
+from rlsearch.runs.opening import read_config
+from rlsearch.runs.stage import CheckpointRef, Model, StageConfig
+from rlsearch.tasks.base import Task
+from rlsearch.text import shortened
+
+
+@runtime_checkable
+class DerivedLength(Protocol):
+    """A stage whose number of steps follows from other stages."""
+
+    def length(self, lineage: "Lineage") -> int:
+        """The number of its training steps."""
+        ...
+
+
+@runtime_checkable
+class OwnShape(Protocol):
+    """A stage that trains another network than the policy of its name."""
+
+    def shape(self, lineage: "Lineage") -> Model:
+        """The network that it trains."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Lineage:
+    """The stages of one experiment, and those of other runs that they refer to.
+
+    A reference is the name of a stage before, or RUN/STAGE of another run.
+    """
+
+    config: Experiment
+    modules: tuple[str, ...] = ()  # beside the package's: whose classes other runs may name
+
+    @functools.cached_property
+    def task(self) -> Task:
+        """The task, with what stands in front of its problems."""
+        if self.config.task is None:
+            raise ValueError("task is not set: this experiment has stages that need one")
+        prompting = self.config.prompting
+        return prompting.prompted(self.config.task) if prompting else self.config.task
+
+    @functools.cached_property
+    def format(self) -> SolutionFormat:
+        """The format of the task's solutions."""
+        task = self.task
+        return SolutionFormat(
+            num_steps=task.num_steps,
+            max_step_length=task.max_step_length,
+            max_length=task.solution_length,
+            end_of_step=task.end_of_step,
+            pad=task.pad,
+            grammar=task.grammar,
+            end_of_solution=task.end_of_solution,
+        )
+
+    def stage(self, name: str) -> Any:
+        """The settings of the stage `name`.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        return self.config.stages[self._index(name)]
+
+    def _index(self, name: str) -> int:
+        names = [stage.name for stage in self.config.stages]
+        if name not in names:
+            close = nearest(name, names)
+            hint = f"; the nearest is {close}" if close else ""
+            raise ValueError(
+                f"stage is {shortened(name)}: this experiment has {', '.join(names)}{hint}"
+            )
+        return names.index(name)
+
+    def num_steps(self, name: str) -> int:
+        """The number of training steps of a stage."""
+        stage = self.stage(name)
+        return stage.length(self) if isinstance(stage, DerivedLength) else stage.num_steps
+
+    def ends(self) -> dict[str, int]:
+        """The number of steps of the run that are done when each stage is over, by its name."""
+        total, found = 0, {}
+        for stage in self.config.stages:
+            total += self.num_steps(stage.name)
+            found[stage.name] = total
+        return found
+
+    def of_kind(self, ends_with: str) -> tuple[str, ...]:
+        """The names of the stages that end with a "policy", a "judge", "rows" or a "player"."""
+        return tuple(s.name for s in self.config.stages if s.ends_with == ends_with)
+
+    def policy(self, ref: str) -> Policy:
+        """The policy that a stage ends with, or the one that it judges: no weights.
+
+        Stages of the same shape share one, so that programs compile once.
+        """
+        _, stage, lineage = self._resolved(ref)
+        if lineage is not self:
+            return self._policy_of(lineage.policy(stage.name).model)
+        if stage.ends_with == "judge":
+            return self.policy(stage.policy)
+        own = getattr(stage, "model", None)
+        if own is not None:
+            return self._policy_of(LanguageModel(own, self.task.vocab_size))
+        if stage.start:
+            return self.policy(stage.start)
+        return self._policy_of(LanguageModel(self.config.model, self.task.vocab_size))
+
+    @functools.cached_property
+    def _policies(self) -> dict[LanguageModel, Policy]:
+        return {}
+
+    def _policy_of(self, model: LanguageModel) -> Policy:
+        if model not in self._policies:
+            self._policies[model] = Policy(model, self.format, self.task.answers)
+        return self._policies[model]
+
+    def model(self, name: str) -> Model:
+        """The network that a stage trains."""
+        stage = self.stage(name)
+        if stage.ends_with == "player":
+            return stage.network
+        return stage.shape(self) if isinstance(stage, OwnShape) else self.policy(name).model
+
+    def checkpoint(self, ref: str) -> CheckpointRef | None:
+        """The parameters that a stage ended with; None for an empty reference.
+
+        Raises:
+            FileNotFoundError: if there is no such run.
+            ValueError: if that run has no such stage, or is of another task.
+        """
+        if not ref:
+            return None
+        run, stage, lineage = self._resolved(ref)
+        model = self.policy(ref).model if run else self.model(stage.name)
+        return CheckpointRef(model, stage.name, lineage.num_steps(stage.name), run)
+
+    def _resolved(self, ref: str) -> tuple[str, Any, "Lineage"]:
+        """The run of a reference (empty for this one), its stage, and that run's lineage."""
+        run, slash, name = ref.rpartition("/")
+        if not slash:
+            return "", self.stage(name), self
+        other = self.other(run)
+        try:
+            return run, other.stage(name), other
+        except ValueError as error:
+            raise ValueError(f"{shortened(ref)}: {error}") from error
+
+    @functools.cached_property
+    def _others(self) -> dict[str, "Lineage"]:
+        return {}
+
+    def other(self, run: str) -> "Lineage":
+        """The lineage of another run of the same task."""
+        if run not in self._others:
+            config = read_config(run, self.modules)
+            if not same_task(config, self.config):
+                raise ValueError(
+                    f"run is {shortened(run)}: it must be a run of the same task, "
+                    f"{self.config.task}"
+                )
+            self._others[run] = Lineage(config, self.modules)
+        return self._others[run]
+
+    def before(self, name: str) -> Iterator[StageConfig]:
+        """The stages in front of one."""
+        yield from self.config.stages[: self._index(name)]
+
+
+def same_task(one: Experiment, other: Experiment) -> bool:
+    """Whether two runs are of one task: only where its files lie may differ."""
+    tasks = []
+    for config in (one, other):
+        task = config.task
+        if dataclasses.is_dataclass(task) and hasattr(task, "data_dir"):
+            task = dataclasses.replace(task, data_dir="")  # pyright: ignore
+        tasks.append((task, config.prompting))
+    return tasks[0] == tasks[1]
