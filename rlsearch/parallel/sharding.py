@@ -5,7 +5,7 @@ A parameter `("embed", "mlp")` is split along its first axis over `data` and alo
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from rlsearch.config import ShardingRules
-from rlsearch.parallel.mesh import BATCH
+from rlsearch.parallel.mesh import BATCH, data_sharding
 
 
 def param_shardings(axes: Any, shapes: Any, mesh: Mesh | AbstractMesh, rules: ShardingRules) -> Any:

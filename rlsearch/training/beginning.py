@@ -9,10 +9,12 @@ from typing import Any
 
 import jax
 
-from rlsearch.config import LogConfig
+from rlsearch.config import Experiment, LogConfig
+from rlsearch.config_data import to_data
 from rlsearch.parallel.agreement import is_main, on_any_process, wait_for_all
 from rlsearch.runs.directory import RunDirectory
 from rlsearch.runs.lock import RunInUseError, RunLock
+from rlsearch.runs.opening import FORMAT
 
 _SHARED_STORAGE_SECONDS = 60.0  # after which a network's file system shows what is new
 
@@ -43,10 +45,10 @@ def sole_trainer(directory: RunDirectory) -> Iterator[RunLock]:
         yield lock
 
 
-def write_config(config: dict[str, Any], directory: RunDirectory) -> None:
+def write_config(config: Experiment, directory: RunDirectory) -> None:
     """Writes config.json, which every process has to see: checkpoints are written by them all."""
     if is_main():
-        directory.write_config(config)
+        directory.write_config({"format": FORMAT, **to_data(config)})
     wait_for_all("rlsearch has written config.json")
     deadline = time.monotonic() + _SHARED_STORAGE_SECONDS
     while directory.read_config() is None:

@@ -2,23 +2,26 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh
 
-from rlsearch.checkpoints.store import Best, CheckpointError, CheckpointStore, is_full_disk
-from rlsearch.config import Experiment, LogConfig, SelfPlayExperiment, ShardingRules
-from rlsearch.config_file import ConfigError, check_resumable, from_dict, to_dict
+from rlsearch.checkpoints.store import CheckpointError, is_full_disk
+from rlsearch.config import Experiment
+from rlsearch.config_data import ConfigError
+from rlsearch.config_file import check_resumable, own_modules
 from rlsearch.parallel.agreement import LateVote, is_main, wait_for_all
-from rlsearch.parallel.mesh import make_mesh
-from rlsearch.parallel.sharding import gathered, param_shardings
+from rlsearch.parallel.mesh import data_sharding, make_mesh
 from rlsearch.paths import exists
+from rlsearch.runs.checkpoints import StageCheckpoints, stage_checkpoints
 from rlsearch.runs.directory import RunDirectory
+from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.lock import RunLock
+from rlsearch.runs.opening import experiment_of
 from rlsearch.runs.parameters import restore_params, warn
-from rlsearch.runs.stage import Checkpoint, Params, Stage
+from rlsearch.runs.stage import CheckpointRef, Params, Stage, Weights
 from rlsearch.training.beginning import (
     check_best_metric,
     check_finite,
@@ -28,11 +31,11 @@ from rlsearch.training.beginning import (
 )
 from rlsearch.training.metrics import MetricsWriter
 from rlsearch.training.progress import Progress
-from rlsearch.training.setup import model_and_stages
 from rlsearch.training.state import (
     TrainState,
     abstract_state,
     init_state,
+    read_shardings,
     run_key,
     stage_optimizer,
     state_shardings,
@@ -42,7 +45,7 @@ from rlsearch.training.stopping import StopRequest, TrainingStopped
 from rlsearch.training.trace import StepTrace
 
 
-def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, Any]:
+def train(config: Experiment, run_dir: str) -> dict[str, Any]:
     """Trains every stage, or what is left of them, and returns a summary.
 
     The same config on the same directory resumes it: bit for bit, as no random number depends on
@@ -57,169 +60,153 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
         TrainingStopped: on SIGTERM or SIGINT, when the step is finished and saved.
     """
     directory = RunDirectory(run_dir)
-    store = _open_store(directory, config.log)
     tell(f"{config.name}: preparing to train in {directory.path}")
     with StopRequest() as stop, sole_trainer(directory) as lock:
-        return _train(config, directory, store, stop, lock)
+        return _train(config, directory, stop, lock)
 
 
 def _train(
-    config: Experiment | SelfPlayExperiment,
-    directory: RunDirectory,
-    store: CheckpointStore,
-    stop: StopRequest,
-    lock: RunLock,
+    config: Experiment, directory: RunDirectory, stop: StopRequest, lock: RunLock
 ) -> dict[str, Any]:
-    _check_same_run(config, directory, store.latest_step() or 0)
-    model, stages = model_and_stages(config)
+    lineage = Lineage(config, own_modules(config))
+    check_best_metric(config.log, [stage.name for stage in config.stages])
+    stages = build_stages(lineage)
     mesh, rules = make_mesh(config.parallel), config.parallel.rules
-    check_best_metric(config.log, [stage.name for stage in stages])
-    stage_ends = ends(stages)
     for stage in stages:
         check_split(stage, mesh, config.parallel.accumulate)
-    where = {
-        stage.name: state_shardings(stage.model, stage_optimizer(stage), mesh, rules)
-        for stage in stages
-    }
-    write_config(to_dict(config), directory)  # not before it is known to be a good one
-
-    def abstract_at(step: int) -> dict[str, Any]:
-        stage = stages[_stage_of(step, stage_ends, directory)]
-        return abstract_state(stage, mesh, rules)._asdict()
-
-    restored = store.restore_latest(abstract_at)
-    done, state = (restored[0], TrainState(**restored[1])) if restored else (0, None)
+    check_same_run(lineage, directory)
+    write_config(config, directory)  # not before it is known to be a good one
+    ends, place = lineage.ends(), Place(directory, lineage, mesh)
+    found = place.newest(stages)
+    done = 0 if found is None else found.done
     if is_main():
         directory.record_start(resumed_step=done)
     writer = MetricsWriter(directory, done)
     began = time.monotonic() - writer.seconds
-    run = OpenRun(config, directory, store, writer, began, stop, LateVote(mesh), lock.check)
-    with _closing(run):
+    run = OpenRun(config, directory, writer, began, stop, LateVote(mesh), lock.check)
+    with _closing(run, place):
         stop.reached(done)  # it may have been asked for meanwhile
-        for stage, end in zip(stages, stage_ends, strict=True):
-            if done >= end or stop.at is not None:
+        for stage in stages:
+            first = ends[stage.name] - stage.num_steps
+            if done >= ends[stage.name] or stop.at is not None:
                 continue
-            there = where[stage.name]
-            read = [read_params(stage.reads, mesh, rules, store)] if stage.reads else []
-            if state is None or done == end - stage.num_steps:
-                params = start_params(stage, config.seed, there.params, store)
-                key = run_key(config.seed, "memory", done)
-                state = _start(stage, params, key, there, *read)
+            read = place.read(stage)
+            if found is not None and found.stage == stage.name:
+                state = found.state
+            else:
+                state = place.start(stage, read, run_key(config.seed, "memory", first))
+            found = None  # it is donated
+            there = state_shardings(stage.model, stage_optimizer(stage), mesh, rules)
             step = make_step(stage, stage_optimizer(stage), mesh, there, config.parallel.accumulate)
-            state, done = run_stage(run, stage, step, state, end, done, *read)
-    if stop.signal is not None and done < stage_ends[-1]:
-        raise TrainingStopped(done, stage_ends[-1], stop.signal)
+            with place.checkpoints(stage.name, saving=True) as checkpoints:
+                place.saving = checkpoints
+                running = RunningStage(stage, step, read, first, checkpoints)
+                state, done = run_stage(run, running, state, max(done, first))
+    if stop.signal is not None and done < max(ends.values()):
+        raise TrainingStopped(done, max(ends.values()), stop.signal)
     return {
         "run": str(directory.path),
         "steps": done,
-        "stages": {stage.name: end for stage, end in zip(stages, stage_ends, strict=True)},
+        "stages": ends,
         "flops": {stage.name: stage.num_steps * stage.flops_per_step.total for stage in stages},
-        "parameters": model.num_params(),
+        "parameters": stages[0].model.num_params(),
         "seconds": time.monotonic() - began,
     }
 
 
-@contextlib.contextmanager
-def _closing(run: "OpenRun") -> Iterator[None]:
-    """Closes metrics and checkpoints, whatever ends the training."""
-    try:
-        yield
-        run.writer.close()
-        run.store.close()
-    except BaseException as error:  # and not what closing fails with then
-        for opened in (run.writer, run.store):
-            with contextlib.suppress(Exception):
-                opened.close()
-        if isinstance(error, OSError) and is_full_disk(error):
-            raise CheckpointError(
-                f"{run.directory.path} could not be written to: the disk is full; of checkpoints, "
-                f"{run.store.last_good()}"
-            ) from error
-        raise
-
-
-def _open_store(directory: RunDirectory, log: LogConfig) -> CheckpointStore:
-    """The checkpoints of a run in training, and which of them are kept."""
-    best = Best(log.keep_best, log.best_metric, log.best_mode) if log.keep_best else None
-    return CheckpointStore(
-        directory.checkpoints, log.keep_checkpoints, warn, every=log.keep_every_steps, best=best
-    )
-
-
-def ends(stages: tuple[Stage, ...]) -> list[int]:
-    """The number of steps done when each stage is over: the names of their last checkpoints."""
-    total, result = 0, []
-    for stage in stages:
-        total += stage.num_steps
-        result.append(total)
-    return result
-
-
-def start_params(stage: Stage, seed: int, shardings: Any, store: CheckpointStore) -> Params:
-    """The parameters a stage starts from: fresh ones, or the last of another stage.
-
-    They are made, or read, where `shardings` says: no device ever holds more than its own part.
-    """
-    if stage.start is None:
-        init = jax.jit(stage.model.init, out_shardings=shardings)
-        return init(run_key(seed, "parameters", 0))
-    return _params_at(stage.start, shardings, store)
-
-
-def read_params(
-    point: Checkpoint, mesh: Mesh, rules: ShardingRules, store: CheckpointStore
-) -> Params:
-    """The parameters that a stage reads and does not learn.
-
-    They lie as searches read them: split over `model`, and whole otherwise.
-    """
-    shapes = jax.eval_shape(point.model.init, jax.random.key(0))
-    shardings = param_shardings(point.model.logical_axes(), shapes, mesh, rules)
-    return _params_at(point, gathered(shardings), store)
-
-
-def _params_at(point: Checkpoint, shardings: Any, store: CheckpointStore) -> Params:
-    """The parameters that a stage ended with, of this run, whose `store` is given, or of another.
+def build_stages(lineage: Lineage) -> tuple[Stage, ...]:
+    """Builds the stages of an experiment, in their order.
 
     Raises:
-        FileNotFoundError: if there is no such checkpoint.
+        ValueError: if their fields do not fit together.
     """
-    if not point.run:
-        return restore_params(store, point.step, point.model, shardings)
-    with CheckpointStore(RunDirectory(point.run, create=False).checkpoints, 1, warn) as other:
-        return restore_params(other, point.step, point.model, shardings)
+    return tuple(settings.build(lineage) for settings in lineage.config.stages)
 
 
-def _start(
-    stage: Stage, params: Params, key: jax.Array, shardings: TrainState, *read: Params
-) -> TrainState:
-    """The state in which a stage begins."""
-    optimizer = stage_optimizer(stage)
-    init = jax.jit(
-        lambda params, key, *read: init_state(params, optimizer, stage, key, *read),
-        out_shardings=shardings,
-    )
-    state = init(params, key, *read)
-    return state._replace(memory=stage.fill(state.memory)) if stage.fill else state
+class Found(NamedTuple):
+    """The newest checkpoint of a run."""
+
+    stage: str
+    state: TrainState
+    done: int  # steps of the run
 
 
-def _stage_of(step: int, stage_ends: list[int], directory: RunDirectory) -> int:
-    """The stage whose state the checkpoint of `step` holds."""
-    for i, end in enumerate(stage_ends):
-        if step <= end:
-            return i
-    raise CheckpointError(
-        f"{directory.checkpoints / str(step)} is no checkpoint of this run, which has "
-        f"{stage_ends[-1]} steps: move it away"
-    )
+class Place:
+    """The place where a run trains: its checkpoints, and the devices that hold its parameters."""
+
+    def __init__(self, directory: RunDirectory, lineage: Lineage, mesh: Mesh):
+        self.directory, self.lineage, self.mesh = directory, lineage, mesh
+        self.rules = lineage.config.parallel.rules
+        self.saving: StageCheckpoints | None = None  # of the stage in training
+
+    def checkpoints(self, name: str, saving: bool = False) -> StageCheckpoints:
+        """Opens the checkpoints of a stage."""
+        log = self.lineage.config.log if saving else None
+        return stage_checkpoints(self.directory, self.lineage, name, log)
+
+    def newest(self, stages: tuple[Stage, ...]) -> Found | None:
+        """Restores the newest checkpoint that is not damaged, and sets aside those that are."""
+        ends = self.lineage.ends()
+        for stage in reversed(stages):
+            with self.checkpoints(stage.name) as checkpoints:
+                if not checkpoints.steps():
+                    continue
+                abstract = abstract_state(stage, self.mesh, self.rules)._asdict()
+                restored = checkpoints.restore_latest(abstract)
+            if restored is not None:
+                step, state = restored
+                if step > stage.num_steps:
+                    raise CheckpointError(
+                        f"{checkpoints.path(step)} is no checkpoint of this run, whose stage "
+                        f"{stage.name} has {stage.num_steps} steps: move it away"
+                    )
+                done = ends[stage.name] - stage.num_steps + step
+                return Found(stage.name, TrainState(**state), done)
+        return None
+
+    def start(self, stage: Stage, read: Mapping[str, Params], key: jax.Array) -> TrainState:
+        """The state in which a stage begins: fresh parameters, or the last of another stage.
+
+        They are made, or read, where they belong: no device ever holds more than its own part.
+        """
+        optimizer = stage_optimizer(stage)
+        there = state_shardings(stage.model, optimizer, self.mesh, self.rules)
+        if stage.start is None:
+            init = jax.jit(stage.model.init, out_shardings=there.params)
+            params = init(run_key(self.lineage.config.seed, "parameters", 0))
+        else:
+            params = self.params_at(stage.start, there.params)
+        start = jax.jit(
+            lambda weights, key: init_state(weights, optimizer, stage, key), out_shardings=there
+        )
+        state = start(Weights(params, read), key)
+        return state._replace(memory=stage.fill(state.memory)) if stage.fill else state
+
+    def read(self, stage: Stage) -> dict[str, Params]:
+        """The parameters that a stage reads and does not learn, by their role."""
+        return {
+            role: self.params_at(ref, read_shardings(ref.model, self.mesh, self.rules))
+            for role, ref in stage.reads.items()
+        }
+
+    def params_at(self, ref: CheckpointRef, shardings: Any) -> Params:
+        """The parameters that a stage of this run, or of another, ended with.
+
+        Raises:
+            FileNotFoundError: if there is no such checkpoint.
+        """
+        directory, lineage = self.directory, self.lineage
+        if ref.run:
+            directory, lineage = RunDirectory(ref.run, create=False), lineage.other(ref.run)
+        with stage_checkpoints(directory, lineage, ref.stage) as checkpoints:
+            return restore_params(checkpoints, ref.step, ref.model, shardings)
 
 
 class OpenRun(NamedTuple):
-    """What a start of training has open."""
+    """The things that a start of training has open."""
 
-    config: Experiment | SelfPlayExperiment
+    config: Experiment
     directory: RunDirectory
-    store: CheckpointStore
     writer: MetricsWriter
     began: float  # when the run did, by the monotonic clock, had it never stopped
     stop: StopRequest
@@ -227,14 +214,36 @@ class OpenRun(NamedTuple):
     check_alone: Callable[[], None] = lambda: None  # raises if another training has taken over
 
 
+class RunningStage(NamedTuple):
+    """A stage in training."""
+
+    stage: Stage
+    step: Step
+    read: Mapping[str, Params]  # parameters that it reads, by their role
+    first: int  # steps of the run in front of it
+    checkpoints: StageCheckpoints
+
+
+@contextlib.contextmanager
+def _closing(run: OpenRun, place: Place) -> Iterator[None]:
+    """Closes the metrics, whatever ends the training."""
+    try:
+        yield
+        run.writer.close()
+    except BaseException as error:  # and not what closing fails with then
+        with contextlib.suppress(Exception):
+            run.writer.close()
+        if isinstance(error, OSError) and is_full_disk(error):
+            good = place.saving.last_good() if place.saving else "there is no earlier one"
+            raise CheckpointError(
+                f"{run.directory.path} could not be written to: the disk is full; of checkpoints, "
+                f"{good}"
+            ) from error
+        raise
+
+
 def run_stage(
-    run: OpenRun,
-    stage: Stage,
-    step: Step,
-    state: TrainState,
-    end: int,
-    done: int,
-    *read: Params,
+    run: OpenRun, running: RunningStage, state: TrainState, done: int
 ) -> tuple[TrainState, int]:
     """Takes a stage's steps to its end, or to where a stop is asked for.
 
@@ -242,30 +251,28 @@ def run_stage(
 
     Args:
         state: donated.
-        end: number of steps of the run that are done when the stage is.
         done: number of steps of the run that `state` has behind it.
-        read: what the stage reads and does not learn, if it does.
 
     Returns:
         The state, and the number of steps of the run that are done.
     """
-    first, log, seed = end - stage.num_steps, run.config.log, run.config.seed
-    start = max(done, first)
+    stage, first, log = running.stage, running.first, run.config.log
+    end, seed = first + stage.num_steps, run.config.seed
 
     def due(number: int, saved_at: float) -> bool:
         wanted = log.keep_every_steps > 0 and number % log.keep_every_steps == 0
         return wanted or time.monotonic() - saved_at >= log.checkpoint_seconds
 
     progress = Progress(stage.num_steps, stage.name, shown=is_main())
-    progress.note(f"{stage.name}: compiling; {start - first} of {stage.num_steps} steps are done")
+    progress.note(f"{stage.name}: compiling; {done - first} of {stage.num_steps} steps are done")
     called = time.monotonic()
-    step = _compiled(step, state, run_key(seed, "training", start), *read)
+    take = _compiled(running, state, run_key(seed, "training", done), done - first)
     with progress, StepTrace(run.config.profile, run.directory.profile) as trace:
         saved_at, shown = time.monotonic(), None
-        for number in range(start, end):
-            key = run_key(seed, "training", number)
-            state, metrics = trace.take(number + 1, step, state, key, *read)
-            if number == start:  # no other is waited for
+        for number in range(done, end):
+            key, fed = run_key(seed, "training", number), _fed(run, stage, number - first)
+            state, metrics = trace.take(number + 1, take, state, key, running.read, fed)
+            if number == done:  # no other is waited for
                 jax.block_until_ready(metrics)
                 _tell_first_step(run.directory, stage, time.monotonic() - called, progress)
             number += 1
@@ -277,22 +284,33 @@ def run_stage(
                 check_finite(shown)
                 progress.update(number - first, **_headline(shown))
             stopping = run.stop.reached(number)
-            saving = number == end or stopping or run.time_to_save(due(number, saved_at))
-            if saving:  # what is not a number must never become the newest checkpoint
+            saving = number == end or stopping
+            if saving or run.time_to_save(due(number - first, saved_at)):
+                # What is not a number must never become the newest checkpoint.
                 values = {name: float(value) for name, value in jax.device_get(metrics).items()}
                 check_finite(values)
                 run.writer.flush()  # a run killed after this checkpoint resumes behind it
-                run.store.save(
-                    number,
+                running.checkpoints.save(
+                    number - first,
                     state._asdict(),
                     permanent=number == end,
-                    wait=stopping or number == end,
+                    wait=saving,
                     metrics={f"{stage.name}/{name}": value for name, value in values.items()},
                 )
                 saved_at = time.monotonic()
             if stopping:
                 return state, number
     return state, end
+
+
+def _fed(run: OpenRun, stage: Stage, step: int) -> Any:
+    """The host rows of a step, each on the device that it belongs to; None where there are none."""
+    if stage.feed is None:
+        return None
+    rows, sharding = stage.feed(step), data_sharding(make_mesh(run.config.parallel))
+    return jax.tree.map(
+        lambda x: jax.make_array_from_callback(x.shape, sharding, lambda index: x[index]), rows
+    )
 
 
 def _tell_first_step(
@@ -303,17 +321,19 @@ def _tell_first_step(
         directory.record_first_step(stage.name, seconds)
 
 
-def _compiled(step: Any, *arguments: Any) -> Step:
+def _compiled(running: RunningStage, state: TrainState, key: jax.Array, step: int) -> Step:
     """With several processes, the step compiled by them all before one of them begins it.
 
     In their first collective they have half a minute to meet, on CPUs at least, and one that finds
     the program in its cache would be there too early.
     """
-    if jax.process_count() == 1:
-        return step
-    step = step.lower(*arguments).compile()
+    take: Any = running.step
+    if jax.process_count() == 1 or running.stage.judge is not None:
+        return take
+    fed = None if running.stage.feed is None else running.stage.feed(step)
+    take = take.lower(state, key, running.read, fed).compile()
     wait_for_all("rlsearch has compiled a step")
-    return step
+    return take
 
 
 def _headline(metrics: dict[str, float] | None) -> dict[str, float]:
@@ -321,27 +341,32 @@ def _headline(metrics: dict[str, float] | None) -> dict[str, float]:
     return {key: metrics[key] for key in keys if metrics and key in metrics}
 
 
-def _begun(config: Experiment | SelfPlayExperiment, done: int) -> list[tuple[str, int]]:
-    """Names and lengths of the stages of which some of the first `done` steps are."""
-    _, stages = model_and_stages(config)
-    pairs = zip(stages, ends(stages), strict=True)
-    return [(stage.name, stage.num_steps) for stage, end in pairs if end - stage.num_steps < done]
+def check_same_run(lineage: Lineage, directory: RunDirectory) -> None:
+    """Compares the config with that of the directory's run, if it has one.
 
-
-def _check_same_run(
-    config: Experiment | SelfPlayExperiment, directory: RunDirectory, done: int
-) -> None:
-    """Holds the config against that of the directory's run, if it has one, of which `done` steps
-    are done."""
+    Raises:
+        ConfigError: if it is another run, or an imported one.
+    """
     saved = directory.read_config()
     if exists(directory.imported):
         raise ConfigError(
             f"{directory.path} is an imported run: it has the parameters alone, which can be "
             "evaluated and not trained on, so train in another --run-dir"
         )
-    if saved is not None:
-        before = from_dict(saved)
-        same = before.kind == config.kind and _begun(before, done) == _begun(config, done)
-        changed = check_resumable(before, config, same_stages=same)
-        if changed:
-            warn(f"resuming with changes to {', '.join(changed)}")
+    if saved is None:
+        return
+    before = experiment_of(saved, lineage.modules)
+    begun = stages_begun(Lineage(before, lineage.modules), directory)
+    changed = check_resumable(before, lineage.config, begun)
+    if changed:
+        warn(f"resuming with changes to {', '.join(changed)}")
+
+
+def stages_begun(lineage: Lineage, directory: RunDirectory) -> int:
+    """The number of stages of which a step is saved, with those in front of them."""
+    begun = 0
+    for number, stage in enumerate(lineage.config.stages):
+        with stage_checkpoints(directory, lineage, stage.name) as checkpoints:
+            if checkpoints.steps():
+                begun = number + 1
+    return begun
