@@ -13,7 +13,7 @@ import sys
 import time
 from typing import BinaryIO
 
-TELL_SECONDS = 15.0  # after which it is said who is missing, and again after 4 times as many
+TELL_SECONDS = 12.0  # after which it is said who is missing, and again after 4 times as many
 LIMIT_SECONDS = 300.0  # after which nobody waits any longer
 
 _JOIN, _WELCOME, _BEGIN = "rlsearch join", "rlsearch welcome", "rlsearch begin"

@@ -41,6 +41,16 @@ class Comer(threading.Thread):
         return self.error
 
 
+def reach(port):
+    """A connection to the process 0 that is about to listen."""
+    for _ in range(200):
+        try:
+            return socket.create_connection(("localhost", port))
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError(port)
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
 def test_all_who_come_meet_in_any_order(order, capsys):
     port, comers = free_port(), []
@@ -55,12 +65,14 @@ def test_all_who_come_meet_in_any_order(order, capsys):
 
 
 def test_who_is_missing_is_told_and_then_given_up(patience, capsys):
-    patience(0.2, 0.7)
+    patience(0.3, 0.9)
     port = free_port()
-    comers = [Comer(port, 4, index) for index in (0, 2)]
+    first = Comer(port, 4, 0)
+    reach(port).close()
+    second = Comer(port, 4, 2)
     sentence = f"2 of 4 processes have joined at localhost:{port}; processes 1, 3 did not come"
-    assert comers[0].ended() == f"{sentence} within 1 s; set X"
-    assert "did not reach process 0" in comers[1].ended()
+    assert first.ended() == f"{sentence} within 1 s; set X"
+    assert "did not reach process 0" in second.ended()
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"warning: {sentence} within 0 s; the limit is")
 
@@ -82,8 +94,7 @@ def test_one_that_leaves_while_it_waits_is_missing_again(patience):
     patience(9.0, 0.6)
     port = free_port()
     first = Comer(port, 3, 0)
-    time.sleep(0.1)
-    with socket.create_connection(("localhost", port)) as one:
+    with reach(port) as one:
         one.sendall(b"rlsearch join 1 of 3\n")
         assert one.recv(99) == b"rlsearch welcome\n"
     assert "processes 1, 2 did not" in first.ended()
@@ -102,19 +113,21 @@ def test_a_port_that_is_taken_is_one_sentence():
 )
 def test_a_process_of_another_run_is_refused(count, index, why):
     port = free_port()
-    run = [Comer(port, 3, 0), Comer(port, 3, 1)]
-    time.sleep(0.3)
-    error = Comer(port, count, index).ended()
+    run = [Comer(port, 3, 0)]
+    with reach(port) as one:
+        one.sendall(b"rlsearch join 1 of 3\n")
+        assert one.recv(99) == b"rlsearch welcome\n"
+        error = Comer(port, count, index).ended()
     assert error.startswith(f"the run at localhost:{port} refuses process {index} of {count}")
     assert why in error
-    run.append(Comer(port, 3, 2))
+    run += [Comer(port, 3, 1), Comer(port, 3, 2)]
     assert [comer.ended() for comer in run] == ["", "", ""]
 
 
 def test_strangers_keep_nobody_from_meeting():
     port = free_port()
-    first, strangers = Comer(port, 2, 0), []
-    time.sleep(0.1)
+    first = Comer(port, 2, 0)
+    strangers = [reach(port)]
     for said in (b"", b"GET / HTTP/1.1\r\n\r\n", b"x" * 9999, b"\xff\n", b"rlsearch join 0 of 2\n"):
         strangers.append(socket.create_connection(("localhost", port)))
         strangers[-1].sendall(said)
