@@ -101,6 +101,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     del overrides
     from rlsearch.config import SelfPlayExperiment
     from rlsearch.runs.opening import read_run
+    from rlsearch.training.progress import Working
 
     directory, config = read_run(arguments.run_dir, arguments.code or "")
     if isinstance(config, SelfPlayExperiment):
@@ -116,9 +117,10 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         "data_dir": arguments.data_dir or "",
         "code": arguments.code or "",
         "split": arguments.split or "held_out",
-        "report": say,
     }
-    with results_in(arguments.out or directory.evaluations, directory.evaluations) as saved:
+    own = directory.evaluations
+    with results_in(arguments.out or own, own) as saved, Working("evaluating", say) as working:
+        given["report"] = working.say
         result = SUITE_RUNS[arguments.suite](arguments, given)
     made = [result, *(part for part in result.values() if isinstance(part, dict))]
     names = ("table", "picture", "total_picture")
@@ -253,6 +255,7 @@ def run_board(arguments: argparse.Namespace, evaluations: Any) -> int:
     """
     from rlsearch.arena.opening import open_board
     from rlsearch.arena.tournament import is_for_two
+    from rlsearch.training.progress import Working
 
     for name in (
         *("strategies", "problems", "policies", "suite", "verifier", "aggregation", "oracle"),
@@ -265,7 +268,6 @@ def run_board(arguments: argparse.Namespace, evaluations: Any) -> int:
         "budgets": arguments.budgets or (),
         "seeds": arguments.seeds or (),
         "code": arguments.code or "",
-        "report": say,
     }
     _, _, environment, _ = open_board(arguments.run_dir, arguments.code or "")
     if is_for_two(environment):
@@ -279,7 +281,8 @@ def run_board(arguments: argparse.Namespace, evaluations: Any) -> int:
             arguments.parser.error(
                 "--positions is for games of two, and this is one for one player"
             )
-    with results_in(arguments.out or evaluations, evaluations) as saved:
-        result = measure(arguments.run_dir, **given)
+    own = evaluations
+    with results_in(arguments.out or own, own) as saved, Working("evaluating", say) as working:
+        result = measure(arguments.run_dir, report=working.say, **given)
     files = files_of(result, saved, "table", "picture")
     return emit_results(arguments, result, "\n".join(files), saved)

@@ -1,9 +1,12 @@
 """`rlsearch report`: one page that compares runs."""
 
 import argparse
+from typing import Any
 
-from rlsearch.cli.output import emit
+from rlsearch.cli.output import emit_results, files_of
 from rlsearch.cli.parser import add_json
+from rlsearch.results import results_in
+from rlsearch.text import for_terminal
 
 TAKES_FIELDS = False
 
@@ -24,14 +27,23 @@ def add_parser(subparsers) -> None:
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Writes the page and the picture, and prints the table."""
     del overrides
-    from rlsearch.pages.report import report
+    from rlsearch.pages.report import report, runs_in
 
-    result = report(arguments.run_dirs, arguments.out or "")
-    lines = [
-        f"{row['group']:40} {row['policy']:10} {row['strategy']:20} budget {row['budget']:4}  "
-        f"{100 * row['accuracy']:5.1f}%  of {row['training_seeds']} trainings"
-        for row in result["rows"]
-    ]
-    lines += [f"page: {result['page']}", f"picture: {result['picture']}"]
-    emit(arguments, result, "\n".join(lines))
-    return 0
+    folder = arguments.out or arguments.run_dirs[0]
+    if not arguments.out:
+        runs_in(folder)  # a folder is made where it was asked for, and nowhere else
+    with results_in(folder, folder) as saved:
+        result = report(arguments.run_dirs, arguments.out or "")
+    lines = [_line(row, bool(result["fields"])) for row in result["rows"]]
+    lines += files_of(result, saved, "page", "picture")
+    return emit_results(arguments, result, "\n".join(lines), saved)
+
+
+def _line(row: dict[str, Any], grouped: bool) -> str:
+    group = f"{for_terminal(row['group'], 80):40} " if grouped else ""
+    policy, strategy = (for_terminal(row[key], 40) for key in ("policy", "strategy"))
+    count = row["training_seeds"]
+    return (
+        f"{group}{policy:10} {strategy:20} budget {row['budget']:4}  "
+        f"{100 * row['accuracy']:5.1f}%  of {count} training{'s' * (count != 1)}"
+    )

@@ -15,10 +15,18 @@ from etils import epath
 from rlsearch.config_file import from_dict, to_dict
 from rlsearch.measuring.accuracy import accuracy_rows, wilson_interval
 from rlsearch.pages.report_page import report_page
-from rlsearch.pages.report_picture import draw
+from rlsearch.pages.report_picture import NOT_METRICS, draw
+from rlsearch.paths import json_files
+from rlsearch.results import saving
 from rlsearch.runs.directory import RunDirectory, write_text
+from rlsearch.runs.parameters import warn
+from rlsearch.text import for_terminal, shortened
+from rlsearch.training.progress import Progress
 
 SETTINGS = ("log", "profile", "parallel", "name", "seed")  # these make no run another experiment
+
+COSTS = ("policy_tokens", "verifier_tokens", "flops")
+MOST = 1e300  # of a number in a file, which is to be squared and drawn
 
 Row = dict[str, Any]
 
@@ -33,23 +41,34 @@ def report(run_dirs: Sequence[str], out: str = "") -> dict[str, Any]:
     Raises:
         FileNotFoundError: if there is no run in one of the folders.
     """
-    runs = [read(directory) for path in run_dirs for directory in _runs_in(path)]
+    directories = [directory for path in run_dirs for directory in runs_in(path)]
+    folder = epath.Path(out or run_dirs[0])
+    runs = []
+    with Progress(len(directories), "runs read", after=2.0) as progress:
+        for directory in directories:
+            runs.append(read(directory))
+            progress.update(len(runs))
     fields = differing([run["config"] for run in runs])
     for run in runs:
         run["group"] = ", ".join(f"{x}={run['config'].get(x)}" for x in fields) or "all runs"
     rows = compare(runs)
-    folder = epath.Path(out or run_dirs[0])
-    folder.mkdir(parents=True, exist_ok=True)
     page, picture = folder / "report.html", folder / "report.png"
     image = draw(rows, runs)
-    picture.write_bytes(image)
+    with saving(picture):
+        folder.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(image)
     write_text(page, report_page(fields, rows, runs, image))
     kept = [{key: run[key] for key in ("run_dir", "group", "seed", "steps")} for run in runs]
     result = {"fields": fields, "runs": kept, "rows": rows}
     return {**result, "page": str(page), "picture": str(picture)}
 
 
-def _runs_in(path: str) -> list[RunDirectory]:
+def runs_in(path: str) -> list[RunDirectory]:
+    """The run in a folder, or those in its folders.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
     directory = RunDirectory(path, create=False)
     if directory.config.exists():
         return [directory]
@@ -57,7 +76,9 @@ def _runs_in(path: str) -> list[RunDirectory]:
     found = [RunDirectory(folder, create=False) for folder in inside if folder.is_dir()]
     found = [run for run in found if run.config.exists()]
     if not found:
-        raise FileNotFoundError(f"run is {path!r}: there is no config.json in it or in its folders")
+        raise FileNotFoundError(
+            f"run is {shortened(path)}: there is no config.json in it or in its folders"
+        )
     return found
 
 
@@ -68,26 +89,61 @@ def read(directory: RunDirectory) -> dict[str, Any]:
         ValueError: if one of them is damaged, or the config has a field that there is none of.
     """
     config = to_dict(from_dict(directory.read_config() or {}))
-    lines = directory.metrics.read_text().splitlines() if directory.metrics.exists() else []
-    metrics = []
-    for line in lines:
-        try:
-            metrics.append(json.loads(line))
-        except ValueError:
-            continue  # a training that is going on may be in the middle of a line
+    has_metrics = directory.metrics.exists()
+    # Bytes that are no text are a damaged line's.
+    text = directory.metrics.read_bytes().decode(errors="replace") if has_metrics else ""
+    found = [_metrics_of(line) for line in text.split("\n")]
+    metrics = [line for line in found if line is not None]
     evaluations = []
-    if directory.evaluations.exists():
-        for file in sorted(directory.evaluations.glob("*.json")):
-            evaluations += accuracy_rows(file)
+    for file in json_files(directory.evaluations):
+        rows = accuracy_rows(file)
+        good = [row for row in rows if _is_row(row)]
+        if len(good) < len(rows):
+            warn(f"{for_terminal(file)}: {len(rows) - len(good)} of {len(rows)} rows are damaged")
+        evaluations += good
     flat = _flat(config)
     return {
         "run_dir": str(directory.path),
         "config": flat,
         "seed": flat.get("seed"),
         "metrics": metrics,
-        "steps": max((row.get("step", 0) for row in metrics), default=0),
+        "steps": max((line["step"] for line in metrics), default=0),
         "evaluations": evaluations,
     }
+
+
+def _metrics_of(line: str) -> Row | None:
+    """The numbers of a line of metrics.jsonl; None of one that is damaged, or not whole yet."""
+    try:
+        read = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(read, dict) or not _is_number(read.get("step")):
+        return None
+    stage = read.get("stage")
+    numbers = {name: value for name, value in read.items() if name not in NOT_METRICS}
+    return {
+        "step": read["step"],
+        "stage": stage if isinstance(stage, str) else "training",
+        **{name: value for name, value in numbers.items() if _is_number(value)},
+    }
+
+
+def _is_row(row: Row) -> bool:
+    """Whether a row of an evaluation can be compared with others."""
+    return (
+        all(
+            isinstance(row.get(key), str) for key in ("benchmark", "policy", "strategy", "verifier")
+        )
+        and all(_is_number(row.get(key)) for key in ("budget", "accuracy", "problems"))
+        and all(_is_number(row.get(key, 0)) for key in COSTS)
+        and 0 <= row["accuracy"] <= 1 <= row["problems"]
+    )
+
+
+def _is_number(value: Any) -> bool:
+    # The comparison is false of infinities and of what is no number.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -125,7 +181,6 @@ def compare(runs: Sequence[dict[str, Any]]) -> list[Row]:
         every = [row for rows in trainings.values() for row in rows]
         problems = min(row["problems"] for row in every)
         accuracy = float(np.mean(means))
-        costs = ("policy_tokens", "verifier_tokens", "flops")
         result.append(
             {
                 "group": group,
@@ -136,7 +191,7 @@ def compare(runs: Sequence[dict[str, Any]]) -> list[Row]:
                 "highest": max(means),
                 "ci95": list(wilson_interval(accuracy * problems, problems)),
                 "problems": problems,
-                **{cost: float(np.mean([row.get(cost, 0) for row in every])) for cost in costs},
+                **{cost: float(np.mean([row.get(cost, 0) for row in every])) for cost in COSTS},
             }
         )
     return result

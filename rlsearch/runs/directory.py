@@ -15,7 +15,7 @@ from typing import Any
 import jax
 from etils import epath
 
-from rlsearch.paths import absolute, exists
+from rlsearch.paths import absolute, check_holds_checkpoints, exists
 from rlsearch.results import results_folder, saving
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "mctx", "numpy")
@@ -49,6 +49,7 @@ class RunDirectory:
         self.evaluations = results_folder(self.path / "evaluations")
         self.imported = self.path / "imported.json"
         if create:
+            check_holds_checkpoints(self.path)
             self.path.mkdir(parents=True, exist_ok=True)
 
     def write_config(self, config: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rlsearch.config import Experiment, SelfPlayExperiment
 from rlsearch.measuring.accuracy import accuracy_rows, summarise
+from rlsearch.paths import json_files
 from rlsearch.runs.directory import RunDirectory
 
 Row = dict[str, Any]
@@ -28,9 +29,7 @@ def evaluations_of(directory: RunDirectory, stage: str, step: int) -> list[Row]:
         ValueError: if one of them is damaged.
     """
     result = []
-    for file in (
-        sorted(directory.evaluations.glob("*.json")) if directory.evaluations.exists() else ()
-    ):
+    for file in json_files(directory.evaluations):
         mine = [
             row
             for row in accuracy_rows(file)

@@ -1,14 +1,26 @@
 """How far a command is: a bar in a terminal, a line every ten seconds in a log file."""
 
+import contextlib
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.progress import Progress as RichProgress
 
+from rlsearch.text import for_terminal
+
 _SECONDS_BETWEEN_LINES = 10.0
+_MAX_WORDS = 60  # characters of a description, or of a value
 
 
 class Progress:
@@ -19,7 +31,12 @@ class Progress:
     """
 
     def __init__(
-        self, total: int, description: str, stream: TextIO | None = None, shown: bool = True
+        self,
+        total: int,
+        description: str,
+        stream: TextIO | None = None,
+        shown: bool = True,
+        after: float = 0.0,
     ):
         """Begins to show.
 
@@ -28,37 +45,51 @@ class Progress:
           description: what is being done, a word or two.
           stream: where to; by default standard error.
           shown: False for all processes of a run but one.
+          after: seconds before which nothing is shown, of what mostly takes no longer.
         """
         self._shown = shown
         self._total = total
-        self._description = description
+        self._description = for_terminal(description, _MAX_WORDS)
+        self._quiet_until = time.monotonic() + after
         self._stream = sys.stderr if stream is None else stream
         self._first: tuple[int, float] | None = None  # step and time of the first update
-        self._line = ""  # of the newest update
+        self._line = f"{self._description} 0/{total}"  # of the newest update
         self._printed = True  # whether that line has been
         self._printed_at = -float("inf")
         self._bar: RichProgress | None = None
         if shown and self._stream.isatty():
             self._bar = RichProgress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[shown]}"),
+                TextColumn("{task.fields[shown]}", markup=False),
                 console=Console(file=self._stream),
                 redirect_stdout=False,  # rich would send what is printed to standard error
             )
-            self._task = self._bar.add_task(description, total=total, shown="")
+            self._task = self._bar.add_task(self._description, total=total, shown="")
 
     def __enter__(self) -> "Progress":
-        if self._bar is not None:
+        if self._bar is not None and not self._quiet():
             self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
-        elif not self._printed:
+        elif not self._printed and not self._quiet():
             self._print()
+
+    def _quiet(self) -> bool:
+        return time.monotonic() < self._quiet_until
+
+    def begin(self, doing: str) -> None:
+        """Shows at once that nothing is done yet, and what comes first, such as compiling."""
+        if not self._shown:
+            return
+        if self._bar is not None:
+            self._bar.update(self._task, shown=for_terminal(doing, _MAX_WORDS))
+        else:
+            print(f"{self._line}  {for_terminal(doing, _MAX_WORDS)}", file=self._stream, flush=True)
 
     def update(self, step: int, **shown: float | str) -> None:
         """Shows that `step` steps are done.
@@ -76,16 +107,19 @@ class Progress:
         parts = [*self._speed(step, now), *(_show(name, value) for name, value in shown.items())]
         if self._bar is not None:
             self._bar.update(self._task, completed=step, shown="  ".join(parts))
+            if not self._quiet():
+                self._bar.start()  # which it may be already
             return
         self._line = "  ".join([f"{self._description} {step}/{self._total}", *parts])
         self._printed = False
-        if now - self._printed_at >= _SECONDS_BETWEEN_LINES:
+        if now - self._printed_at >= _SECONDS_BETWEEN_LINES and not self._quiet():
             self._print()
 
     def note(self, line: str) -> None:
         """Shows a line of its own, now."""
         if not self._shown:
             return
+        line = for_terminal(line)
         if self._bar is not None:
             self._bar.console.print(line, highlight=False, markup=False)
         else:
@@ -105,9 +139,89 @@ class Progress:
         self._printed_at = time.monotonic()
 
 
+class Working:
+    """Shows that a command is at work whose length is not known; a context manager.
+
+    A terminal has a clock, and a log a line whenever ten seconds have passed without one. What the
+    command finds by and by is told to `say`, and is printed as it comes.
+    """
+
+    def __init__(self, description: str, say: Callable[[str], None], stream: TextIO | None = None):
+        """Begins to show with `with`.
+
+        Args:
+          description: what is being done, a word or two.
+          say: prints a line of what was found.
+          stream: where the clock is shown; by default standard error.
+        """
+        self._description = for_terminal(description, _MAX_WORDS)
+        self._say = say
+        self._stream = sys.stderr if stream is None else stream
+        self._began = self._told_at = time.monotonic()
+        self._found = 0
+        self._over = threading.Event()
+        self._bar: RichProgress | None = None
+        if self._stream.isatty():
+            self._bar = RichProgress(
+                SpinnerColumn(),
+                TextColumn("{task.description}", markup=False),
+                TimeElapsedColumn(),
+                console=Console(file=self._stream),
+                redirect_stdout=False,
+                transient=True,
+            )
+            self._task = self._bar.add_task(self._description, total=None)
+
+    def __enter__(self) -> "Working":
+        if self._bar is not None:
+            self._bar.start()
+        else:
+            self._thread = threading.Thread(target=self._remind, daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        if self._bar is not None:
+            self._bar.stop()
+        else:
+            self._thread.join()
+
+    def say(self, line: str) -> None:
+        """Prints a line of what was found."""
+        self._found += 1
+        with self._hidden():
+            self._say(line)
+        self._told_at = time.monotonic()
+        if self._bar is not None:
+            self._bar.update(self._task, description=self._status())
+
+    def _status(self) -> str:
+        return f"{self._description}: {self._found} results" if self._found else self._description
+
+    @contextlib.contextmanager
+    def _hidden(self) -> Iterator[None]:
+        """Takes the clock away while something else is printed to the same terminal."""
+        if self._bar is not None:
+            self._bar.stop()
+        yield
+        if self._bar is not None:
+            self._bar.start()
+
+    def _remind(self) -> None:
+        while not self._over.wait(_SECONDS_BETWEEN_LINES / 10):
+            now = time.monotonic()
+            if now - self._told_at >= _SECONDS_BETWEEN_LINES:
+                self._told_at = now
+                line = f"{self._status()}  {_clock(now - self._began)} so far"
+                print(line, file=self._stream, flush=True)
+
+
 def _show(name: str, value: float | str) -> str:
-    name = name.replace("_", " ")
-    return f"{name} {value}" if isinstance(value, str | int) else f"{name} {value:.3g}"
+    name = for_terminal(name.replace("_", " "), _MAX_WORDS)
+    if isinstance(value, float):
+        return f"{name} {value:.3g}"
+    return f"{name} {for_terminal(value, _MAX_WORDS)}"
 
 
 def _clock(seconds: float) -> str:
