@@ -13,10 +13,12 @@ import numpy as np
 from etils import epath
 
 from rlsearch.config_file import from_dict, to_dict
-from rlsearch.measuring.accuracy import accuracy_rows, wilson_interval
+from rlsearch.measuring.accuracy import wilson_interval
 from rlsearch.pages.report_page import report_page
 from rlsearch.pages.report_picture import draw
 from rlsearch.runs.directory import RunDirectory, write_text
+from rlsearch.runs.parameters import warn
+from rlsearch.runs.records import evaluations_in, metric_rows
 
 SETTINGS = ("log", "profile", "parallel", "name", "seed")  # these make no run another experiment
 
@@ -68,25 +70,20 @@ def read(directory: RunDirectory) -> dict[str, Any]:
         ValueError: if one of them is damaged, or the config has a field that there is none of.
     """
     config = to_dict(from_dict(directory.read_config() or {}))
-    lines = directory.metrics.read_text().splitlines() if directory.metrics.exists() else []
-    metrics = []
-    for line in lines:
-        try:
-            metrics.append(json.loads(line))
-        except ValueError:
-            continue  # a training that is going on may be in the middle of a line
-    evaluations = []
-    if directory.evaluations.exists():
-        for file in sorted(directory.evaluations.glob("*.json")):
-            evaluations += accuracy_rows(file)
+    metrics, bad = metric_rows(directory.metrics) if directory.metrics.exists() else ([], [])
+    if bad:
+        warn(
+            f"{directory.metrics}: {len(bad)} lines are not the metrics of a step and are left "
+            f"out, the first of them line {bad[0]}"
+        )
     flat = _flat(config)
     return {
         "run_dir": str(directory.path),
         "config": flat,
         "seed": flat.get("seed"),
         "metrics": metrics,
-        "steps": max((row.get("step", 0) for row in metrics), default=0),
-        "evaluations": evaluations,
+        "steps": max((row["step"] for row in metrics), default=0),
+        "evaluations": evaluations_in(directory.evaluations, warn),
     }
 
 
@@ -117,7 +114,7 @@ def compare(runs: Sequence[dict[str, Any]]) -> list[Row]:
     cells: dict[tuple, dict[str, list[Row]]] = {}
     for run in runs:
         for row in run["evaluations"]:
-            key = (run["group"], *(row.get(kind) for kind in kinds))
+            key = (run["group"], *(row[kind] for kind in kinds))
             cells.setdefault(key, collections.defaultdict(list))[run["run_dir"]].append(row)
     result = []
     for (group, *kind), trainings in cells.items():
@@ -136,7 +133,7 @@ def compare(runs: Sequence[dict[str, Any]]) -> list[Row]:
                 "highest": max(means),
                 "ci95": list(wilson_interval(accuracy * problems, problems)),
                 "problems": problems,
-                **{cost: float(np.mean([row.get(cost, 0) for row in every])) for cost in costs},
+                **{cost: float(np.mean([row[cost] for row in every])) for cost in costs},
             }
         )
     return result

@@ -22,7 +22,7 @@ def read_run(run_dir: str, code: str = "") -> tuple[RunDirectory, Experiment | S
     directory = RunDirectory(run_dir, create=False)
     saved = directory.read_config()
     if saved is None:
-        raise FileNotFoundError(f"run is {run_dir!r}: there is no config.json in it")
+        raise FileNotFoundError(f"run is {shortened(run_dir)}: there is no config.json in it")
     return directory, trusted_config(saved, modules)
 
 
