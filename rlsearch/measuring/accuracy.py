@@ -12,13 +12,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from etils import epath
 
 from rlsearch.decoding.steps import sample_solutions
 from rlsearch.networks.flops import flops_per_token
 from rlsearch.networks.language_model import Params
 from rlsearch.parallel.mesh import row_keys
-from rlsearch.runs.directory import read_json
 from rlsearch.runs.parameters import warn
 from rlsearch.strategies.base import Budget, Policy, Solutions, Strategy
 from rlsearch.tasks.base import Task
@@ -248,21 +246,6 @@ def verifier_flops(
         return 0.0
     context = task.prompt_length + policy.form.max_length / 2
     return verifier_tokens * flops_per_token(verifier.network, context, policy=False)
-
-
-def accuracy_rows(path: epath.Path) -> list[Row]:
-    """The rows of an evaluation's table, with its benchmark; none where it has no accuracies.
-
-    Tournaments and returns are measured otherwise.
-
-    Raises:
-        ValueError: if the file is damaged.
-    """
-    table = read_json(path)
-    rows = table.get("rows", []) if isinstance(table, dict) and "benchmark" in table else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"{path} is damaged: it must hold rows of a benchmark")
-    return [{"benchmark": table["benchmark"], **row} for row in rows if "accuracy" in row]
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:

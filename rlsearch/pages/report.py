@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from rlsearch.config_file import from_dict, to_dict
-from rlsearch.measuring.accuracy import accuracy_rows, wilson_interval
+from rlsearch.measuring.accuracy import wilson_interval
 from rlsearch.pages.report_page import report_page
-from rlsearch.pages.report_picture import NOT_METRICS, draw
-from rlsearch.paths import json_files
+from rlsearch.pages.report_picture import draw
 from rlsearch.results import saving
 from rlsearch.runs.directory import RunDirectory, write_text
+from rlsearch.runs.opening import flat_fields
 from rlsearch.runs.parameters import warn
-from rlsearch.text import for_terminal, shortened
+from rlsearch.runs.records import evaluations_in, metric_rows
+from rlsearch.text import shortened
 from rlsearch.training.progress import Progress
 
 SETTINGS = ("log", "profile", "parallel", "name", "seed")  # these make no run another experiment
@@ -88,71 +88,23 @@ def read(directory: RunDirectory) -> dict[str, Any]:
     Raises:
         ValueError: if one of them is damaged, or the config has a field that there is none of.
     """
-    config = to_dict(from_dict(directory.read_config() or {}))
-    has_metrics = directory.metrics.exists()
-    # Bytes that are no text are a damaged line's.
-    text = directory.metrics.read_bytes().decode(errors="replace") if has_metrics else ""
-    found = [_metrics_of(line) for line in text.split("\n")]
-    metrics = [line for line in found if line is not None]
-    evaluations = []
-    for file in json_files(directory.evaluations):
-        rows = accuracy_rows(file)
-        good = [row for row in rows if _is_row(row)]
-        if len(good) < len(rows):
-            warn(f"{for_terminal(file)}: {len(rows) - len(good)} of {len(rows)} rows are damaged")
-        evaluations += good
-    flat = _flat(config)
+    config = flat_fields(directory.read_config() or {})
+    metrics, bad = metric_rows(directory.metrics) if directory.metrics.exists() else ([], [])
+    if bad:
+        warn(
+            f"{directory.metrics}: {len(bad)} lines are not the metrics of a step and are left "
+            f"out, the first of them line {bad[0]}"
+        )
+    metrics = [{"stage": "training", **row} for row in metrics]
+    metrics = [{name: x for name, x in row.items() if x is not None} for row in metrics]
     return {
         "run_dir": str(directory.path),
-        "config": flat,
-        "seed": flat.get("seed"),
+        "config": config,
+        "seed": config.get("seed"),
         "metrics": metrics,
-        "steps": max((line["step"] for line in metrics), default=0),
-        "evaluations": evaluations,
+        "steps": max((row["step"] for row in metrics), default=0),
+        "evaluations": evaluations_in(directory.evaluations, warn),
     }
-
-
-def _metrics_of(line: str) -> Row | None:
-    """The numbers of a line of metrics.jsonl; None of one that is damaged, or not whole yet."""
-    try:
-        read = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(read, dict) or not _is_number(read.get("step")):
-        return None
-    stage = read.get("stage")
-    numbers = {name: value for name, value in read.items() if name not in NOT_METRICS}
-    return {
-        "step": read["step"],
-        "stage": stage if isinstance(stage, str) else "training",
-        **{name: value for name, value in numbers.items() if _is_number(value)},
-    }
-
-
-def _is_row(row: Row) -> bool:
-    """Whether a row of an evaluation can be compared with others."""
-    return (
-        all(
-            isinstance(row.get(key), str) for key in ("benchmark", "policy", "strategy", "verifier")
-        )
-        and all(_is_number(row.get(key)) for key in ("budget", "accuracy", "problems"))
-        and all(_is_number(row.get(key, 0)) for key in COSTS)
-        and 0 <= row["accuracy"] <= 1 <= row["problems"]
-    )
-
-
-def _is_number(value: Any) -> bool:
-    # The comparison is false of infinities and of what is no number.
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in config.items():
-        flat |= (
-            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        )
-    return flat
 
 
 def differing(configs: Sequence[dict[str, Any]]) -> list[str]:
@@ -173,7 +125,7 @@ def compare(runs: Sequence[dict[str, Any]]) -> list[Row]:
     cells: dict[tuple, dict[str, list[Row]]] = {}
     for run in runs:
         for row in run["evaluations"]:
-            key = (run["group"], *(row.get(kind) for kind in kinds))
+            key = (run["group"], *(row[kind] for kind in kinds))
             cells.setdefault(key, collections.defaultdict(list))[run["run_dir"]].append(row)
     result = []
     for (group, *kind), trainings in cells.items():
@@ -191,7 +143,7 @@ def compare(runs: Sequence[dict[str, Any]]) -> list[Row]:
                 "highest": max(means),
                 "ci95": list(wilson_interval(accuracy * problems, problems)),
                 "problems": problems,
-                **{cost: float(np.mean([row.get(cost, 0) for row in every])) for cost in COSTS},
+                **{cost: float(np.mean([row[cost] for row in every])) for cost in costs},
             }
         )
     return result

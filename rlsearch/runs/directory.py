@@ -17,8 +17,12 @@ from etils import epath
 
 from rlsearch.paths import absolute, check_holds_checkpoints, exists
 from rlsearch.results import results_folder, saving
+from rlsearch.files import read_json
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "mctx", "numpy")
+
+MAX_CONFIG = 2**20  # bytes of a config.json
+MAX_STARTS = 2**24  # bytes of an environment.json; a start takes about one thousand
 
 
 class RunDirectory:
@@ -69,7 +73,7 @@ class RunDirectory:
         """
         if not exists(self.config):
             return None
-        config = read_json(self.config)
+        config = read_json(self.config, MAX_CONFIG, "a run's config")
         if not isinstance(config, dict):
             raise ValueError(f"{self.config} is damaged: it must be a JSON object")
         return config
@@ -92,14 +96,19 @@ class RunDirectory:
         Raises:
           ValueError: the file is damaged.
         """
-        *starts, newest = self._read_starts()
-        measured = newest.get("first_step_seconds", {}) | {stage: seconds}
+        *starts, newest = self._read_starts() or [{}]
+        measured = newest.get("first_step_seconds", {})
+        if not isinstance(measured, dict):
+            raise ValueError(f"{self.environment} is damaged: first_step_seconds must be an object")
+        measured = measured | {stage: seconds}
         self._write_starts([*starts, newest | {"first_step_seconds": measured}])
 
     def _read_starts(self) -> list[dict[str, Any]]:
-        starts = read_json(self.environment) if exists(self.environment) else []
-        if not isinstance(starts, list):
-            raise ValueError(f"{self.environment} is damaged: it must be a JSON list")
+        if not exists(self.environment):
+            return []
+        starts = read_json(self.environment, MAX_STARTS, "a record of starts")
+        if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
+            raise ValueError(f"{self.environment} is damaged: it must be a JSON list of objects")
         return starts
 
     def _write_starts(self, starts: list[dict[str, Any]]) -> None:
@@ -168,19 +177,6 @@ def new_folder(path: epath.PathLike) -> Iterator[epath.Path]:
         temporary.rename(path)
     finally:
         temporary.rmtree(missing_ok=True)  # it has another name now, or what is in it is not whole
-
-
-def read_json(path: epath.PathLike) -> Any:
-    """Reads a JSON file.
-
-    Raises:
-      ValueError: it holds something else.
-    """
-    path = epath.Path(path)
-    try:
-        return json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:  # also of text that is not UTF-8
-        raise ValueError(f"{path} is damaged: it is not valid JSON ({error})") from error
 
 
 def _version(package: str) -> str | None:

@@ -50,6 +50,26 @@ def experiment_of(saved: dict[str, Any], modules: tuple[str, ...] = ()) -> Exper
     return from_data(Experiment, upgraded(saved) if number == 1 else saved, modules)
 
 
-def is_format_1(saved: dict[str, Any] | None) -> bool:
-    """Whether a config.json is of the format in which stages were fields with fixed names."""
-    return saved is not None and saved.get("format", 1) == 1
+def flat_fields(saved: dict[str, Any]) -> dict[str, Any]:
+    """The plain fields of a config.json of any format, by their paths; no class is looked for.
+
+    A value among several is named by its `name`, or by its class.
+    """
+    saved = dict(saved)
+    number = saved.pop("format", 1)
+    return _flat(upgraded(saved) if number == 1 else saved, "")
+
+
+def _flat(data: Any, prefix: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in data.items():
+        several = isinstance(value, list) and value and all(isinstance(x, dict) for x in value)
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        elif several:
+            for item in value:
+                own = item.get("name", str(item.get("cls")).rpartition(":")[2])
+                flat |= _flat(item, f"{prefix}{own}.")
+        else:
+            flat[prefix + str(name)] = value
+    return flat

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlsearch.config import Experiment, SelfPlayExperiment
-from rlsearch.measuring.accuracy import accuracy_rows, summarise
-from rlsearch.paths import json_files
+from rlsearch.measuring.accuracy import summarise
 from rlsearch.runs.directory import RunDirectory
+from rlsearch.runs.parameters import warn
+from rlsearch.runs.records import evaluations_in
 
 Row = dict[str, Any]
 
@@ -28,16 +29,13 @@ def evaluations_of(directory: RunDirectory, stage: str, step: int) -> list[Row]:
     Raises:
         ValueError: if one of them is damaged.
     """
-    result = []
-    for file in json_files(directory.evaluations):
-        mine = [
-            row
-            for row in accuracy_rows(file)
-            if row.get("policy") == stage and row.get("checkpoint_step") == step
-            if not row.get("oracle")
-        ]
-        result += [{"benchmark": mine[0]["benchmark"], **row} for row in summarise(mine)]
-    return result
+    benchmarks: dict[str, list[Row]] = {}
+    for row in evaluations_in(directory.evaluations, warn):
+        if row["policy"] == stage and row.get("checkpoint_step") == step and not row["oracle"]:
+            benchmarks.setdefault(row["benchmark"], []).append(row)
+    return [
+        {"benchmark": name, **row} for name, rows in benchmarks.items() for row in summarise(rows)
+    ]
 
 
 def model_card(

@@ -2,7 +2,8 @@
 
 The folder holds
 
-    model.safetensors  the parameters at the end of one stage
+    model.safetensors  the parameters at the end of one stage; when read, several files will do, as
+                       model.safetensors.index.json says, and halves in the place of float32
     config.json        the format's version, the stage, its step, and the run's config as data
     README.md          the model card
 
@@ -11,21 +12,21 @@ memory than a model of its config.
 """
 
 import dataclasses
-import hashlib
 from typing import Any
 
 import jax
 from etils import epath
 
 from rlsearch.checkpoints.store import CheckpointStore
-from rlsearch.checkpoints.tensors import read_tensors, write_tensors
+from rlsearch.checkpoints.tensors import TENSORS, read_model, write_tensors
 from rlsearch.config import Experiment, ParallelConfig, SelfPlayExperiment
 from rlsearch.config_file import ConfigError, to_dict
+from rlsearch.files import read_json
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.runs.directory import (
+    MAX_CONFIG,
     RunDirectory,
     new_folder,
-    read_json,
     write_json,
     write_text,
 )
@@ -33,12 +34,12 @@ from rlsearch.runs.opening import read_run, trusted_config, trusted_modules
 from rlsearch.runs.parameters import load_params, warn
 from rlsearch.runs.stage import Stage
 from rlsearch.sharing.model_card import evaluations_of, model_card
+from rlsearch.text import shortened
 from rlsearch.training.loop import ends
 from rlsearch.training.setup import model_and_stages
 
 FORMAT_VERSION = 1
-TENSORS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-MAX_CONFIG = 2**20  # bytes
+CONFIG, CARD = "config.json", "README.md"
 
 AnyExperiment = Experiment | SelfPlayExperiment
 
@@ -64,10 +65,10 @@ def export_run(
     with CheckpointStore(directory.checkpoints, config.log.keep_checkpoints, warn) as store:
         found = _complete(config, stages, store.steps())
         if not found:
-            raise ValueError(f"run is {run_dir!r}: no stage of it is complete yet")
+            raise ValueError(f"run is {shortened(run_dir)}: no stage of it is complete yet")
         stage = stage or ("distilled" if "distilled" in found else list(found)[-1])
         if stage not in found:
-            raise ValueError(f"stage is {stage!r}: this run has {', '.join(found)}")
+            raise ValueError(f"stage is {shortened(stage)}: this run has {', '.join(found)}")
         step = found[stage]
         params = load_params(store, step, model, make_mesh(ParallelConfig(data=1)))
     described = {
@@ -117,13 +118,14 @@ def import_run(folder: str, run_dir: str, data_dir: str = "", code: str = "") ->
     stage, step = described["stage"], described["step"]
     if _complete(config, stages, [step]) != {stage: step}:
         raise ValueError(
-            f"{source / CONFIG} says stage {stage!r} and step {step}: by its config that is the "
-            "end of no stage"
+            f"{source / CONFIG} says stage {shortened(stage)} and step {shortened(step)}: by its "
+            "config that is the end of no stage"
         )
     shapes = jax.eval_shape(model.init, jax.random.key(0))
-    params = jax.tree.map(jax.numpy.asarray, read_tensors(source / TENSORS, shapes))
+    arrays, sha256 = read_model(source, shapes)
+    params = jax.tree.map(jax.numpy.asarray, arrays)
     origin = {key: described[key] for key in ("format_version", "stage", "step")}
-    origin["sha256"] = hashlib.sha256((source / TENSORS).read_bytes()).hexdigest()
+    origin["sha256"] = sha256
     with new_folder(run_dir) as new:
         directory = RunDirectory(new)
         directory.write_config(to_dict(dataclasses.replace(config, parallel=ParallelConfig())))
@@ -151,22 +153,18 @@ def _with_data_dir(config: AnyExperiment, data_dir: str, forget: bool = False) -
 
 def _read_description(path: epath.Path) -> dict[str, Any]:
     """What config.json of a folder says, its own fields checked, and not yet its experiment."""
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no {path}")
-    if path.stat().length > MAX_CONFIG:
-        raise ValueError(f"{path} is too large: it must have at most {MAX_CONFIG} bytes")
-    described = read_json(path)
+    described = read_json(path, MAX_CONFIG, "a config")
     if not isinstance(described, dict) or "format_version" not in described:
         raise ValueError(f"{path} has no format_version: it is no export of rlsearch")
     version = described["format_version"]
     if type(version) is not int or version != FORMAT_VERSION:
         raise ValueError(
-            f"{path}: format_version is {version!r}: this version of rlsearch reads "
+            f"{path}: format_version is {shortened(version)}: this version of rlsearch reads "
             f"{FORMAT_VERSION} alone"
         )
     for name, kind in (("stage", str), ("step", int), ("experiment", dict)):
         if type(described.get(name)) is not kind:
             raise ValueError(
-                f"{path}: {name} is {described.get(name)!r}: it must be a {kind.__name__}"
+                f"{path}: {name} is {shortened(described.get(name))}: it must be a {kind.__name__}"
             )
     return described

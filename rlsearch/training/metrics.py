@@ -14,6 +14,7 @@ from tensorboardX import SummaryWriter
 
 from rlsearch.paths import exists, is_remote
 from rlsearch.runs.directory import RunDirectory
+from rlsearch.runs.records import metric_rows
 
 _REWRITE_SECONDS = 60.0  # between two uploads of a file that cannot be appended to
 
@@ -45,7 +46,7 @@ class MetricsWriter:
         self._path = run_directory.metrics
         rows = _up_to(self._path, start_step)
         self._text = "".join(json.dumps(row) + "\n" for row in rows)
-        self.seconds = float(rows[-1].get("seconds", 0.0)) if rows else 0.0
+        self.seconds = float(rows[-1]["seconds"]) if rows else 0.0
         self._rewritten = time.monotonic()
         self._rewrite()
         if not is_remote(self._path):
@@ -158,18 +159,9 @@ def read_metrics(path: epath.PathLike) -> list[dict[str, Any]]:
       FileNotFoundError: there is no such file.
       ValueError: another line is damaged.
     """
-    path = epath.Path(path)
-    lines = path.read_bytes().split(b"\n")
-    # What follows the last newline is a line being written, or cut short.
-    rows = []
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
-            raise ValueError(f"{path} is damaged: line {number} is not the metrics of a step")
-        rows.append(row)
+    rows, bad = metric_rows(path)
+    if bad:  # what is rewritten without them would be lost
+        raise ValueError(f"{path} is damaged: line {bad[0]} is not the metrics of a step")
     return rows
 
 
