@@ -11,6 +11,11 @@ The second sum is half a game that every player is taken to have drawn against a
 whose rating is 0: it keeps the rating of a player who won, or lost, everything finite, and it has
 one maximum only. Elo is 400 / ln 10 times theta, shifted.
 
+Intervals are of resampled games. Games that all ended alike have nothing to resample, and yet say
+no more than any other sample: so each resampled pairing gets one more pair of games, in which the
+first player makes a share of the points as the ratings expect. It moves no rating to either side,
+and where all is drawn its own chance is the width of the interval.
+
 Letters: N players, P pairs of games, R bootstrap samples.
 """
 
@@ -37,7 +42,7 @@ class Ratings(NamedTuple):
         return SCALE * (self.theta - self.theta[anchor])
 
     def interval(self, anchor: int) -> np.ndarray:
-        """`[N, 2]` the 95% interval of Elo above `anchor`, whose own is of no width."""
+        """`[N, 2]` the 95% interval of Elo above `anchor`, whose own is 0 by definition."""
         return _interval(SCALE * (self.samples - self.samples[:, anchor, None]))
 
     def from_mean(self, anchor: int) -> np.ndarray:
@@ -56,7 +61,8 @@ def rate(points: np.ndarray, seed: int, samples: int = SAMPLES) -> Ratings:
     The bootstrap resamples the pairs of games of each pairing, not the games: two that began with
     the same opening are not independent. The virtual games get random weights too, from the
     exponential distribution (Newton and Raftery 1994), without which the interval of a player who
-    won everything would have no width.
+    won everything would have no width. The expected pair has points e and 1 - e from the gamma
+    distributions of these shapes, as posterior samples of a Dirichlet prior of weight 1 have them.
 
     Args:
         points: `[N, N, P]`, what the first player made against the second in each pair of games;
@@ -70,12 +76,16 @@ def rate(points: np.ndarray, seed: int, samples: int = SAMPLES) -> Ratings:
         raise ValueError(f"points has shape {points.shape}: it must be [N, N, P], P at least 1")
     players, _, pairs = points.shape
     generator = np.random.default_rng(seed)
+    theta = maximise(points.sum(axis=2)[None], np.full((1, players), VIRTUAL_GAMES))[0]
+    expected = _sigma(theta[:, None] - theta)
     resampled = np.zeros((samples, players, players))
     for i, j in itertools.combinations(range(players), 2):
         times = generator.multinomial(pairs, np.full(pairs, 1.0 / pairs), size=samples)
-        resampled[:, i, j], resampled[:, j, i] = times @ points[i, j], times @ points[j, i]
+        of_pair = (points[i, j] + points[j, i]).mean()
+        for one, other in ((i, j), (j, i)):
+            more = of_pair * generator.gamma(expected[one, other], size=samples)
+            resampled[:, one, other] = times @ points[one, other] + more
     virtual = VIRTUAL_GAMES * generator.exponential(size=(samples, players))
-    theta = maximise(points.sum(axis=2)[None], np.full((1, players), VIRTUAL_GAMES))[0]
     return Ratings(theta, maximise(resampled, virtual))
 
 

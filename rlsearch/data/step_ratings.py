@@ -1,26 +1,33 @@
 """Solutions whose steps somebody has rated: files in the form of PRM800K and of Math-Shepherd.
 
-Both are lines of JSON, in UTF-8. What a file may say is bounded, and nothing of it is run. By the
-conventions of "Let's Verify Step by Step" (Lightman et al. 2023) and Math-Shepherd (Wang et al.
-2023):
+Both are lines of JSON, in UTF-8. What a file may say is bounded, and nothing of it is run. A line
+that is not of the form is left out, and what was left out is told. By the conventions of "Let's
+Verify Step by Step" (Lightman et al. 2023) and Math-Shepherd (Wang et al. 2023):
 
     PRM800K        a rating of 1 or 0 (neutral) is right, -1 wrong; nothing is said behind the first
                    wrong step; questions for quality control and screening are left out. Every rated
                    completion of a step counts, under the steps that were chosen before it
-    Math-Shepherd  in `input` a sign stands behind each step, and in `label` + or - in its place
+    Math-Shepherd  in `input` a sign stands behind each step, and in `label` + or - in its place.
+                   A problem ends where the first step begins, and may hold the sign itself; nothing
+                   is said of what stands behind the last sign
 """
 
-import json
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from etils import epath
 
+from rlsearch.data.left_out import LeftOut
+from rlsearch.files import parse_json, read_lines
+
 FORMS = ("prm800k", "math_shepherd")
-MAX_LINE = 2**20  # bytes of one line: more is refused
+MAX_FILE = 4 * 2**30  # bytes of a file, which is read line by line
+MAX_LINE = 2**20  # bytes of one line: a longer one is left out
 MAX_STEPS = 1000  # of one solution
 STEP_SIGN = "\u043a\u0438"  # what Math-Shepherd writes behind a step
-FIRST_STEP = "Step 1:"
+_FIRST_STEP = re.compile(r"\bstep\s*1\s*:", re.IGNORECASE)
+_STEP = re.compile(r"\A\s*step\s*\d+\s*:", re.IGNORECASE)
 
 
 class RatedSolution(NamedTuple):
@@ -31,30 +38,44 @@ class RatedSolution(NamedTuple):
     ratings: tuple[float | None, ...]  # of each step: 1 right, 0 wrong, None not rated
 
 
-def read_ratings(path: epath.PathLike, form: str) -> Iterator[RatedSolution]:
-    """Reads a file line by line.
+class OddLineError(ValueError):
+    """A line that is not of the form, with the reason."""
+
+
+def read_ratings(
+    path: epath.PathLike, form: str, left_out: LeftOut | None = None
+) -> Iterator[RatedSolution]:
+    """Reads a file line by line, and tells at its end of the lines that were left out.
 
     Args:
         form: one of `FORMS`.
+        left_out: counts them; None for a count of its own.
 
     Raises:
-        ValueError: if a line has not that form, or is too long.
+        FileNotFoundError: if there is no such file.
+        ValueError: if no line has that form, or the file is too large or no regular one.
     """
     if form not in FORMS:
         raise ValueError(f"form is {form!r}: it must be {' or '.join(FORMS)}")
     of_line = _prm800k if form == "prm800k" else _math_shepherd
-    with epath.Path(path).open("rb") as file:
-        number = 0
-        while line := file.readline(MAX_LINE + 1):
-            number += 1
-            if len(line) > MAX_LINE:
-                raise ValueError(f"{path}, line {number}: it has over {MAX_LINE} bytes")
-            if not line.strip():
-                continue
-            try:
-                yield from of_line(json.loads(line))
-            except _WRONG as error:
-                raise ValueError(f"{path}, line {number}: it is not of the form {form}") from error
+    left_out = left_out or LeftOut(str(path), f"of the form {form}")
+    read = 0
+    for number, line in enumerate(read_lines(path, MAX_FILE, "step ratings", MAX_LINE), start=1):
+        if line is None:
+            left_out.add(number, f"it has over {MAX_LINE} bytes")
+            continue
+        if not line.strip():
+            continue
+        try:
+            solutions = list(of_line(parse_json(line)))
+        except OddLineError as error:
+            left_out.add(number, f"it is not of the form {form}: {error}")
+        except _WRONG:
+            left_out.add(number, f"it is not of the form {form}")
+        else:
+            read += 1
+            yield from solutions
+    left_out.conclude(read)
 
 
 _WRONG = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
@@ -72,7 +93,7 @@ def _rating(completion: dict[str, Any]) -> float | None:
     if found is None:
         return None
     if found not in (-1, 0, 1):
-        raise ValueError
+        raise OddLineError("a rating is none of -1, 0 and 1")
     return float(found >= 0)
 
 
@@ -81,7 +102,7 @@ def _prm800k(line: dict[str, Any]) -> Iterator[RatedSolution]:
         return
     problem, steps = _text(line["question"]["problem"]), line["label"]["steps"]
     if len(steps) > MAX_STEPS:
-        raise ValueError
+        raise OddLineError(f"it has over {MAX_STEPS} steps")
     texts: tuple[str, ...] = ()
     ratings: tuple[float | None, ...] = ()
     unsaid = False  # whether the solution so far has a rating that no row of its own shows
@@ -110,17 +131,28 @@ def _prm800k(line: dict[str, Any]) -> Iterator[RatedSolution]:
 
 def _math_shepherd(line: dict[str, Any]) -> Iterator[RatedSolution]:
     given, labelled = _text(line["input"]), _text(line["label"])
-    *steps, rest = given.split(STEP_SIGN)
-    if not steps or len(steps) > MAX_STEPS or rest.strip():
-        raise ValueError
-    ratings, at = [], 0
-    for step in steps:
-        if not labelled.startswith(step, at):
-            raise ValueError
-        at += len(step) + 1
-        ratings.append({"+": 1.0, "-": 0.0}[labelled[at - 1]])
-    problem, sign, first = steps[0].partition(FIRST_STEP)
-    if not sign:
-        raise ValueError
-    texts = [first, *(step.partition(":")[2] for step in steps[1:])]
-    yield RatedSolution(problem.strip(), tuple(text.strip() for text in texts), tuple(ratings))
+    *parts, _ = given.split(STEP_SIGN)  # the rest behind the last sign is not rated
+    signs, at = [], 0
+    for part in parts:
+        if not labelled.startswith(part, at):
+            raise OddLineError("its label has another text than its input")
+        at += len(part)
+        sign = next((sign for sign in ("+", "-", STEP_SIGN) if labelled.startswith(sign, at)), "")
+        signs.append(sign)
+        at += len(sign)
+    first = next((row for row, part in enumerate(parts) if _FIRST_STEP.search(part)), None)
+    if first is None:
+        raise OddLineError("it has no step with a sign behind it")
+    steps, ratings = parts[first:], signs[first:]
+    if len(steps) > MAX_STEPS:
+        raise OddLineError(f"it has over {MAX_STEPS} steps")
+    if not {*ratings} <= {"+", "-"}:
+        raise OddLineError("a step is rated neither + nor -")
+    end, begin = _FIRST_STEP.search(steps[0]).span()  # pyright: ignore[reportOptionalMemberAccess]
+    problem = STEP_SIGN.join([*parts[:first], steps[0][:end]]).strip()
+    texts = [steps[0][begin:], *(_STEP.sub("", step, count=1) for step in steps[1:])]
+    yield RatedSolution(
+        problem,
+        tuple(text.strip() for text in texts),
+        tuple(1.0 if sign == "+" else 0.0 for sign in ratings),
+    )
