@@ -10,6 +10,8 @@ import sys
 import time
 from typing import NamedTuple
 
+from rlsearch.runs.lock import NAME
+
 _PATIENCE = 600  # seconds until what is waited for has failed to come
 
 
@@ -47,6 +49,7 @@ def kill_training(
     code, errors = signal_training(config, run, moment, chance, signal.SIGKILL)
     assert code in (0, -signal.SIGKILL), errors
     if code == 0:
+        assert not (run / NAME).exists()  # though those that were killed have left theirs
         return None
     new, step = _entries(run) - before, max(_complete(_entries(run)), default=0)
     if _in_flight(new):

@@ -1,23 +1,31 @@
+import builtins
 import dataclasses
+import errno
 import functools
+import io
 import itertools
 import json
+import os
 import pathlib
 import random
 import re
 import shutil
+import signal
 
 import jax
 import numpy as np
 import pytest
 
-from rlsearch.checkpoints.store import CheckpointStore
+from rlsearch.checkpoints.store import CheckpointError, CheckpointStore
 from rlsearch.config import LogConfig
 from rlsearch.config_file import ConfigError
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.runs.directory import RunDirectory
+from rlsearch.runs.lock import NAME, RunInUseError, RunLock
 from rlsearch.training import loop
 from rlsearch.training.metrics import read_metrics
+from rlsearch.training.stopping import TrainingStopped
+from tests.commands import call
 from tests.interruption import InterruptionError, limit_steps
 from tests.killing import Moment, draw_seed, kill_training
 from tests.tiny import STAGE_ENDS, tiny_experiment, write_config_file
@@ -105,6 +113,10 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(whole, tmp_path, interrup
             loop._check_same_run(with_steps(group, 4), RunDirectory(tmp_path), done)
     loop._check_same_run(with_steps("distill", 4), RunDirectory(tmp_path), 3)
     said = capsys.readouterr().err
+    assert said.startswith("tiny: preparing to train in ")
+    lines = said.splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("base: "))
+    assert lines[first] == "base: compiling; 0 of 3 steps are done"
     assert "resuming with changes to distill.num_steps" in said
     assert re.search(
         r"^base: first step after \d+\.\d s, with its compilation$", said, re.MULTILINE
@@ -230,6 +242,109 @@ def test_a_diverged_run_keeps_its_last_good_checkpoint(tmp_path, monkeypatch):
         loop.train(CONFIG, str(tmp_path))
     with CheckpointStore(tmp_path / "checkpoints", keep=1) as store:
         assert store.latest_step() == 2
+
+
+def test_a_run_that_is_being_trained_is_left_alone(whole, capsys):
+    """Another training of it says whose it is, and has read and written nothing."""
+    before = contents(whole)
+    with RunLock(whole, lambda sentence: None):
+        code, out, err = call("train", write_config_file(whole.parent / "c.py"), "--run-dir", whole)
+    assert (code, out) == (1, "")
+    *said, error = err.splitlines()
+    assert said == [f"tiny: preparing to train in {whole}"]
+    assert error.startswith(f"error: {whole} is being trained by process {os.getpid()} on ")
+    assert contents(whole) == before
+
+
+def test_a_training_that_another_has_taken_over_ends(tmp_path, monkeypatch, interrupt_after):
+    check = loop.RunLock.check
+    monkeypatch.setattr(
+        loop.RunLock, "check", lambda lock: check(lock) if len(saved()) < 2 else stop()
+    )
+
+    def saved():
+        return [path for path in (tmp_path / "checkpoints").glob("*") if path.name.isdecimal()]
+
+    def stop():
+        raise RunInUseError("it is another's")
+
+    with pytest.raises(RunInUseError, match="it is another's"):
+        loop.train(CONFIG, str(tmp_path))
+    assert len(saved()) == 2 and not (tmp_path / NAME).exists()
+
+
+def test_a_signal_while_it_is_prepared_ends_a_training(whole, tmp_path, monkeypatch):
+    """Nothing is lost, no step is taken, and the lock is released."""
+    run = shutil.copytree(whole, tmp_path / "run")
+    for name in ("9", "9.permanent", "8"):  # as it was in the midst of the last stage
+        path = run / "checkpoints" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    restore = CheckpointStore.restore_latest
+
+    def signalled(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return restore(*arguments)
+
+    monkeypatch.setattr(CheckpointStore, "restore_latest", signalled)
+    before = contents(run)
+    with pytest.raises(TrainingStopped, match=r"step 6 of 9 is saved"):
+        loop.train(CONFIG, str(run))
+    after = contents(run)
+    assert {name for name in before if after.get(name) != before[name]} == {
+        "metrics.jsonl",  # of steps beyond the checkpoint
+        "environment.json",
+    }
+    assert NAME not in after
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "environment.json", "metrics.jsonl", "checkpoints"]
+)
+def test_what_cannot_be_read_now_ends_a_training_and_is_left(whole, tmp_path, monkeypatch, name):
+    """A run whose files cannot be looked at is not taken for a new one."""
+    run = shutil.copytree(whole, tmp_path / "run")
+    interrupt_calls(monkeypatch, run / name)
+    before = contents(run)
+    with pytest.raises((OSError, CheckpointError)) as caught:
+        loop.train(CONFIG, str(run))
+    monkeypatch.undo()
+    assert os.strerror(errno.ESTALE) in str(caught.value)
+    after = contents(run)
+    changed = {path for path in before.keys() | after if after.get(path) != before.get(path)}
+    assert changed <= ({"environment.json"} if name == "metrics.jsonl" else set())
+
+
+def interrupt_calls(monkeypatch, path: pathlib.Path):
+    """Makes every call that looks at a file, or opens it, fail as a network's file system may."""
+    for module, name in (
+        (os, "stat"),
+        (os, "open"),
+        (os, "scandir"),
+        (os, "listdir"),
+        (io, "open"),
+        (builtins, "open"),
+    ):
+        real = getattr(module, name)
+
+        def failing(*arguments, real=real, **options):
+            if arguments and str(arguments[0]) == str(path):
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(module, name, failing)
+
+
+def contents(run) -> dict[str, bytes]:
+    files = (path for path in run.rglob("*") if path.is_file())
+    return {str(path.relative_to(run)): path.read_bytes() for path in files}
+
+
+def test_a_checkpoint_beyond_the_runs_end_is_not_its_own(whole, tmp_path):
+    run = shutil.copytree(whole, tmp_path / "run")
+    shutil.copytree(run / "checkpoints" / "9", run / "checkpoints" / "500")
+    with pytest.raises(CheckpointError, match="500 is no checkpoint of this run, which has 9"):
+        loop.train(CONFIG, str(run))
+    assert (run / "checkpoints" / "500").is_dir() and (run / "checkpoints" / "9").is_dir()
 
 
 @pytest.mark.slow
