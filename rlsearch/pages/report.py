@@ -143,7 +143,7 @@ def compare(runs: Sequence[dict[str, Any]]) -> list[Row]:
                 "highest": max(means),
                 "ci95": list(wilson_interval(accuracy * problems, problems)),
                 "problems": problems,
-                **{cost: float(np.mean([row[cost] for row in every])) for cost in costs},
+                **{cost: float(np.mean([row[cost] for row in every])) for cost in COSTS},
             }
         )
     return result

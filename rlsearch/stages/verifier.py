@@ -2,9 +2,9 @@
 
 An outcome reward model learns whether a solution comes out right, which the checker says; a process
 reward model learns of each step whether it is right, which labels say. Where the labels come from
-is a value: `Outcomes` and `ExactSteps` are made of fresh solutions in every step, those of `LabelsFrom`
-have been written before. The network is one of its own, a copy of the policy that learns on, or a head
-on the policy's trunk.
+is a value: `Outcomes` and `ExactSteps` are made of fresh solutions in every step, and those of
+`LabelsFrom` have been written before. The network is one of its own, a copy of the policy that
+learns on, or a head on the policy's trunk.
 """
 
 import dataclasses

@@ -20,8 +20,9 @@ from rlsearch.tasks.solver import Numbers, solvable
 class NumberTask(abc.ABC):
     """The part of `rlsearch.tasks.base.Task` that is the same for all of them.
 
-    A task is a frozen dataclass with the fields below. It says which problems are held out (`held_out_problems` in their order, `is_held_out` of
-    any numbers on the device), what its own problems are and how a user types one.
+    A task is a frozen dataclass with the fields below. It says which problems are held out
+    (`held_out_problems` in their order, `is_held_out` of any numbers on the device), what its own
+    problems are and how a user types one.
     """
 
     num_numbers: int  # given in a problem, each to be used once
