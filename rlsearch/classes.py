@@ -140,7 +140,7 @@ def _hint(
     """The nearest right name, one of `names`, of the package, or of the module that was named."""
     right = {f"{found.__module__}:{found.__name__}" for found in classes_of(kind).values()}
     right |= {
-        f"{module.__name__}:{label}"
+        f"{found.__module__}:{label}"
         for label, found in (vars(module) if module else {}).items()
         if isinstance(found, type) and not _lack(found, kind)
     }

@@ -19,6 +19,18 @@ from rlsearch.text import shortened
 _VALID = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}
 _PLURAL = {int: "whole numbers", float: "finite numbers", bool: "true or false", str: "texts"}
 MAX_ITEMS = 1000  # of a list of values
+# The last names of the fields that take several values: what a command line needs to know of them
+# before it has read which config they are of.
+SEVERAL = (
+    "budgets",
+    "evaluation",
+    "policies",
+    "seeds",
+    "sequential",
+    "stages",
+    "steps",
+    "strategies",
+)
 
 
 class ConfigError(ValueError):

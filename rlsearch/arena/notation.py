@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rlsearch.config import EnvironmentConfig
 from rlsearch.environments.base import Environment
 from rlsearch.environments.pgx_game import PgxGame
 
@@ -60,9 +59,9 @@ class Notation:
         return [names[a] if a == b else f"{names[a]}-{names[b]}" for a, b in spans]
 
 
-def make_notation(environment: Environment, config: EnvironmentConfig) -> Notation:
+def make_notation(environment: Environment) -> Notation:
     """How the moves and boards of `environment` are written; of any game at least the moves."""
-    game = config.game if isinstance(environment, PgxGame) else ""
+    game = environment.game if isinstance(environment, PgxGame) else ""
     rows, columns, features = environment.observation_shape
     actions = environment.num_actions
     if game == "tic_tac_toe":

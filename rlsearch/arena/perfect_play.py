@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlsearch.arena.opening import board_params, board_steps, open_board
+from rlsearch.arena.opening import open_game
 from rlsearch.arena.solved_positions import (
     Graph,
     SolvedPositions,
@@ -77,20 +77,21 @@ def evaluate_board(
         positions: a file of solved positions; empty: the game itself is solved, if it is small.
         budgets: simulations of a move; empty for that of the config's `play`.
     """
-    directory, config, environment, model = open_board(run_dir, code)
-    checkpoint_step = board_steps(directory, config)[-1]
-    params = board_params(directory, config, model, checkpoint_step)
+    opened = open_game(run_dir, code)
+    directory, environment, model = opened.directory, opened.environment, opened.model
+    checkpoint_step = opened.steps()[-1]
+    params = opened.params(checkpoint_step)
     graph: Graph | None = None
     if positions:
         solved: SolvedPositions = read_solved_positions(positions, environment)
     else:
         graph = solve_game(environment)
         solved = graph.positions
-    flops = tower_flops(config.model, environment.observation_shape, environment.num_actions)
-    simulations = budgets or (config.play.num_simulations,)
+    flops = tower_flops(opened.stage.model, environment.observation_shape, environment.num_actions)
+    simulations = budgets or (opened.search.num_simulations,)
     rows = []
     for budget in (0, *simulations):
-        search = dataclasses.replace(config.play, num_simulations=budget) if budget else None
+        search = dataclasses.replace(opened.search, num_simulations=budget) if budget else None
         choose = make_chooser(environment, model, search)
         choose_moves(choose, params, jax.tree.map(lambda x: x[:1], solved.states), 0)  # compiles
         for seed in (0,) if search is None else seeds or (0,):

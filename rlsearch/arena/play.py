@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlsearch.arena.notation import Notation, make_notation
-from rlsearch.arena.opening import board_params, board_steps, open_board
+from rlsearch.arena.opening import open_game
 from rlsearch.config import SearchConfig
-from rlsearch.environments.base import Environment, finished
+from rlsearch.environments.base import Environment, finished, game_name, reward_scale
 from rlsearch.environments.pgx_game import ONE_PLAYER, PgxGame
 from rlsearch.networks.board_model import BoardModel, Params
 from rlsearch.search.moves import evaluate as evaluate_positions
@@ -72,26 +72,27 @@ def play(
             again has the same luck.
 
     Raises:
-        FileNotFoundError, ValueError: as `open_board`; or if a game of one player has the run to
+        FileNotFoundError, ValueError: as `open_game`; or if a game of one player has the run to
             begin.
     """
-    directory, config, environment, model = open_board(run_dir, code)
-    game = config.environment.game
+    opened = open_game(run_dir, code)
+    environment, model = opened.environment, opened.model
+    game = game_name(environment)
     if first == "run" and isinstance(environment, PgxGame) and game in ONE_PLAYER:
         raise ValueError(f"first is 'run': {game} has one player, who must be 'you'")
-    checkpoint_step = board_steps(directory, config)[-1]
-    params = board_params(directory, config, model, checkpoint_step)
-    search = config.play
+    checkpoint_step = opened.steps()[-1]
+    params = opened.params(checkpoint_step)
+    search = opened.search
     if simulations is not None:
         search = dataclasses.replace(search, num_simulations=simulations) if simulations else None
     think = make_think(params, environment, model, search)
-    notation = make_notation(environment, config.environment)
-    match = Match(environment, notation, think, seed, config.environment.reward_scale)
+    notation = make_notation(environment)
+    match = Match(environment, notation, think, seed, reward_scale(environment))
     amount = f"{search.num_simulations} simulations a move" if search else "no search"
-    _tell(writer, f"{config.name} at step {checkpoint_step}, {amount}.")
+    _tell(writer, f"{opened.config.name} at step {checkpoint_step}, {amount}.")
     outcome = match.play(reader, writer, person_begins=first == "you")
     return {
-        "run": str(directory.path),
+        "run": str(opened.directory.path),
         "checkpoint_step": checkpoint_step,
         "game": game,
         "num_simulations": search.num_simulations if search else 0,

@@ -15,16 +15,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlsearch.arena.opening import board_params, board_steps, open_board
-from rlsearch.config import SearchConfig, SelfPlayExperiment
-from rlsearch.environments.base import Environment, finished
+from rlsearch.arena.opening import OpenedGame, open_game
+from rlsearch.classes import class_name
+from rlsearch.config import SearchConfig
+from rlsearch.environments.base import Environment, finished, game_name
 from rlsearch.networks.board_model import BoardModel, Params
 from rlsearch.paths import absolute
 from rlsearch.runs.directory import RunDirectory
 from rlsearch.search import mcts
 from rlsearch.search.moves import evaluate, search_moves
 from rlsearch.training.metrics import read_metrics
-from rlsearch.training.setup import load_environment
 
 PLAYOUT_MOVES = 512  # of a random playout at most; one that is longer is worth what it has by then
 
@@ -63,10 +63,12 @@ class Run(NamedTuple):
     """A run whose checkpoints play."""
 
     name: str  # unlike that of all others in the arena
-    directory: RunDirectory
-    config: SelfPlayExperiment
-    environment: Environment  # the same object for all runs whose config of it is the same
-    model: BoardModel
+    opened: OpenedGame
+
+    @property
+    def environment(self) -> Environment:
+        """The game; equal ones are the same for `jit`."""
+        return self.opened.environment
 
 
 def read_runs(run_dirs: Sequence[str], code: str = "") -> list[Run]:
@@ -76,12 +78,12 @@ def read_runs(run_dirs: Sequence[str], code: str = "") -> list[Run]:
         FileNotFoundError: if there is no run in a directory.
         ValueError: if they are not of one game, or one is given twice.
     """
-    opened = [open_board(run_dir, code) for run_dir in run_dirs]
-    paths = [str(absolute(directory.path)) for directory, *_ in opened]
+    opened = [open_game(run_dir, code) for run_dir in run_dirs]
+    paths = [str(absolute(run.directory.path)) for run in opened]
     for number, path in enumerate(paths):
         if path in paths[:number]:
             raise ValueError(f"run is {run_dirs[number]!r}: it is given twice")
-    games = [(config.environment.cls, config.environment.game) for _, config, *_ in opened]
+    games = [(class_name(run.environment), game_name(run.environment)) for run in opened]
     for run_dir, game in zip(run_dirs, games, strict=True):
         if game != games[0]:
             one, other = (
@@ -91,19 +93,10 @@ def read_runs(run_dirs: Sequence[str], code: str = "") -> list[Run]:
                 f"run is {run_dir!r}: its game is {other}, and that of {run_dirs[0]!r} is {one}: "
                 "an arena is for one game"
             )
-    # Made behind the last read, which may have imported the user's classes anew.
-    configs = {config.environment for _, config, *_ in opened}
-    environments = {config: load_environment(config) for config in configs}
-    short = [absolute(directory.path).name for directory, *_ in opened]
+    short = [absolute(run.directory.path).name for run in opened]
     return [
-        Run(
-            name if short.count(name) == 1 else path,
-            directory,
-            config,
-            environments[config.environment],
-            model,
-        )
-        for name, path, (directory, config, _, model) in zip(short, paths, opened, strict=True)
+        Run(name if short.count(name) == 1 else path, run)
+        for name, path, run in zip(short, paths, opened, strict=True)
     ]
 
 
@@ -125,27 +118,26 @@ def players_of_run(
     """
     if checkpoints not in ("last", "all"):
         raise ValueError(f"checkpoints is {checkpoints!r}: it must be 'last' or 'all'")
-    steps = board_steps(run.directory, run.config)
+    opened = run.opened
+    steps = opened.steps()
     players = []
     for step in steps if checkpoints == "all" else steps[-1:]:
-        params = board_params(run.directory, run.config, run.model, step)
-        for number in dict.fromkeys(simulations or (run.config.play.num_simulations,)):
+        params = opened.params(step)
+        for number in dict.fromkeys(simulations or (opened.search.num_simulations,)):
             settings = {
                 "kind": "run",
-                "run": str(run.directory.path),
+                "run": str(opened.directory.path),
                 "checkpoint_step": step,
-                "training_seconds": _seconds(run.directory, step),
+                "training_seconds": _seconds(opened.directory, step),
                 "num_simulations": number,
             }
             name = f"{run.name}@{step}-{number or 'policy'}"
-            search = (
-                dataclasses.replace(run.config.play, num_simulations=number) if number else None
-            )
+            search = dataclasses.replace(opened.search, num_simulations=number) if number else None
             choose = functools.partial(
                 _search_with_network,
                 params,
-                environment=run.environment,
-                model=run.model,
+                environment=opened.environment,
+                model=opened.model,
                 config=search,
             )
             players.append(Player(name, settings, choose))
@@ -186,8 +178,8 @@ def _search_with_playouts(
     loop_tree = mcts.LoopTree()
     values_of = jax.vmap(functools.partial(playout, environment))
 
-    def recurrent_fn(chance_keys: jax.Array, key: Any, action: jax.Array, state: Any):
-        del key
+    def recurrent_fn(nothing: Any, key: Any, action: jax.Array, state: Any):
+        del nothing, key
         here = jax.vmap(jax.random.fold_in, (0, None))(chance_keys, loop_tree.simulation)
         step_keys, playout_keys = jax.vmap(lambda key: tuple(jax.random.split(key)))(here)
         after = jax.vmap(environment.step)(state, action, step_keys)
@@ -205,7 +197,6 @@ def _search_with_playouts(
             prior_logits=_uniform(states), value=values_of(states, root_keys), embedding=states
         ),
         recurrent_fn,
-        chance_keys,
         noise_keys,
         config,
         loop_tree.loop,

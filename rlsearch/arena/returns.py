@@ -13,7 +13,7 @@ import numpy as np
 from etils import epath
 
 from rlsearch.arena.players import Player, players_of_run, random_player, read_runs
-from rlsearch.environments.base import Environment, finished
+from rlsearch.environments.base import Environment, finished, game_name, reward_scale
 from rlsearch.figure import save, subplots
 from rlsearch.networks.residual_tower import tower_flops
 from rlsearch.parallel.mesh import row_keys
@@ -44,16 +44,16 @@ def evaluate_returns(
         report: is told one line after each result.
     """
     (run,) = read_runs([run_dir], code)
-    simulations = budgets or (run.config.play.num_simulations,)
+    simulations = budgets or (run.opened.search.num_simulations,)
     players = [random_player(), *players_of_run(run, (0, *simulations))]
     shape, actions = run.environment.observation_shape, run.environment.num_actions
-    flops = tower_flops(run.config.model, shape, actions)
+    flops = tower_flops(run.opened.stage.model, shape, actions)
     rows = []
     for player in players:
         for seed in seeds or (0,):
             began = time.monotonic()
             found, moves = play_games(run.environment, player, games, seed)
-            found = found / run.config.environment.reward_scale
+            found = found / reward_scale(run.environment)
             searched = player.settings.get("num_simulations")
             read = 0.0 if searched is None else 1.0 + searched
             rows.append(
@@ -81,8 +81,8 @@ def evaluate_returns(
             )
             low, high = rows[-1]["ci95"]
             report(f"{player.name:24} mean return {found.mean():9.4g} ({low:.4g} to {high:.4g})")
-    result = {"benchmark": "returns", "game": run.config.environment.game, "rows": rows}
-    folder = run.directory.evaluations
+    result = {"benchmark": "returns", "game": game_name(run.environment), "rows": rows}
+    folder = run.opened.directory.evaluations
     table, picture = folder / "returns.json", folder / "returns.png"
     write_json(table, result)
     draw(rows, picture, f"{result['game']}, {games} games each")

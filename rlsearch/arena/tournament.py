@@ -26,7 +26,7 @@ from rlsearch.arena.players import (
     rollout_player,
 )
 from rlsearch.arena.tournament_picture import draw
-from rlsearch.environments.base import Environment, finished
+from rlsearch.environments.base import Environment, finished, game_name
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.runs.directory import write_json
 from rlsearch.training.progress import Progress
@@ -282,8 +282,8 @@ def arena(
         ValueError: if the runs are not of one game for two players, or a run is given twice.
     """
     runs = read_runs(run_dirs, code)
-    directory, environment = runs[0].directory, runs[0].environment
-    game = runs[0].config.environment.game
+    directory, environment = runs[0].opened.directory, runs[0].environment
+    game = game_name(runs[0].environment)
     if not is_for_two(environment):
         raise ValueError(
             f"run is {str(directory.path)!r}: {game} is for one player, and an arena is for two"

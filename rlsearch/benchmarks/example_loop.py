@@ -19,7 +19,7 @@ import optax
 import pgx
 from pgx.experimental import auto_reset
 
-from rlsearch.config import SelfPlayExperiment
+from rlsearch.environments.base import game_name
 from rlsearch.networks.board_model import BoardModel, Params
 
 MOVES = 256  # T
@@ -35,13 +35,13 @@ class Samples(NamedTuple):
     useful: jax.Array  # [...] bool, the outcome is known
 
 
-def example_game(config: SelfPlayExperiment) -> Any:
+def example_game(environment: Any) -> Any:
     """The game as the example has it.
 
     Raises:
         ValueError: if it is not one of pgx for two players.
     """
-    name: Any = config.environment.game
+    name: Any = game_name(environment)
     game = pgx.make(name)
     if game.num_players != 2:
         raise ValueError(f"environment.game is {name!r}: the example plays for two players")

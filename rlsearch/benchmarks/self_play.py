@@ -11,36 +11,36 @@ import jax
 import numpy as np
 
 from rlsearch.benchmarks.example_loop import MOVES, example_game, example_self_play
-from rlsearch.config import SelfPlayExperiment
+from rlsearch.config import Experiment
 from rlsearch.parallel.mesh import make_mesh, row_keys
-from rlsearch.training.self_play import self_play_stage
-from rlsearch.training.setup import make_board
+from rlsearch.runs.stage import Weights
+from rlsearch.stages.self_play import playing_stage
 from rlsearch.training.state import run_key
 
 REPEATS = 3  # timings of each loop; they alternate, and medians are compared
 
 
-def bench_self_play(config: SelfPlayExperiment) -> dict[str, Any]:
+def bench_self_play(config: Experiment) -> dict[str, Any]:
     """Positions a second that reach a target, without learning: ours, the example's, the ratio.
 
     Raises:
         ValueError: if the game is not one of pgx for two players.
     """
-    environment, model = make_board(config)
-    stage, mesh = self_play_stage(config, environment, model), make_mesh(config.parallel)
+    settings = playing_stage(config)
+    stage, model, mesh = settings.build(None), settings.network, make_mesh(config.parallel)
     params = jax.jit(model.init)(run_key(config.seed, "parameters", 0))
-    settings, simulations = config.self_play, config.search.num_simulations
+    simulations = settings.search.num_simulations
     batch, moves = settings.num_games, settings.moves_per_step
-    collect = jax.jit(stage.collect, donate_argnums=1)
+    collect = jax.jit(stage.produce, donate_argnums=1)
     keys = row_keys(run_key(config.seed, "training", 0), batch)
-    memory = jax.jit(stage.memory)(params, keys)
-    example = example_self_play(example_game(config), model, simulations, batch)
+    memory = jax.jit(stage.memory)(Weights(params), keys)
+    example = example_self_play(example_game(settings.environment), model, simulations, batch)
     turns = -(-MOVES // moves)
 
     def ours() -> int:
         nonlocal memory
         for _ in range(turns):
-            memory, _ = collect(params, memory, keys)
+            memory, _ = collect(Weights(params), memory, keys, None)
         jax.block_until_ready(memory)
         return turns * moves * batch
 

@@ -20,12 +20,12 @@ from etils import epath
 from rlsearch.arena.perfect_play import choose_moves, make_chooser
 from rlsearch.arena.solved_positions import read_solved_positions, solve_game
 from rlsearch.benchmarks.example_loop import example_game, example_learning, example_self_play
-from rlsearch.config import SelfPlayExperiment
+from rlsearch.config import Experiment
 from rlsearch.figure import save, subplots
 from rlsearch.networks.board_model import BoardModel, Params
 from rlsearch.parallel.mesh import make_mesh
-from rlsearch.training.self_play import self_play_stage
-from rlsearch.training.setup import make_board
+from rlsearch.runs.stage import Weights
+from rlsearch.stages.self_play import SelfPlay, playing_stage
 from rlsearch.training.state import init_state, run_key, stage_optimizer
 from rlsearch.training.step import make_step
 
@@ -41,7 +41,7 @@ Curve = list[tuple[float, float]]  # seconds spent, strength
 
 
 def bench_strength(
-    config: SelfPlayExperiment,
+    config: Experiment,
     minutes: float = 15.0,
     positions: str = "",
     picture: str = "",
@@ -59,7 +59,9 @@ def bench_strength(
     Raises:
         ValueError: if the game is not one of pgx for two players, or too large to be solved.
     """
-    game, (environment, _) = example_game(config), make_board(config)
+    settings = playing_stage(config)
+    environment = settings.environment
+    game = example_game(environment)
     solved = (
         read_solved_positions(positions, environment)
         if positions
@@ -72,7 +74,7 @@ def bench_strength(
         return float(solved.keeps_value(moves).mean())
 
     curves = race(
-        {"example": _example(config, game), "rlsearch": _ours(config)},
+        {"example": _example(config, settings, game), "rlsearch": _ours(config, settings)},
         strength,
         60.0 * minutes,
         report,
@@ -120,15 +122,14 @@ def race(
     return curves
 
 
-def _ours(config: SelfPlayExperiment) -> Iterator[Trained]:
+def _ours(config: Experiment, settings: SelfPlay) -> Iterator[Trained]:
     """After each training step."""
-    environment, model = make_board(config)
-    stage, mesh = self_play_stage(config, environment, model), make_mesh(config.parallel)
+    stage, model, mesh = settings.build(None), settings.network, make_mesh(config.parallel)
     optimizer = stage_optimizer(stage)
     step = make_step(stage, optimizer, mesh)
     params = jax.jit(model.init)(run_key(config.seed, "parameters", 0))
     memory_key = run_key(config.seed, "memory", 0)
-    state = jax.jit(lambda params, key: init_state(params, optimizer, stage, key))(
+    state = jax.jit(lambda params, key: init_state(Weights(params), optimizer, stage, key))(
         params, memory_key
     )
     for number in itertools.count():
@@ -136,13 +137,11 @@ def _ours(config: SelfPlayExperiment) -> Iterator[Trained]:
         yield Trained(model, state.params)
 
 
-def _example(config: SelfPlayExperiment, game: Any) -> Iterator[Trained]:
+def _example(config: Experiment, settings: SelfPlay, game: Any) -> Iterator[Trained]:
     """After each iteration."""
-    environment, _ = make_board(config)
-    shape, actions = environment.observation_shape, environment.num_actions
-    model = BoardModel(dataclasses.replace(config.model, value="bounded"), shape, actions)
-    settings = config.self_play
-    play = example_self_play(game, model, config.search.num_simulations, settings.num_games)
+    shape, actions = settings.environment.observation_shape, settings.environment.num_actions
+    model = BoardModel(dataclasses.replace(settings.model, value="bounded"), shape, actions)
+    play = example_self_play(game, model, settings.search.num_simulations, settings.num_games)
     start, learn = example_learning(model, settings.batch_size)
     learner = start(jax.jit(model.init)(run_key(config.seed, "parameters", 0)))
     for number in itertools.count():

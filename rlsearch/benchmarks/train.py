@@ -20,16 +20,18 @@ import numpy as np
 from jax.sharding import Mesh
 
 from rlsearch.benchmarks.peak import peak_flops
-from rlsearch.config import SelfPlayExperiment
-from rlsearch.config_file import AnyExperiment
+from rlsearch.config import Experiment
+from rlsearch.config_file import own_modules
 from rlsearch.parallel.agreement import LateVote
-from rlsearch.parallel.mesh import make_mesh
+from rlsearch.parallel.mesh import make_mesh, over_data
 from rlsearch.runs.directory import RunDirectory
-from rlsearch.runs.stage import Model, Params, Stage
+from rlsearch.runs.lineage import Lineage
+from rlsearch.runs.stage import Stage, Weights
 from rlsearch.search.search import num_decisions
-from rlsearch.training.loop import OpenRun, run_stage
+from rlsearch.stages.search_distillation import SearchDistillation
+from rlsearch.stages.self_play import SelfPlay
+from rlsearch.training.loop import OpenRun, RunningStage, run_stage
 from rlsearch.training.metrics import MetricsWriter, read_metrics
-from rlsearch.training.setup import make_setup, model_and_stages
 from rlsearch.training.state import (
     TrainState,
     init_state,
@@ -37,12 +39,11 @@ from rlsearch.training.state import (
     stage_optimizer,
     state_shardings,
 )
-from rlsearch.training.step import make_collect, make_step
+from rlsearch.training.step import make_produce, make_step
 from rlsearch.training.stopping import StopRequest
 
 REPEATS = 3  # timings of each way; they alternate, and medians are compared
 STEPS = 10  # of a timing
-SEARCHING = ("distilled", "self_play")  # the stages that search
 
 
 class _NoStore:
@@ -52,20 +53,19 @@ class _NoStore:
         pass
 
 
-def bench_train(config: AnyExperiment) -> dict[str, Any]:
+def bench_train(config: Experiment) -> dict[str, Any]:
     """Tokens (of a game, positions) and simulations a second, utilisation, and shares of a step.
 
     Raises:
         ValueError: if no stage of the config searches, or its batch does not fit the devices.
     """
-    model, stages = model_and_stages(config)
-    found = [stage for stage in stages if stage.name in SEARCHING]
-    if not found:
-        raise ValueError(f"config {config.name!r} has no stage that searches")
-    stage, mesh = found[0], make_mesh(config.parallel)
-    loop_seconds, device_seconds, search_seconds, rows = _measure(config, model, stage, mesh)
-    work = _work(config, rows)
-    peak, source = peak_flops(mesh, config.model.dtype)
+    lineage = Lineage(config, own_modules(config))
+    settings = searching_stage(config)
+    stage, mesh = settings.build(lineage), make_mesh(config.parallel)
+    loop_seconds, device_seconds, search_seconds, rows = _measure(config, stage, mesh)
+    work = _work(settings, lineage, rows)
+    model: Any = stage.model
+    peak, source = peak_flops(mesh, model.config.dtype)
     rate = stage.flops_per_step.total / loop_seconds
     return {
         "config": config.name,
@@ -73,7 +73,7 @@ def bench_train(config: AnyExperiment) -> dict[str, Any]:
         "device": jax.devices()[0].device_kind,
         "devices": mesh.devices.size,
         "batch_size": stage.num_keys,
-        "num_simulations": config.search.num_simulations,
+        "num_simulations": settings.search.num_simulations,
         "parameters": model.num_params(),
         "seconds_per_step": loop_seconds,
         **{f"{name}_per_second": count / loop_seconds for name, count in work.items()},
@@ -87,34 +87,46 @@ def bench_train(config: AnyExperiment) -> dict[str, Any]:
     }
 
 
+def searching_stage(config: Experiment) -> Any:
+    """The first stage of a config that searches.
+
+    Raises:
+        ValueError: if none does.
+    """
+    found = [stage for stage in config.stages if isinstance(stage, SearchDistillation | SelfPlay)]
+    if not found:
+        raise ValueError(f"config {config.name!r} has no stage that searches")
+    return found[0]
+
+
 def _measure(
-    config: AnyExperiment, model: Model, stage: Stage, mesh: Mesh
+    config: Experiment, stage: Stage, mesh: Mesh
 ) -> tuple[float, float, float, list[dict[str, Any]]]:
     """Seconds of a step in the loop, in one program, and of its first half; and its metrics."""
     optimizer, parallel = stage_optimizer(stage), config.parallel
-    places = state_shardings(model, optimizer, mesh, parallel.rules)
+    places = state_shardings(stage.model, optimizer, mesh, parallel.rules)
     step = make_step(stage, optimizer, mesh, places, parallel.accumulate)
-    collect = make_collect(stage, mesh, places.params)
+    produce = make_produce(stage, mesh, places.params)
+    remember = over_data(mesh, lambda _, *rows: stage.remember(*rows))
 
     @functools.partial(jax.jit, donate_argnums=0, out_shardings=places)
     def steps(state: TrainState, keys: jax.Array) -> TrainState:
         return jax.lax.scan(step, state, keys)[0]
 
-    @functools.partial(jax.jit, donate_argnums=1, out_shardings=places.memory)
-    def collects(params: Params, memory: Any, keys: jax.Array) -> Any:
-        def one(memory: Any, key: jax.Array) -> tuple[Any, None]:
-            return collect(params, memory, key)[0], None
+    @functools.partial(jax.jit, donate_argnums=0, out_shardings=places)
+    def collects(state: TrainState, keys: jax.Array) -> TrainState:
+        def one(state: TrainState, key: jax.Array) -> tuple[TrainState, None]:
+            memory, _ = remember((), state.memory, produce(state, key), None)
+            return state._replace(memory=memory), None
 
-        return jax.lax.scan(one, memory, keys)[0]
+        return jax.lax.scan(one, state, keys)[0]
 
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         directory = RunDirectory(folder)
         directory.record_start()
         writer = stack.enter_context(MetricsWriter(directory, 0))
         short, store = dataclasses.replace(stage, num_steps=STEPS), cast(Any, _NoStore())
-        run = OpenRun(
-            config, directory, store, writer, time.monotonic(), StopRequest(), LateVote(mesh)
-        )
+        run = OpenRun(config, directory, writer, time.monotonic(), StopRequest(), LateVote(mesh))
         keys = jax.random.split(run_key(config.seed, "evaluation", 0), STEPS)
         done = 0
 
@@ -122,17 +134,18 @@ def _measure(
             nonlocal done
             before, done = done, done + STEPS
             with contextlib.redirect_stderr(io.StringIO()):  # where progress is shown
-                return run_stage(run, short, step, state, done, before)[0]
+                running = RunningStage(short, step, {}, before, store)
+                return run_stage(run, running, state, before)[0]
 
         def in_one_program(state: TrainState) -> TrainState:
             return steps(state, keys)
 
         def first_half(state: TrainState) -> TrainState:
-            return state._replace(memory=collects(state.params, state.memory, keys))
+            return collects(state, keys)
 
         ways = (in_the_loop, in_one_program, first_half)
         seconds: list[list[float]] = [[] for _ in ways]
-        state = _begin(config.seed, model, stage, places)
+        state = _begin(config.seed, stage, places)
         for way in ways:  # compiles
             state = jax.block_until_ready(way(state))
         for _ in range(REPEATS):
@@ -145,25 +158,25 @@ def _measure(
         return loop, device, search, read_metrics(directory.metrics)
 
 
-def _begin(seed: int, model: Model, stage: Stage, places: TrainState) -> TrainState:
+def _begin(seed: int, stage: Stage, places: TrainState) -> TrainState:
     """The state in which the stage begins with fresh parameters."""
 
     def begin(params_key: jax.Array, memory_key: jax.Array) -> TrainState:
-        return init_state(model.init(params_key), stage_optimizer(stage), stage, memory_key)
+        weights = Weights(stage.model.init(params_key))
+        return init_state(weights, stage_optimizer(stage), stage, memory_key)
 
     keys = run_key(seed, "parameters", 0), run_key(seed, "memory", 0)
     return jax.jit(begin, out_shardings=places)(*keys)
 
 
-def _work(config: AnyExperiment, rows: list[dict[str, Any]]) -> dict[str, float]:
-    """What a step does: policy tokens that its searches evaluate, or new positions; simulations."""
-    simulations = config.search.num_simulations
-    if isinstance(config, SelfPlayExperiment):
-        settings = config.self_play
+def _work(settings: Any, lineage: Lineage, rows: list[dict[str, Any]]) -> dict[str, float]:
+    """The work of a step: tokens that its searches evaluate, or new positions; simulations."""
+    simulations = settings.search.num_simulations
+    if isinstance(settings, SelfPlay):
         searches = settings.num_games * (settings.moves_per_step + settings.reanalysed)
         positions = settings.num_games * settings.moves_per_step
         return {"positions": positions, "simulations": searches * simulations}
-    settings, form = config.distill, make_setup(config).form
-    trees = num_decisions(form, config.search) // settings.decisions_per_search
-    tokens = settings.num_problems * float(np.mean([row["search_tokens"] for row in rows]))
-    return {"tokens": tokens, "simulations": settings.num_problems * trees * simulations}
+    decisions = num_decisions(lineage.format, settings.search)
+    trees, problems = decisions // settings.decisions_per_search, settings.teaching.num_problems
+    tokens = problems * float(np.mean([row["search_tokens"] for row in rows]))
+    return {"tokens": tokens, "simulations": problems * trees * simulations}

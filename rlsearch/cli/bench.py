@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from rlsearch.cli.output import emit
-from rlsearch.cli.parser import FIELDS_HELP, add_code, add_data_dir, add_json
+from rlsearch.cli.parser import FIELDS_HELP, add_code, add_data_dir, add_json, read_config
 
 TAKES_FIELDS = True
 KINDS = ("search", "decode", "beams", "self_play", "strength", "train")
@@ -34,16 +34,11 @@ def add_parser(subparsers) -> None:
 
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Measures, and prints the figures."""
-    from rlsearch import config_file
+    config = read_config(arguments, overrides)
 
-    if arguments.code:
-        config_file.load_code(arguments.code)
-    if arguments.data_dir is not None:
-        overrides = [*overrides, f"--task.data_dir={arguments.data_dir}"]
-    config = config_file.override(config_file.load(arguments.config), overrides)
-
-    wanted = "self_play" if arguments.kind in ("self_play", "strength") else "language"
-    if arguments.kind != "train" and config.kind != wanted:
+    wanted = "self-play" if arguments.kind in ("self_play", "strength") else "language"
+    kind = "self-play" if config.task is None else "language"
+    if arguments.kind != "train" and kind != wanted:
         arguments.parser.error(f"bench {arguments.kind} is for configs of {wanted}")
     options = _strength_options(arguments)
 

@@ -4,7 +4,7 @@ import argparse
 
 from rlsearch.cli.output import emit
 from rlsearch.cli.parser import Parser, add_code, add_data_dir, add_json, positive, whole
-from rlsearch.config_file import ConfigError
+from rlsearch.config_data import ConfigError
 
 TAKES_FIELDS = False
 NAMES = ("game24",)

@@ -28,7 +28,7 @@ from rlsearch.cli import (
 )
 from rlsearch.cli.output import safe_output
 from rlsearch.cli.parser import Parser, check_places, unknown
-from rlsearch.config_file import ConfigError, all_field_types, is_several
+from rlsearch.config_data import SEVERAL, ConfigError
 from rlsearch.parallel.compilation_cache import use_compilation_cache
 from rlsearch.parallel.hosts import leave
 from rlsearch.text import sentence, shortened
@@ -50,6 +50,9 @@ COMMANDS = (
         data,
     ),
 )
+
+
+TOP_FIELDS = ("name", "seed", "stages", "evaluation")  # of a config, without a group
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -94,8 +97,7 @@ def _run(argv: list[str]) -> int:
     except SystemExit as exit:  # only --help: errors are raised
         return int(exit.code or 0)
     if extra:
-        fields = [f"--{path}" for path in all_field_types()] if takes_fields else []
-        _refuse(extra[0].partition("=")[0], arguments.parser, fields)
+        _refuse(extra[0].partition("=")[0], arguments.parser)
     check_places(arguments)
     arguments.stdout, arguments.argv = sys.stdout, argv
     with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
@@ -111,13 +113,12 @@ def _split_fields(argv: list[str]) -> tuple[list[str], list[str]]:
 
     argparse would take a value of an option that it does not know for a positional argument.
     """
-    known = all_field_types()
     fields, rest = [], []
     room = 0  # values that the field before may still take
     for argument in argv:
         path = argument[2:].partition("=")[0].replace("-", "_")
-        if argument.startswith("--") and (path in known or "." in path):
-            several = is_several(known.get(path))
+        if argument.startswith("--") and (path in TOP_FIELDS or "." in path):
+            several = path.rpartition(".")[2] in SEVERAL
             room = sys.maxsize if several else int("=" not in argument)
             fields.append(argument)
         elif room and not argument.startswith("--"):
@@ -129,10 +130,10 @@ def _split_fields(argv: list[str]) -> tuple[list[str], list[str]]:
     return fields, rest
 
 
-def _refuse(argument: str, parser: Parser, fields: list[str]) -> None:
+def _refuse(argument: str, parser: Parser) -> None:
     """Raises that argparse has no use for `argument`."""
     if argument.startswith("-"):
-        parser.error(unknown("option", argument, parser.options(), fields))
+        parser.error(unknown("option", argument, parser.options()))
     parser.error(f"{shortened(argument)} is one argument too many")
 
 

@@ -5,12 +5,16 @@ import re
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from rlsearch.config_file import ConfigError, nearest
+from rlsearch.classes import nearest
+from rlsearch.config_data import ConfigError
 from rlsearch.text import MAX_GIVEN, shortened
 
 _ELSEWHERE = re.compile(r"(?!gs://)[A-Za-z][A-Za-z0-9+.-]*://")
 
-FIELDS_HELP = "Any field of the config: --search.num_simulations 32 --evaluation.budgets 1 4"
+FIELDS_HELP = (
+    "Any field of the config, those of a stage behind its name: "
+    "--distilled.search.num_simulations 32 --accuracy.budgets 1 4"
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,16 +38,27 @@ class Parser(argparse.ArgumentParser):
         return re.findall(r"(?<!\S)--[a-z-]+", help)
 
 
-def unknown(kind: str, value: str, names: Iterable[str], fields: Iterable[str] = ()) -> str:
-    """The sentence that there is no `value` among `names`, and which is the nearest.
-
-    `fields` are near too, but are not listed: they would bury the sentence.
-    """
-    names, fields = list(names), list(fields)
-    close = nearest(value[:MAX_GIVEN], [*names, *fields])
+def unknown(kind: str, value: str, names: Iterable[str]) -> str:
+    """The sentence that there is no `value` among `names`, and which is the nearest."""
+    names = list(names)
+    close = nearest(value[:MAX_GIVEN], names)
     hint = f"the nearest is {close}; " if close else ""
-    valid = ", ".join(names) + (", and the config's fields" if fields else "")
-    return f"there is no {kind} {shortened(value)}: {hint}valid are {valid}"
+    return f"there is no {kind} {shortened(value)}: {hint}valid are {', '.join(names)}"
+
+
+def read_config(arguments: argparse.Namespace, overrides: list[str]) -> Any:
+    """The experiment that a command's CONFIG, --code, --data-dir and fields describe.
+
+    Raises:
+        ConfigError: see `rlsearch.config_file`.
+    """
+    from rlsearch import config_file
+
+    if arguments.code:
+        config_file.load_code(arguments.code)
+    if arguments.data_dir is not None:
+        overrides = [*overrides, f"--task.data_dir={arguments.data_dir}"]
+    return config_file.override(config_file.load(arguments.config), overrides)
 
 
 def positive(text: str) -> int:

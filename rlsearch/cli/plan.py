@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from rlsearch.cli.output import emit
-from rlsearch.cli.parser import FIELDS_HELP, add_code, add_data_dir, add_json
+from rlsearch.cli.parser import FIELDS_HELP, add_code, add_data_dir, add_json, read_config
 
 TAKES_FIELDS = True
 
@@ -37,13 +37,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Plans, and prints the tables; 1 where it does not fit, or searches wait for each other."""
     # No device is used; asked for none, JAX does not look for a TPU where libtpu is installed.
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    from rlsearch import config_file
-
-    if arguments.code:
-        config_file.load_code(arguments.code)
-    if arguments.data_dir is not None:
-        overrides = [*overrides, f"--task.data_dir={arguments.data_dir}"]
-    config = config_file.override(config_file.load(arguments.config), overrides)
+    config = read_config(arguments, overrides)
 
     from rlsearch.planning.plan import plan
 

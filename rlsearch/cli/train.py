@@ -6,7 +6,7 @@ import sys
 from pathlib import PurePath
 
 from rlsearch.cli.output import emit
-from rlsearch.cli.parser import FIELDS_HELP, add_code, add_data_dir, add_json
+from rlsearch.cli.parser import FIELDS_HELP, add_code, add_data_dir, add_json, read_config
 from rlsearch.text import for_path, for_terminal
 
 TAKES_FIELDS = True
@@ -32,16 +32,11 @@ def add_parser(subparsers) -> None:
 
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Trains, and prints where the run is."""
-    from rlsearch import config_file
     from rlsearch.parallel.hosts import join_hosts
 
     # Before JAX is used, which a user's code may do when it is imported.
     arguments.stdout = join_hosts(arguments.stdout)
-    if arguments.code:
-        config_file.load_code(arguments.code)
-    if arguments.data_dir is not None:
-        overrides = [*overrides, f"--task.data_dir={arguments.data_dir}"]
-    config = config_file.override(config_file.load(arguments.config), overrides)
+    config = read_config(arguments, overrides)
     run_dir = arguments.run_dir or f"runs/{for_path(config.name)}"
 
     # JAX takes seconds: a wrong config is found before.

@@ -84,6 +84,16 @@ class Environment(Protocol):
         ...
 
 
+def game_name(environment: Environment) -> str:
+    """The name of a game: its field `game`, where it has one, or its class."""
+    return getattr(environment, "game", type(environment).__name__)
+
+
+def reward_scale(environment: Environment) -> float:
+    """The factor by which a game's own rewards are multiplied."""
+    return getattr(environment, "reward_scale", 1.0)
+
+
 def finished(state: State) -> jax.Array:
     """`[]` bool, nothing more happens in this episode."""
     return state.terminated | state.truncated

@@ -5,7 +5,6 @@ topology, and the figures are read from the compiled program. Elsewhere they are
 step's trace, and said to be.
 """
 
-import functools
 import math
 import re
 import time
@@ -16,11 +15,10 @@ import jax
 from jax.sharding import AbstractMesh, Mesh
 
 from rlsearch.config import Experiment
-from rlsearch.config_file import AnyExperiment
-from rlsearch.decoding.steps import start
-from rlsearch.networks.language_model import LanguageModel
+from rlsearch.config_file import own_modules
+from rlsearch.decoding.writer import Writer
 from rlsearch.parallel.mesh import BATCH, abstract_mesh, batch_shards, make_mesh, mesh_sizes
-from rlsearch.parallel.sharding import gathered, param_shardings, placed
+from rlsearch.parallel.sharding import gathered, placed
 from rlsearch.planning.chips import Chip
 from rlsearch.planning.collectives import Collective, collectives
 from rlsearch.planning.compilers import compiler_of, devices_of, has_compiler, kept_nowhere
@@ -29,9 +27,15 @@ from rlsearch.planning.plan_fields import TEMPORARY, shrinking_field, split_even
 from rlsearch.planning.topology import find_topology
 from rlsearch.planning.traced import search_tree_bytes, trace_work
 from rlsearch.planning.work import work_of
+from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import Stage
-from rlsearch.training.setup import make_setup, model_and_stages
-from rlsearch.training.state import abstract_state, stage_optimizer, state_shardings
+from rlsearch.training.loop import build_stages
+from rlsearch.training.state import (
+    abstract_state,
+    read_shardings,
+    stage_optimizer,
+    state_shardings,
+)
 from rlsearch.training.step import make_step
 
 PARTS = ("search", "collect", "update")  # named scopes of a step; a search is part of collecting
@@ -44,7 +48,7 @@ def part_of(scope: str) -> str:
 
 
 def plan(
-    config: AnyExperiment,
+    config: Experiment,
     topology: str,
     stages: tuple[str, ...] = (),
     report: Callable[[str], None] = lambda line: None,
@@ -67,7 +71,8 @@ def plan(
             f"{machine.num_chips} chips; parallel.data -1 takes all that are left"
         )
     changed, config = split_evenly(config, sizes[0] * sizes[1])
-    _, found = model_and_stages(config)
+    lineage = Lineage(config, own_modules(config))
+    found = build_stages(lineage)
     unknown = [name for name in stages if name not in [stage.name for stage in found]]
     if unknown:
         names = ", ".join(stage.name for stage in found)
@@ -84,7 +89,7 @@ def plan(
             report(f"{'compiling' if compiled else 'estimating'} {stage.name} for {topology}")
             with kept_nowhere():
                 options = compiler.options if compiled else None
-                plans.append(plan_stage(config, stage, mesh, machine.chip, options))
+                plans.append(plan_stage(lineage, stage, mesh, machine.chip, options))
     return {
         "config": config.name,
         "topology": machine.name,
@@ -101,7 +106,7 @@ def plan(
 
 
 def plan_stage(
-    config: AnyExperiment,
+    lineage: Lineage,
     stage: Stage,
     mesh: Mesh | AbstractMesh,
     chip: Chip,
@@ -113,12 +118,13 @@ def plan_stage(
         options: the compiler's; None: there is no compiler.
     """
     began = time.monotonic()
+    config = lineage.config
     state, arguments = step_arguments(config, stage, mesh)
     optimizer, rules = stage_optimizer(stage), config.parallel.rules
     places = state_shardings(stage.model, optimizer, mesh, rules)
     step = make_step(stage, optimizer, mesh, places, config.parallel.accumulate)
     traced = step.trace(state, *arguments)
-    needs = memory_by_shape(config, stage, mesh, state, arguments, traced.jaxpr)
+    needs = memory_by_shape(lineage, stage, mesh, state, arguments, traced.jaxpr)
     found = _estimate(traced, mesh) if options is None else _compile(traced, mesh, options)
     needs |= found.memory
     if "arguments" in needs:  # as the compiler lays them out
@@ -222,38 +228,36 @@ def _nonzero(sums: dict[str, float]) -> dict[str, float]:
 
 
 def step_arguments(
-    config: AnyExperiment, stage: Stage, mesh: Mesh | AbstractMesh
+    config: Experiment, stage: Stage, mesh: Mesh | AbstractMesh
 ) -> tuple[Any, tuple[Any, ...]]:
     """Abstract arguments of a stage's step: the state, and what follows it."""
     rules = config.parallel.rules
     key = jax.eval_shape(jax.random.key, 0)
-    read = []
-    if stage.reads:
-        model = stage.reads.model
-        shapes = jax.eval_shape(model.init, key)
-        shardings = param_shardings(model.logical_axes(), shapes, mesh, rules)
-        read = [placed(shapes, gathered(shardings))]
-    return abstract_state(stage, mesh, rules), (key, *read)
+    read = {
+        role: placed(jax.eval_shape(ref.model.init, key), read_shardings(ref.model, mesh, rules))
+        for role, ref in stage.reads.items()
+    }
+    return abstract_state(stage, mesh, rules), (key, read)
 
 
 def memory_by_shape(
-    config: AnyExperiment, stage: Stage, mesh: Any, state: Any, arguments: Any, jaxpr: Any
+    lineage: Lineage, stage: Stage, mesh: Any, state: Any, arguments: Any, jaxpr: Any
 ) -> dict[str, float]:
     """Bytes on one device of what has a name, without what a compiler adds to it.
 
     The first are there from step to step; the others are parts of the temporaries.
     """
-    key, *read = arguments
+    key, read = arguments
     whole = placed(state.params, gathered(jax.tree.map(lambda x: x.sharding, state.params)))
     shards = batch_shards(mesh)
-    batch = jax.eval_shape(stage.batch, state.memory, key)
+    batch = jax.eval_shape(stage.batch, state.memory, key, 0)
     needs = {
         "parameters": local_bytes(state.params),
         "optimiser": local_bytes(state.optimizer),
         "replay": local_bytes(state.memory),
         "read parameters": local_bytes(read),
         "search tree": search_tree_bytes(jaxpr),
-        "KV cache": _cache_bytes(config, stage) / shards,
+        "KV cache": _cache_bytes(lineage, stage) / shards,
         "gathered parameters": local_bytes(whole) if stage.flops_per_step.produce else 0.0,
         "batch": local_bytes(batch) / shards,
     }
@@ -269,18 +273,15 @@ def local_bytes(arrays: Any) -> float:
     return total
 
 
-def _cache_bytes(config: AnyExperiment, stage: Stage) -> float:
+def _cache_bytes(lineage: Lineage, stage: Stage) -> float:
     """Of all prompts and one solution each, where solutions are written."""
-    if not isinstance(config, Experiment) or not stage.flops_per_step.produce:
+    if lineage.config.task is None or not stage.flops_per_step.produce:
         return 0.0
-    setup = make_setup(config)
-    model = stage.reads.model if stage.reads else stage.model
-    assert isinstance(model, LanguageModel)
-    prompts = jax.ShapeDtypeStruct((stage.num_keys, setup.task.prompt_length), "int32")
-    params = jax.eval_shape(model.init, jax.random.key(0))
-    begin = functools.partial(start, model, form=setup.form)
-    prompt_cache, prefix = jax.eval_shape(lambda params, x: begin(params, x), params, prompts)
-    return local_bytes((prompt_cache, prefix.cache))
+    policy = lineage.policy(stage.name)
+    prompts = jax.ShapeDtypeStruct((stage.num_keys, lineage.task.prompt_length), "int32")
+    params = jax.eval_shape(policy.model.init, jax.random.key(0))
+    draft = jax.eval_shape(lambda params, x: Writer(policy, params).start(x), params, prompts)
+    return local_bytes((draft.prompt.cache, draft.line.cache))
 
 
 def forbidden(found: list[Collective]) -> list[Collective]:

@@ -6,7 +6,7 @@ and no stage: names and numbers of steps are read off the config.
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 from rlsearch.classes import nearest
@@ -103,6 +103,17 @@ class Lineage:
     def of_kind(self, ends_with: str) -> tuple[str, ...]:
         """The names of the stages that end with a "policy", a "judge", "rows" or a "player"."""
         return tuple(s.name for s in self.config.stages if s.ends_with == ends_with)
+
+    def default_policy(self, among: Iterable[str]) -> str:
+        """The policy that is taken where none is named: the last that a search has taught, else
+        the last of all.
+
+        Args:
+            among: names, in the order of their stages.
+        """
+        names = list(among)
+        taught = [name for name in names if getattr(self.stage(name), "is_default", False)]
+        return (taught or names)[-1]
 
     def policy(self, ref: str) -> Policy:
         """The policy that a stage ends with, or the one that it judges: no weights.

@@ -1,5 +1,6 @@
 """Opening a run: its config is data, and nothing that it names is imported from elsewhere."""
 
+import dataclasses
 from typing import Any
 
 from rlsearch.config import Experiment
@@ -48,6 +49,34 @@ def experiment_of(saved: dict[str, Any], modules: tuple[str, ...] = ()) -> Exper
     if type(number) is not int or not 1 <= number <= FORMAT:
         raise ConfigError(f"format is {shortened(number)}: it must be a whole number up to {FORMAT}")
     return from_data(Experiment, upgraded(saved) if number == 1 else saved, modules)
+
+
+def with_data_dir(config: Experiment, data_dir: str) -> Experiment:
+    """`config` with the task's files in `data_dir`; empty: where they were.
+
+    Raises:
+        ValueError: if the task reads no files.
+    """
+    if not data_dir:
+        return config
+    if not _reads_files(config.task):
+        raise ValueError(
+            f"data_dir is {shortened(data_dir)}: the task {type(config.task).__name__} reads no "
+            "files"
+        )
+    return dataclasses.replace(config, task=dataclasses.replace(config.task, data_dir=data_dir))
+
+
+def without_data_dir(config: Experiment) -> Experiment:
+    """`config` that does not say where the task's files were."""
+    if not _reads_files(config.task):
+        return config
+    return dataclasses.replace(config, task=dataclasses.replace(config.task, data_dir=""))
+
+
+def _reads_files(task: Any) -> bool:
+    fields = dataclasses.fields(task) if dataclasses.is_dataclass(task) else ()
+    return "data_dir" in [field.name for field in fields]
 
 
 def flat_fields(saved: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from rlsearch.config import Experiment, SelfPlayExperiment
+from rlsearch.classes import class_name
+from rlsearch.config import Experiment
+from rlsearch.environments.base import game_name
 from rlsearch.measuring.accuracy import summarise
 from rlsearch.runs.directory import RunDirectory
 from rlsearch.runs.parameters import warn
@@ -39,16 +41,17 @@ def evaluations_of(directory: RunDirectory, stage: str, step: int) -> list[Row]:
 
 
 def model_card(
-    config: Experiment | SelfPlayExperiment,
+    config: Experiment,
     stage: str,
     step: int,
     num_params: int,
     rows: Sequence[Row],
 ) -> str:
     """The card of the parameters at the end of `stage`."""
-    language = isinstance(config, Experiment)
-    subject = config.task.cls.partition(":")[2] if language else config.environment.game
-    cls = config.task.cls if language else config.environment.cls
+    language = config.task is not None
+    played = next((x.environment for x in config.stages if x.ends_with == "player"), None)
+    subject = type(config.task).__name__ if language else game_name(played)  # pyright: ignore
+    cls = class_name(config.task if language else played)
     code = "" if cls.startswith("rlsearch.") else " --code FILE"
     author = [f"FILE is the author's Python file with `{_plain(cls)}`.", ""] if code else []
     use = 'rlsearch solve runs/imported "PROBLEM"' if language else "rlsearch play runs/imported"

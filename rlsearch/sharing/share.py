@@ -17,12 +17,13 @@ from typing import Any
 import jax
 from etils import epath
 
-from rlsearch.checkpoints.store import CheckpointStore
 from rlsearch.checkpoints.tensors import TENSORS, read_model, write_tensors
-from rlsearch.config import Experiment, ParallelConfig, SelfPlayExperiment
-from rlsearch.config_file import ConfigError, to_dict
+from rlsearch.config import ParallelConfig
+from rlsearch.config_data import ConfigError, to_data
+from rlsearch.config_file import load_code
 from rlsearch.files import read_json
 from rlsearch.parallel.mesh import make_mesh
+from rlsearch.runs.checkpoints import complete_stages, stage_checkpoints
 from rlsearch.runs.directory import (
     MAX_CONFIG,
     RunDirectory,
@@ -30,18 +31,20 @@ from rlsearch.runs.directory import (
     write_json,
     write_text,
 )
-from rlsearch.runs.opening import read_run, trusted_config, trusted_modules
-from rlsearch.runs.parameters import load_params, warn
-from rlsearch.runs.stage import Stage
+from rlsearch.runs.lineage import Lineage
+from rlsearch.runs.opening import (
+    FORMAT,
+    experiment_of,
+    read_run,
+    with_data_dir,
+    without_data_dir,
+)
+from rlsearch.runs.parameters import load_params
 from rlsearch.sharing.model_card import evaluations_of, model_card
 from rlsearch.text import shortened
-from rlsearch.training.loop import ends
-from rlsearch.training.setup import model_and_stages
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # written; 1 is read, too
 CONFIG, CARD = "config.json", "README.md"
-
-AnyExperiment = Experiment | SelfPlayExperiment
 
 
 def export_run(
@@ -51,7 +54,7 @@ def export_run(
 
     Args:
         folder: must not exist, or be empty.
-        stage: by default "distilled" where that is complete, else the last that is.
+        stage: by default see `Lineage.default_policy`.
         data_dir, code: as everywhere; neither is written to the folder.
 
     Returns:
@@ -60,24 +63,24 @@ def export_run(
     Raises:
         ValueError: if there is no such stage yet, or something is at `folder` already.
     """
-    directory, config = read_run(run_dir, code)
-    model, stages = model_and_stages(_with_data_dir(config, data_dir))
-    with CheckpointStore(directory.checkpoints, config.log.keep_checkpoints, warn) as store:
-        found = _complete(config, stages, store.steps())
-        if not found:
-            raise ValueError(f"run is {shortened(run_dir)}: no stage of it is complete yet")
-        stage = stage or ("distilled" if "distilled" in found else list(found)[-1])
-        if stage not in found:
-            raise ValueError(f"stage is {shortened(stage)}: this run has {', '.join(found)}")
-        step = found[stage]
-        params = load_params(store, step, model, make_mesh(ParallelConfig(data=1)))
+    directory, config, modules = read_run(run_dir, code)
+    lineage = Lineage(with_data_dir(config, data_dir), modules)
+    found = _complete(directory, lineage)
+    if not found:
+        raise ValueError(f"run is {shortened(run_dir)}: no stage of it is complete yet")
+    stage = stage or lineage.default_policy(found)
+    if stage not in found:
+        raise ValueError(f"stage is {shortened(stage)}: this run has {', '.join(found)}")
+    step, model = found[stage], lineage.model(stage)
+    with stage_checkpoints(directory, lineage, stage) as checkpoints:
+        params = load_params(checkpoints, step, model, make_mesh(ParallelConfig(data=1)))
     described = {
         "format_version": FORMAT_VERSION,
         "model_type": "rlsearch",
         "stage": stage,
         "step": step,
         "parameters": model.num_params(),
-        "experiment": to_dict(_with_data_dir(config, "", forget=True)),
+        "experiment": {"format": FORMAT, **to_data(without_data_dir(config))},
     }
     rows = evaluations_of(directory, stage, step)
     with new_folder(folder) as new:
@@ -110,45 +113,54 @@ def import_run(folder: str, run_dir: str, data_dir: str = "", code: str = "") ->
     source = epath.Path(folder)
     described = _read_description(source / CONFIG)
     try:
-        config = trusted_config(described["experiment"], trusted_modules(code))
-        config = _with_data_dir(config, data_dir, forget=True)
-        model, stages = model_and_stages(config)
+        modules = (load_code(code),) if code else ()
+        config = without_data_dir(experiment_of(described["experiment"], modules))
+        lineage = Lineage(with_data_dir(config, data_dir), modules)
     except ConfigError as error:
         raise ConfigError(f"{source / CONFIG}: {error}") from error
-    stage, step = described["stage"], described["step"]
-    if _complete(config, stages, [step]) != {stage: step}:
+    stage, said = described["stage"], described["step"]
+    step = _stage_step(lineage, described)
+    if step is None:
         raise ValueError(
-            f"{source / CONFIG} says stage {shortened(stage)} and step {shortened(step)}: by its "
+            f"{source / CONFIG} says stage {shortened(stage)} and step {shortened(said)}: by its "
             "config that is the end of no stage"
         )
+    model = lineage.model(stage)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     arrays, sha256 = read_model(source, shapes)
     params = jax.tree.map(jax.numpy.asarray, arrays)
-    origin = {key: described[key] for key in ("format_version", "stage", "step")}
+    origin = {"format_version": described["format_version"], "stage": stage, "step": step}
     origin["sha256"] = sha256
     with new_folder(run_dir) as new:
         directory = RunDirectory(new)
-        directory.write_config(to_dict(dataclasses.replace(config, parallel=ParallelConfig())))
+        here = dataclasses.replace(lineage.config, parallel=ParallelConfig())
+        directory.write_config({"format": FORMAT, **to_data(here)})
         write_json(directory.imported, origin)
-        with CheckpointStore(directory.checkpoints, 1, warn) as store:
-            store.save(step, {"params": params}, permanent=True, wait=True)
+        with stage_checkpoints(directory, lineage, stage) as checkpoints:
+            checkpoints.save(step, {"params": params}, permanent=True, wait=True)
     return {"run": run_dir, **origin, "parameters": model.num_params()}
 
 
-def _complete(config: AnyExperiment, stages: tuple[Stage, ...], steps: list[int]) -> dict[str, int]:
-    """The step of what each stage has come to, as evaluations take it, by the stage's name."""
-    if isinstance(config, SelfPlayExperiment):  # any of its checkpoints can play
-        last = ends(stages)[-1]
-        return {stages[-1].name: steps[-1]} if steps and 0 < steps[-1] <= last else {}
-    pairs = zip(stages, ends(stages), strict=True)
-    return {stage.name: end for stage, end in pairs if end in steps}
+def _complete(directory: RunDirectory, lineage: Lineage) -> dict[str, int]:
+    """The stages whose parameters can be used, with the step of each; of a game any that it has."""
+    found = complete_stages(directory, lineage)
+    for name in lineage.of_kind("player"):
+        with stage_checkpoints(directory, lineage, name) as checkpoints:
+            steps = checkpoints.steps()
+        found |= {name: steps[-1]} if steps else {}
+    return found
 
 
-def _with_data_dir(config: AnyExperiment, data_dir: str, forget: bool = False) -> AnyExperiment:
-    """`config` with the task's files in `data_dir`; where they were elsewhere may be forgotten."""
-    if isinstance(config, SelfPlayExperiment) or not (data_dir or forget):
-        return config
-    return dataclasses.replace(config, task=dataclasses.replace(config.task, data_dir=data_dir))
+def _stage_step(lineage: Lineage, described: dict[str, Any]) -> int | None:
+    """The step of the stage that an export is of; None where its config has no such end."""
+    name, step = described["stage"], described["step"]
+    if name not in [stage.name for stage in lineage.config.stages]:
+        return None
+    last, end = lineage.num_steps(name), lineage.ends()[name]
+    if described["format_version"] == 1:  # it counts the steps of the run
+        step -= end - last
+    good = 0 < step <= last if name in lineage.of_kind("player") else step == last
+    return step if good else None
 
 
 def _read_description(path: epath.Path) -> dict[str, Any]:
@@ -157,10 +169,10 @@ def _read_description(path: epath.Path) -> dict[str, Any]:
     if not isinstance(described, dict) or "format_version" not in described:
         raise ValueError(f"{path} has no format_version: it is no export of rlsearch")
     version = described["format_version"]
-    if type(version) is not int or version != FORMAT_VERSION:
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise ValueError(
-            f"{path}: format_version is {shortened(version)}: this version of rlsearch reads "
-            f"{FORMAT_VERSION} alone"
+            f"{path}: format_version is {shortened(version)}: this version of rlsearch reads 1 to "
+            f"{FORMAT_VERSION}"
         )
     for name, kind in (("stage", str), ("step", int), ("experiment", dict)):
         if type(described.get(name)) is not kind:

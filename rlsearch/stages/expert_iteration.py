@@ -19,6 +19,7 @@ from rlsearch.objectives.step_targets import StepTargets, step_learning, written
 from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import Metrics, Stage, StageFlops, Weights
 from rlsearch.stages.costs import row_flops, writing_flops
+from rlsearch.stages.replay_fields import Size
 from rlsearch.stages.ring import Learning, Origin, ring_stage
 from rlsearch.stages.teaching import Teaching
 from rlsearch.tasks.base import Task
@@ -65,6 +66,10 @@ class ExpertIteration:
             Learning(*step_learning(policy.model, policy.format.pad)),
             self.flops(lineage),
         )
+
+    def sizes(self) -> tuple[str, Size]:
+        """See `sizes_of`."""
+        return "teaching", self.teaching.sizes()
 
     def flops(self, lineage: Lineage) -> StageFlops:
         """Counts the FLOPs of a training step: padding is paid for too."""

@@ -18,6 +18,7 @@ from rlsearch.objectives.step_targets import StepTargets, step_learning
 from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import Metrics, Stage, StageFlops, Weights
 from rlsearch.stages.costs import row_flops, writing_flops
+from rlsearch.stages.replay_fields import Size
 from rlsearch.stages.ring import Learning, Origin, Ring, ring_stage
 
 
@@ -72,6 +73,10 @@ class Revision:
             Learning(*step_learning(policy.model, policy.format.pad)),
             self.flops(lineage),
         )
+
+    def sizes(self) -> tuple[str, Size]:
+        """See `sizes_of`."""
+        return "", Size("num_problems", "replay_size", self.num_samples)
 
     def flops(self, lineage: Lineage) -> StageFlops:
         """Counts the FLOPs of a training step: padding is paid for too."""

@@ -33,6 +33,7 @@ from rlsearch.runs.stage import Metrics, Stage, StageFlops, Weights
 from rlsearch.search.result import Grown
 from rlsearch.search.search import decide, draw, num_decisions, search
 from rlsearch.stages.costs import row_flops, writing_flops
+from rlsearch.stages.replay_fields import Size
 from rlsearch.stages.ring import Learning, Origin, ring_stage
 from rlsearch.stages.teaching import Teaching
 from rlsearch.tasks.base import Task
@@ -58,6 +59,7 @@ class SearchDistillation:
     teaching: Teaching = Teaching()
 
     ends_with: ClassVar[str] = "policy"
+    is_default: ClassVar[bool] = True  # the policy that is taken where none is named
 
     def __post_init__(self):
         check(self.num_steps >= 1, self, "num_steps", "at least 1")
@@ -91,6 +93,10 @@ class SearchDistillation:
             Learning(*step_learning(policy.model, policy.format.pad)),
             self.flops(lineage),
         )
+
+    def sizes(self) -> tuple[str, Size]:
+        """See `sizes_of`."""
+        return "teaching", self.teaching.sizes()
 
     def flops(self, lineage: Lineage) -> StageFlops:
         """Counts the FLOPs of a training step: padding is paid for too."""

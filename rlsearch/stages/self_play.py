@@ -7,7 +7,14 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rlsearch.config import AN_ENVIRONMENT, OptimizerConfig, SearchConfig, TowerConfig, check
+from rlsearch.config import (
+    AN_ENVIRONMENT,
+    Experiment,
+    OptimizerConfig,
+    SearchConfig,
+    TowerConfig,
+    check,
+)
 from rlsearch.environments.pgx_game import PgxGame
 from rlsearch.networks.board_model import BoardModel
 from rlsearch.networks.residual_tower import tower_flops
@@ -18,6 +25,7 @@ from rlsearch.runs.stage import Metrics, Stage, StageFlops, Weights
 from rlsearch.search.moves import search_moves
 from rlsearch.stages.games import Move, found_value, new_game, play
 from rlsearch.stages.replay import Replay, add, ages, capacity_of, empty_replay, sample
+from rlsearch.stages.replay_fields import Size
 
 MOVES = SearchConfig(actions="moves", num_simulations=32, num_candidates=16, value_scale=0.5)
 
@@ -79,6 +87,10 @@ class SelfPlay:
         del lineage
         return self_play_stage(self)
 
+    def sizes(self) -> tuple[str, Size]:
+        """See `sizes_of`."""
+        return "", Size("num_games", "replay_moves", 0)
+
     def flops(self, lineage: Any) -> StageFlops:
         """Counts the FLOPs of a training step."""
         del lineage
@@ -97,6 +109,18 @@ class Memory(NamedTuple):
     games: Any  # [B] states of the games in progress
     replay: Replay  # of `Move`
     returns: jax.Array  # [B, C] float32, of the moves in the replay
+
+
+def playing_stage(config: Experiment) -> SelfPlay:
+    """The stage of an experiment that plays.
+
+    Raises:
+        ValueError: if none does.
+    """
+    for stage in config.stages:
+        if isinstance(stage, SelfPlay):
+            return stage
+    raise ValueError(f"config {config.name!r} has no stage of self-play")
 
 
 def self_play_stage(settings: SelfPlay) -> Stage:

@@ -7,6 +7,7 @@ import jax
 from rlsearch.config import OptimizerConfig, check
 from rlsearch.objectives.companions import Companions
 from rlsearch.objectives.problems import ProblemMixture, draw_problems
+from rlsearch.stages.replay_fields import Size
 from rlsearch.stages.ring import Ring
 from rlsearch.tasks.base import Task
 
@@ -61,6 +62,10 @@ class Teaching:
             self.updates_per_step,
             self.optimizer,
         )
+
+    def sizes(self) -> Size:
+        """See `sizes_of`."""
+        return Size("num_problems", "replay_size", self.companions.rows)
 
     @property
     def rows_learnt(self) -> int:

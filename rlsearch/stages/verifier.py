@@ -33,6 +33,7 @@ from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import Metrics, Model, Stage, StageFlops, Weights
 from rlsearch.stages.costs import writing_flops
 from rlsearch.stages.replay import Replay, capacity_of, empty_replay
+from rlsearch.stages.replay_fields import Size
 from rlsearch.stages.ring import Learning, Origin, Ring, lanes, ring_stage
 from rlsearch.tasks.base import Task
 from rlsearch.verifiers.aggregate import AGGREGATIONS
@@ -155,6 +156,7 @@ class Verifier:
         )
         if self.labels.fresh:
             return stage
+        assert isinstance(self.labels, LabelsFrom)
         labels = LabelFolder(self.labels.folder, lineage.config.task, task)
         return dataclasses.replace(
             stage,
@@ -163,6 +165,10 @@ class Verifier:
             remember=lambda memory, produced, judged: (memory, {}),
             fill=functools.partial(read_memory, labels, policy.format),
         )
+
+    def sizes(self) -> tuple[str, Size]:
+        """See `sizes_of`."""
+        return "", Size("num_solutions", "replay_size", 1)
 
     def flops(self, lineage: Lineage) -> StageFlops:
         """Counts the FLOPs of a training step: padding is paid for too."""
