@@ -50,13 +50,14 @@ from rlsearch.config import (
     SelfPlayExperiment,
     TransformerConfig,
 )
-from rlsearch.evaluation.evaluate import make_policy
-from rlsearch.inference.base import NAMES, Budget, load_strategy
+from rlsearch.decoding.policy import Policy
+from rlsearch.decoding.writer import Writer
 from rlsearch.networks.language_model import LanguageModel
 from rlsearch.parallel.mesh import make_mesh, row_keys
+from rlsearch.runs.directory import RunDirectory
+from rlsearch.strategies.base import NAMES, Budget, load_strategy
 from rlsearch.training import loop
 from rlsearch.training.metrics import read_metrics
-from rlsearch.training.run_directory import RunDirectory
 from rlsearch.training.setup import make_setup
 from rlsearch.verifiers.network import NetworkVerifier
 from rlsearch.verifiers.value_head import ValueHead
@@ -176,8 +177,8 @@ JUDGES = ("value_head", "network")
 
 
 @functools.cache
-def solvers() -> tuple[Any, Any, dict[str, Any], jax.Array, jax.Array]:
-    """A policy, its parameters, the verifiers, prompts `[B, P]` and their keys."""
+def solvers() -> tuple[Writer, dict[str, Any], jax.Array, jax.Array]:
+    """A policy with its weights, the verifiers, prompts `[B, P]` and their keys."""
     tiny = tiny_experiment()
     shape = dataclasses.replace(tiny.model, num_layers=2)
     setup = make_setup(dataclasses.replace(tiny, model=shape))
@@ -190,10 +191,9 @@ def solvers() -> tuple[Any, Any, dict[str, Any], jax.Array, jax.Array]:
     prompts = jnp.asarray(setup.task.held_out_prompts()[:NUM_PROBLEMS])
     keys = row_keys(jax.random.key(0), NUM_PROBLEMS)
     # What a random policy writes has as many answers as solutions: told apart by less, they vote.
-    policy = dataclasses.replace(
-        make_policy(setup), answers=lambda prompts, tokens: tokens[:, LAST_NUMBER] % 4 - 1
-    )
-    return policy, params, {"value_head": ValueHead(), "network": judge}, prompts, keys
+    policy = Policy(setup.model, setup.form, lambda prompts, tokens: tokens[:, LAST_NUMBER] % 4 - 1)
+    writer = Writer(policy, params)
+    return writer, {"value_head": ValueHead(), "network": judge}, prompts, keys
 
 
 SMALL = dict(
@@ -210,13 +210,11 @@ def run_strategy(name: str, judge: str) -> dict[str, Any]:
 
     The tokens of the candidates are a hash a problem, in the order in which they were listed.
     """
-    policy, params, judges, prompts, keys = solvers()
+    writer, judges, prompts, keys = solvers()
     strategy = load_strategy(name)
     solutions = BUDGETS.get(name, OTHERS)
-    budget = Budget(solutions, solutions * policy.form.max_length)
-    found = jax.jit(lambda *x: strategy.solve(policy, *x, budget))(
-        params, judges[judge], prompts, keys
-    )
+    budget = Budget(solutions, solutions * writer.format.max_length)
+    found = jax.jit(lambda *x: strategy.solve(*x, budget))(writer, judges[judge], prompts, keys)
     found = jax.tree.map(np.asarray, found)._asdict()
 
     def whole(x: np.ndarray) -> list:
@@ -224,7 +222,7 @@ def run_strategy(name: str, judge: str) -> dict[str, Any]:
         return np.broadcast_to(x, (NUM_PROBLEMS,)).tolist()
 
     return {
-        "settings": plain(strategy.settings(policy, budget)),
+        "settings": plain(strategy.settings(writer.policy, budget)),
         "answers": found["tokens"].tolist(),
         "answer scores": found["score"].tolist(),
         "candidates": [digest(tokens)["sha256"] for tokens in found["all_tokens"]],
