@@ -22,16 +22,19 @@ class Kind:
     maker: str = ""  # the class method that makes one; empty: a frozen dataclass is one itself
 
 
-A_TASK = Annotated[
-    Any, Kind("a task", "rlsearch.tasks", ("held_out_prompts", "check", "draw_task_problem"))
-]
-A_PROMPTING = Annotated[Any, Kind("a way of prompting", "rlsearch.tasks", ("prompted",))]
-A_STAGE = Annotated[Any, Kind("a stage", "rlsearch.stages", ("name", "ends_with", "build"))]
-A_STUDY = Annotated[Any, Kind("a study", "rlsearch.studies", ("run",))]
-A_STRATEGY = Annotated[Any, Kind("a strategy", "rlsearch.strategies", ("settings", "solve"))]
-AN_ENVIRONMENT = Annotated[
-    Any, Kind("an environment", "rlsearch.environments", ("reset", "step", "observe"))
-]
+TASK = Kind("a task", "rlsearch.tasks", ("held_out_prompts", "check", "draw_task_problem"))
+PROMPTING = Kind("a way of prompting", "rlsearch.tasks", ("prompted",))
+STAGE = Kind("a stage", "rlsearch.stages", ("name", "ends_with", "build"))
+STUDY = Kind("a study", "rlsearch.studies", ("run",))
+STRATEGY = Kind("a strategy", "rlsearch.strategies", ("settings", "solve"))
+VERIFIER = Kind("a verifier", "rlsearch.verifiers", ("score", "start", "read"), maker="of")
+ENVIRONMENT = Kind("an environment", "rlsearch.environments", ("reset", "step", "observe"))
+A_TASK = Annotated[Any, TASK]
+A_PROMPTING = Annotated[Any, PROMPTING]
+A_STAGE = Annotated[Any, STAGE]
+A_STUDY = Annotated[Any, STUDY]
+A_STRATEGY = Annotated[Any, STRATEGY]
+AN_ENVIRONMENT = Annotated[Any, ENVIRONMENT]
 
 
 def check(condition: bool, owner: object, field: str, valid: str) -> None:

@@ -1,6 +1,7 @@
 """A language small enough to be enumerated: three steps, each one letter and a newline."""
 
 import dataclasses
+import functools
 import itertools
 
 import jax
@@ -8,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlsearch.config import TaskConfig, TransformerConfig
-from rlsearch.decoding.steps import StepFormat
+from rlsearch.decoding.policy import Policy, SolutionFormat
+from rlsearch.decoding.writer import Writer
 from rlsearch.networks.language_model import LanguageModel, Params
-from rlsearch.strategies.base import Policy
 
 PAD, NEWLINE, A, B, C = range(5)
 LETTERS = (A, B, C)
@@ -18,10 +19,10 @@ NUM_STEPS = 3
 WORDS = tuple(itertools.product(LETTERS, repeat=NUM_STEPS))
 
 
-def toy_form() -> StepFormat:
+def toy_format() -> SolutionFormat:
     letter = np.isin(np.arange(5), LETTERS)
     newline = np.arange(5) == NEWLINE
-    return StepFormat(
+    return SolutionFormat(
         num_steps=NUM_STEPS,
         max_step_length=2,
         max_length=2 * NUM_STEPS,
@@ -31,21 +32,40 @@ def toy_form() -> StepFormat:
     )
 
 
-def ending_form() -> StepFormat:
+def ending_format() -> SolutionFormat:
     """Up to two steps of a letter A or B and a newline, and a last one, which is C alone."""
     letter, last = np.isin(np.arange(5), LETTERS), np.arange(5) == C
     newline = np.arange(5) == NEWLINE
     return dataclasses.replace(
-        toy_form(),
+        toy_format(),
         end_of_solution=C,
         grammar=np.array([letter, newline, letter, newline, last, last]),
     )
 
 
+@functools.cache  # a policy is hashed by identity: another one compiles all programs again
 def toy_policy() -> Policy:
-    return Policy(toy_model()[0], toy_form(), ToyTask().answers)
+    return Policy(toy_model()[0], toy_format(), ToyTask().answers)
 
 
+@functools.cache
+def ending_policy() -> Policy:
+    """The same network; an answer is the first letter."""
+    return Policy(toy_model()[0], ending_format(), lambda prompts, tokens: tokens[:, 0] - A)
+
+
+@functools.cache
+def toy_writer(scale: float = 0.15) -> Writer:
+    """The toy policy with weights that are `perturbed` so much."""
+    return Writer(toy_policy(), perturbed(toy_model()[1], scale))
+
+
+@functools.cache
+def ending_writer() -> Writer:
+    return dataclasses.replace(toy_writer(), policy=ending_policy())
+
+
+@functools.cache
 def toy_model() -> tuple[LanguageModel, dict]:
     config = TransformerConfig(
         num_layers=2, embed_dim=16, num_heads=2, num_kv_heads=1, head_dim=8, mlp_dim=32, value_dim=8
@@ -99,7 +119,7 @@ class ToyTask:
     num_steps = NUM_STEPS
     max_step_length = 2
     solution_length = 2 * NUM_STEPS
-    grammar = toy_form().grammar
+    grammar = toy_format().grammar
     consequences = np.tile([False, True], (NUM_STEPS, 1))  # a newline follows any letter
 
     def __init__(self, config: TaskConfig | None = None):

@@ -1,9 +1,10 @@
 """A test-time strategy: problems, a writer, a judge and a budget in; solutions out.
 
-A strategy of your own is a class with the same two methods, in a file of your own, named
-`module:Class` on the command line.
+A strategy is a frozen dataclass in the file that is named after it. One of your own is a class with
+the same two methods, in a file of your own, named `module:Class` on the command line.
 """
 
+import re
 from typing import NamedTuple, Protocol
 
 import jax
@@ -86,3 +87,11 @@ def load_strategy(name: str) -> Strategy:
     if found is None:
         raise ValueError(f"strategy is {name!r}: it must be {', '.join(NAMES)}, or module:Class")
     return found()
+
+
+def name_of(strategy: Strategy) -> str:
+    """The name beside a result: what `load_strategy` finds a strategy of that class by."""
+    found = type(strategy)
+    if found.__module__.partition(".")[0] == "rlsearch":
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", found.__name__).lower()
+    return f"{found.__module__}:{found.__name__}"

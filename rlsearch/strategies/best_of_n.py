@@ -1,5 +1,7 @@
 """Best-of-N: sample N solutions, answer with the one that the verifier scores highest."""
 
+import dataclasses
+
 import jax
 
 from rlsearch.decoding.policy import Policy
@@ -11,6 +13,7 @@ from rlsearch.strategies.vote import first_best
 from rlsearch.verifiers.base import Judge
 
 
+@dataclasses.dataclass(frozen=True)
 class BestOfN:
     """N is the budget. Other ways to choose among samples differ in `choose` alone."""
 

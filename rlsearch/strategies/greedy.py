@@ -1,5 +1,7 @@
 """Greedy decoding: one solution, the likeliest token at every place."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
@@ -11,6 +13,7 @@ from rlsearch.strategies.candidates import answer_with, sample
 from rlsearch.verifiers.base import Judge
 
 
+@dataclasses.dataclass(frozen=True)
 class Greedy:
     """Spends one solution whatever the budget, so that it has one row: budget 1."""
 

@@ -25,11 +25,12 @@ from rlsearch.verifiers.base import Judge
 SOLUTIONS_FOR_ONE_PAID = 3
 
 
+@dataclasses.dataclass(frozen=True)
 class MctsAlpha:
     """A budget below one simulation a step is spent on one greedy solution."""
 
-    config = SearchConfig(actions="steps", policy="puct", min_p=0.05)
-    max_simulations = 16  # before a step is taken
+    search: SearchConfig = SearchConfig(actions="steps", policy="puct", min_p=0.05)
+    max_simulations: int = 16  # before a step is taken
 
     def settings(self, policy: Policy, budget: Budget) -> dict | None:
         dearest = policy.format.num_steps * policy.format.max_step_length
@@ -38,7 +39,7 @@ class MctsAlpha:
             return {"max_solutions": 0}
         paid = budget.tokens // (simulations * dearest)
         config = dataclasses.replace(
-            self.config, num_simulations=simulations, num_candidates=width(simulations)
+            self.search, num_simulations=simulations, num_candidates=width(simulations)
         )
         most = 1 if paid == 1 else SOLUTIONS_FOR_ONE_PAID * paid
         return {"max_solutions": most, **dataclasses.asdict(config)}

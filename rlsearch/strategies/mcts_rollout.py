@@ -1,10 +1,13 @@
 """MCTS-rollout (Feng et al. 2023): all simulations in one tree, which the budget decides the size
 of. The answer is the finished solution in it that the verifier values most."""
 
+import dataclasses
+
 from rlsearch.config import SearchConfig
 from rlsearch.strategies.tree_search import TreeSearch
 
 
+@dataclasses.dataclass(frozen=True)
 class MctsRollout(TreeSearch):
     """As `TreeSearch`, by PUCT and with a single tree.
 
@@ -12,5 +15,5 @@ class MctsRollout(TreeSearch):
     not spent to its end.
     """
 
-    config = SearchConfig(actions="steps", policy="puct", min_p=0.05)
-    max_simulations = 1_000_000
+    search: SearchConfig = SearchConfig(actions="steps", policy="puct", min_p=0.05)
+    max_simulations: int = 1_000_000

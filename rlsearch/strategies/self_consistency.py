@@ -1,5 +1,7 @@
 """Self-consistency: sample N solutions; the answer that most of them give wins."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
@@ -8,6 +10,7 @@ from rlsearch.strategies.candidates import Candidates
 from rlsearch.strategies.vote import first_best, vote
 
 
+@dataclasses.dataclass(frozen=True)
 class SelfConsistency(BestOfN):
     """As `BestOfN`, chosen by the number of votes; no verifier is asked."""
 

@@ -28,12 +28,13 @@ from rlsearch.verifiers.base import Judge
 TREES_FOR_ONE_PAID = 3
 
 
+@dataclasses.dataclass(frozen=True)
 class TreeSearch:
     """The search of training over whole steps, from the problem, as often as the budget allows."""
 
     # Chosen by accuracy on problems with hindsight goals, none of them held out.
-    config = SearchConfig(actions="steps", min_p=0.05, value_scale=0.3)
-    max_simulations = 40  # of one tree
+    search: SearchConfig = SearchConfig(actions="steps", min_p=0.05, value_scale=0.3)
+    max_simulations: int = 40  # of one tree
 
     def search_config(self, policy: Policy, budget: Budget) -> SearchConfig | None:
         """One tree, which the budget surely pays for; None where it pays for none."""
@@ -42,7 +43,7 @@ class TreeSearch:
         if simulations < 1:
             return None
         return dataclasses.replace(
-            self.config, num_simulations=simulations, num_candidates=width(simulations)
+            self.search, num_simulations=simulations, num_candidates=width(simulations)
         )
 
     def max_trees(self, policy: Policy, budget: Budget) -> int:

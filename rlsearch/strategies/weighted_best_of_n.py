@@ -1,5 +1,7 @@
 """Weighted best-of-N: sample N solutions; the answer with the highest sum of scores wins."""
 
+import dataclasses
+
 import jax
 
 from rlsearch.strategies.best_of_n import BestOfN
@@ -12,6 +14,7 @@ def weighted_best(found: Candidates) -> jax.Array:
     return best_by_weight(found.answers, found.scores)
 
 
+@dataclasses.dataclass(frozen=True)
 class WeightedBestOfN(BestOfN):
     """As `BestOfN`, chosen by answers."""
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from rlsearch.config import ParallelConfig, SearchConfig
-from rlsearch.decoding.steps import start
+from rlsearch.decoding.writer import Writer
 from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
 from rlsearch.search import mcts
-from rlsearch.search.critic import Critic
 from rlsearch.search.search import search
+from rlsearch.verifiers.base import Memory
 from rlsearch.verifiers.checker import Checker
 from rlsearch.verifiers.value_head import ValueHead
-from tests.toy import A, B, C, judge_for, toy_form, toy_model
+from tests.toy import A, B, C, judge_for, toy_model, toy_policy
 
 ROWS = 8
 PROMPTS = jnp.tile(jnp.array([[2, 3, 1], [4, 4, 1]], jnp.int32), (ROWS // 2, 1))
@@ -25,55 +25,53 @@ WIDE = SearchConfig(num_simulations=200, num_candidates=5)
 @functools.cache
 def run(config, *right, devices=1):
     """The search from `PROMPTS` where the words `right` are; without any the critic judges."""
-    model, params = toy_model()
-    form = toy_form()
+    critic = Checker(judge_for(*right)) if right else ValueHead()
 
-    def one(params, prompts, keys):
-        cache, prefix = start(model, params, prompts, form)
-        critic = Critic((Checker(judge_for(*right)) if right else ValueHead()).read)
-        result, after = search(params, keys, prompts, cache, prefix, model, form, config, critic)
-        return result, after.tokens
+    def one(writer, prompts, keys):
+        draft = writer.start(prompts)
+        return search(writer, critic, draft, Memory(), keys, config)
 
     mesh = make_mesh(ParallelConfig(data=devices))
-    return jax.jit(over_data(mesh, one))(params, PROMPTS, row_keys(jax.random.key(0), ROWS))
+    writer = Writer(toy_policy(), toy_model()[1])
+    return jax.jit(over_data(mesh, one))(writer, PROMPTS, row_keys(jax.random.key(0), ROWS))
 
 
 @pytest.mark.parametrize("policy", ["gumbel", "puct"])
 @pytest.mark.parametrize("actions", ["steps", "top_tokens", "tokens"])
 def test_the_one_right_solution_is_found_by_either_policy(policy, actions):
     config = dataclasses.replace(WIDE, policy=policy, actions=actions, value_scale=0.5)
-    result, _ = run(config, (B, C, A))
+    result = run(config, (B, C, A))
     best = np.take_along_axis(
-        np.asarray(result.candidates[:, :, 0]),
+        np.asarray(result.candidates.tokens[:, :, 0]),
         np.argmax(np.asarray(result.improved_policy), axis=1)[:, None],
         axis=1,
     )
     assert (best[:, 0] == B).all()
     assert result.solved.any(axis=1).all()
-    leads = np.asarray(result.candidates[:, :, 0]) == B
+    leads = np.asarray(result.candidates.tokens[:, :, 0]) == B
     np.testing.assert_array_equal(np.asarray(result.solved), leads & np.asarray(result.solved))
 
 
 @pytest.mark.parametrize("policy", ["gumbel", "puct"])
 def test_nothing_right_gives_nothing_solved(policy):
-    result, _ = run(dataclasses.replace(WIDE, policy=policy), (9, 9, 9))
+    result = run(dataclasses.replace(WIDE, policy=policy), (9, 9, 9))
     assert not result.solved.any()
 
 
 def test_candidates_are_distinct_steps_and_the_policy_sums_to_one():
-    result, _ = run(WIDE, (A, A, A))
+    result = run(WIDE, (A, A, A))
     for row in range(ROWS):
         live = np.asarray(result.improved_policy[row]) > 0
-        letters = np.asarray(result.candidates[row, :, 0])[live]
+        letters = np.asarray(result.candidates.tokens[row, :, 0])[live]
         assert sorted(letters) == sorted(set(letters)) and len(letters) == 3
     np.testing.assert_allclose(result.improved_policy.sum(axis=1), 1.0, rtol=1e-6)
 
 
 def test_a_finished_node_is_worth_its_outcome_and_nothing_lies_behind_it():
-    result, _ = run(WIDE, (A, A, A), (B, B, C))
-    tree: mctx.Tree = result.tree
-    tokens = np.asarray(tree.embeddings.prefix.tokens)
-    ended = np.asarray(tree.embeddings.prefix.num_steps) == 3
+    result = run(WIDE, (A, A, A), (B, B, C))
+    tree: mctx.Tree = result.grown.tree
+    tokens = np.asarray(tree.embeddings.line.tokens)
+    ended = np.asarray(tree.embeddings.line.num_steps) == 3
     parents, actions = np.asarray(tree.parents), np.asarray(tree.action_from_parent)
     right = np.asarray(judge_for((A, A, A), (B, B, C))(None, tokens.reshape(-1, 6)))
     right = right.reshape(ended.shape)
@@ -91,9 +89,9 @@ def test_a_finished_node_is_worth_its_outcome_and_nothing_lies_behind_it():
 
 
 def test_without_a_checker_the_critic_values_what_is_finished():
-    result, _ = run(WIDE)
-    tree = result.tree
-    ended = np.asarray(tree.embeddings.prefix.num_steps) == 3
+    result = run(WIDE)
+    tree = result.grown.tree
+    ended = np.asarray(tree.embeddings.line.num_steps) == 3
     rows, nodes = np.nonzero(ended & ~np.asarray(tree.embeddings.step.duplicate))
     parent, action = np.asarray(tree.parents)[rows, nodes], np.asarray(tree.action_from_parent)
     was_open = ~ended[rows, parent]
@@ -113,10 +111,10 @@ def test_without_a_checker_the_critic_values_what_is_finished():
 )
 def test_the_search_does_not_depend_on_how_roots_are_split(policy, actions, splits):
     config = SearchConfig(policy=policy, actions=actions, num_simulations=12, num_candidates=4)
-    whole, tokens = run(config, (A, B, C))
+    whole = run(config, (A, B, C))
     for devices in splits:
-        split, split_tokens = run(config, (A, B, C), devices=devices)
-        np.testing.assert_array_equal(tokens, split_tokens)
+        split = run(config, (A, B, C), devices=devices)
+        np.testing.assert_array_equal(whole.line.tokens, split.line.tokens)
         np.testing.assert_array_equal(whole.visit_counts, split.visit_counts)
         np.testing.assert_allclose(whole.improved_policy, split.improved_policy, atol=1e-5)
 
@@ -126,7 +124,7 @@ def test_bfloat16_at_the_boundary_is_refused():
         prior_logits=jnp.zeros((1, 2), jnp.bfloat16), value=jnp.zeros(1), embedding=jnp.zeros(1)
     )
     with pytest.raises(TypeError, match="float32"):
-        mcts.run(root, lambda *a: a, (), row_keys(jax.random.key(0), 1), WIDE)
+        mcts.run(root, lambda *a: a, row_keys(jax.random.key(0), 1), WIDE)
 
 
 def test_dirichlet_noise_falls_on_legal_actions_alone():
@@ -141,7 +139,7 @@ def test_dirichlet_noise_falls_on_legal_actions_alone():
 
 
 def test_the_best_below_a_node_is_told_to_all_above_it():
-    tree = run(WIDE, (A, A, A))[0].tree
+    tree = run(WIDE, (A, A, A)).grown.tree
     value = jax.random.uniform(jax.random.key(0), tree.parents.shape)
     best = np.asarray(mcts.best_below(tree, value, WIDE.num_simulations))
     expected = np.asarray(value).copy()

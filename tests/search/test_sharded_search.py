@@ -8,18 +8,20 @@ import numpy as np
 import pytest
 
 from rlsearch.config import ParallelConfig, SearchConfig, ShardingRules
-from rlsearch.decoding.steps import start
+from rlsearch.decoding.policy import Policy
+from rlsearch.decoding.writer import Writer
 from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
 from rlsearch.parallel.sharding import gathered, param_shardings
 from rlsearch.planning.collectives import collectives, num_loops
-from rlsearch.search.critic import Critic
 from rlsearch.search.search import search
+from rlsearch.verifiers.base import Memory
 from rlsearch.verifiers.checker import Checker
-from tests.toy import A, B, C, judge_for, perturbed, toy_form, wide_model
+from tests.toy import A, B, C, ToyTask, judge_for, perturbed, toy_format, wide_model
 
 ROWS = 16
 PROMPTS = jnp.tile(jnp.array([[2, 3, 1], [4, 4, 1]], jnp.int32), (ROWS // 2, 1))
 MODEL, PARAMS = wide_model(num_layers=1, num_kv_heads=2)  # which four devices cannot share
+POLICY = Policy(MODEL, toy_format(), ToyTask().answers)
 MESHES = [  # replica, data, model
     (1, 8, 1),
     (1, 4, 2),
@@ -36,12 +38,9 @@ def searched(sizes, gather=True):
     shardings = param_shardings(MODEL.logical_axes(), PARAMS, mesh, ShardingRules())
 
     def one(params, prompts, keys):
-        cache, prefix = start(MODEL, params, prompts, toy_form())
-        critic = Critic(Checker(judge_for((A, B, C), (B, B, A))).read)
-        result, after = search(
-            params, keys, prompts, cache, prefix, MODEL, toy_form(), config, critic
-        )
-        return after.tokens, result.visit_counts, result.improved_policy
+        writer, critic = Writer(POLICY, params), Checker(judge_for((A, B, C), (B, B, A)))
+        found = search(writer, critic, writer.start(prompts), Memory(), keys, config)
+        return found.line.tokens, found.visit_counts, found.improved_policy
 
     def run(params, prompts, keys):
         if gather:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from rlsearch.decoding.contexts import ATTEMPTS
-from rlsearch.decoding.steps import sample_solutions
+from rlsearch.decoding.sampling import Sampling
+from rlsearch.decoding.writer import Writer
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.strategies.base import Budget
 from rlsearch.strategies.chains import best_of_chains, majority_of_chains, sample_chains
@@ -18,28 +19,28 @@ from rlsearch.strategies.revisions import Revisions
 from rlsearch.strategies.weighted_best_of_n import WeightedBestOfN
 from rlsearch.verifiers.constant import Constant
 from rlsearch.verifiers.value_head import ValueHead
-from tests.toy import A, ToyTask, perturbed, toy_model, toy_policy
+from tests.toy import A, ToyTask, toy_policy, toy_writer
 
-MODEL, FRESH = toy_model()
-PARAMS, PROMPTS = perturbed(FRESH, 0.15), jnp.array(ToyTask.PROBLEMS, jnp.int32)
+PROMPTS = jnp.array(ToyTask.PROBLEMS, jnp.int32)
 KEYS = row_keys(jax.random.key(0), len(PROMPTS))
 # Words that begin with A say nothing.
 POLICY = dataclasses.replace(
     toy_policy(), answers=lambda prompts, tokens: jnp.where(tokens[:, 0] == A, -1, tokens[:, 4])
 )
+WRITER = Writer(POLICY, toy_writer().params)
 CHAINS, TURNS, LENGTH = 2, 8, 6
 
 
 def solve(strategy, verifier, solutions):
     budget = Budget(solutions, solutions * LENGTH)
-    run = jax.jit(lambda *x: strategy.solve(POLICY, *x, budget))
-    return jax.tree.map(np.asarray, run(PARAMS, verifier, PROMPTS, KEYS))
+    run = jax.jit(lambda *x: strategy.solve(*x, budget))
+    return jax.tree.map(np.asarray, run(WRITER, verifier, PROMPTS, KEYS))
 
 
 @functools.cache
 def chains():
-    run = jax.jit(lambda *x: sample_chains(POLICY, *x, CHAINS, TURNS, 1.0))
-    return jax.tree.map(np.asarray, run(PARAMS, ValueHead(), PROMPTS, KEYS))
+    run = jax.jit(lambda *x: sample_chains(*x, CHAINS, TURNS, Sampling()))
+    return jax.tree.map(np.asarray, run(WRITER, ValueHead(), PROMPTS, KEYS))
 
 
 def test_chains_of_one_attempt_are_parallel_samples():
@@ -51,9 +52,7 @@ def test_chains_of_one_attempt_are_parallel_samples():
 
 def test_an_attempt_is_written_behind_the_four_latest_that_say_something():
     found = chains()
-    write = jax.jit(
-        lambda prompts, keys: sample_solutions(MODEL, PARAMS, prompts, keys, POLICY.form)[0].tokens
-    )
+    write = jax.jit(lambda *x: WRITER.sample(*x)[0].line.tokens)
     # All attempts behind a full context: their texts are of one length, and one batch.
     texts, keys, attempts, behind = [], [], [], []
     for row, chain, turn in np.ndindex(len(PROMPTS), CHAINS, TURNS):
@@ -64,7 +63,7 @@ def test_an_attempt_is_written_behind_the_four_latest_that_say_something():
         if len(before) >= ATTEMPTS:
             texts.append(context)
             key = jax.random.fold_in(KEYS[row], chain)
-            keys.append(jax.random.fold_in(key, POLICY.form.num_steps + turn))
+            keys.append(jax.random.fold_in(key, POLICY.format.num_steps + turn))
             attempts.append(found.tokens[row, chain, turn])
             behind.append(len(before))
     written = write(jnp.array(texts, jnp.int32), jnp.stack(keys))

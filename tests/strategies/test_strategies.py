@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import jax
@@ -5,10 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlsearch.decoding.steps import sample_solutions
 from rlsearch.measuring.accuracy import wilson_interval
 from rlsearch.parallel.mesh import row_keys
-from rlsearch.strategies.base import NAMES, Budget, Policy, load_strategy
+from rlsearch.strategies.base import NAMES, Budget, load_strategy, name_of
 from rlsearch.strategies.beam_search import BeamSearch
 from rlsearch.strategies.best_of_n import BestOfN
 from rlsearch.strategies.diverse_search import DiverseSearch
@@ -21,7 +21,7 @@ from rlsearch.verifiers.base import Free, Stateless
 from rlsearch.verifiers.checker import Checker
 from rlsearch.verifiers.constant import Constant
 from rlsearch.verifiers.value_head import ValueHead
-from tests.toy import PAD, A, C, ToyTask, ending_form, perturbed, toy_model, toy_policy
+from tests.toy import PAD, A, C, ToyTask, ending_writer, toy_writer
 
 PROMPTS = jnp.tile(jnp.array(ToyTask.PROBLEMS, jnp.int32), (7, 1))
 KEYS = row_keys(jax.random.key(0), len(PROMPTS))
@@ -33,9 +33,10 @@ class Random(Free):
 
     label, oracle, aggregation = "random", False, "last"
 
-    def score(self, model, params, prompts, prefix, form):
-        places = jnp.arange(1, prefix.tokens.shape[1] + 1)
-        return (jnp.sin((prefix.tokens * places**3).sum(axis=1) * 12.9898) + 1) / 2
+    def score(self, writer, draft):
+        tokens = draft.line.tokens
+        places = jnp.arange(1, tokens.shape[1] + 1)
+        return (jnp.sin((tokens * places**3).sum(axis=1) * 12.9898) + 1) / 2
 
 
 @jax.tree_util.register_static
@@ -44,8 +45,8 @@ class Broken(Free):
 
     label, oracle, aggregation = "broken", False, "last"
 
-    def score(self, model, params, prompts, prefix, form):
-        return jnp.where(prompts[:, 0] == A, jnp.nan, model.value(params, prefix.hidden))
+    def score(self, writer, draft):
+        return jnp.where(draft.prompt.tokens[:, 0] == A, jnp.nan, writer.value(draft))
 
 
 @jax.tree_util.register_static
@@ -54,15 +55,15 @@ class Reader(Stateless):
 
     label, oracle, aggregation = "reader", False, "mean"
 
-    def score(self, model, params, prompts, prefix, form):
-        return model.value(params, prefix.hidden)
+    def score(self, writer, draft):
+        return writer.value(draft)
 
-    def tokens(self, prompts, prefix):
-        return jnp.full(prompts.shape[:1], 10)
+    def tokens(self, draft):
+        return jnp.full(draft.line.length.shape, 10)
 
 
-MODEL, FRESH = toy_model()
-POLICY, PARAMS = toy_policy(), perturbed(FRESH, 0.15)
+WRITER, ENDING = toy_writer(), ending_writer()
+POLICY, FORMAT = WRITER.policy, WRITER.format
 CRITIC, ORACLE = ValueHead(), Checker.of(ToyTask())
 STRATEGIES = {
     "greedy": (Greedy(), CRITIC),
@@ -84,32 +85,34 @@ STRATEGIES = {
 
 
 def budget_of(solutions: int) -> Budget:
-    return Budget(solutions, solutions * POLICY.form.max_length)
+    return Budget(solutions, solutions * FORMAT.max_length)
 
 
 @functools.cache
 def solve(name, solutions, first=None, last=None):
     (strategy, verifier), budget, rows = STRATEGIES[name], budget_of(solutions), slice(first, last)
-    answers = jax.jit(lambda *x: strategy.solve(POLICY, *x, budget))(
-        PARAMS, verifier, PROMPTS[rows], KEYS[rows]
+    return run(strategy, verifier, budget, rows=rows)
+
+
+def run(strategy, verifier, budget, writer=WRITER, rows=slice(None)):
+    answers = jax.jit(lambda *x: strategy.solve(*x, budget))(
+        writer, verifier, PROMPTS[rows], KEYS[rows]
     )
     return jax.tree.map(np.asarray, answers)
 
 
 def is_finished(tokens) -> np.ndarray:
-    grammar = np.asarray(POLICY.form.grammar)
+    grammar = np.asarray(FORMAT.grammar)
     return grammar[np.arange(tokens.shape[-1]), tokens].all(axis=-1)
 
 
 def test_best_of_1_is_one_sample():
     keys = jax.vmap(jax.random.fold_in, (0, None))(KEYS, 0)
-    prefix, _ = jax.jit(lambda params: sample_solutions(MODEL, params, PROMPTS, keys, POLICY.form))(
-        PARAMS
-    )
+    draft, _ = jax.jit(lambda writer: writer.sample(PROMPTS, keys))(WRITER)
     answers = solve("best", 1)
-    np.testing.assert_array_equal(answers.tokens, prefix.tokens)
-    np.testing.assert_array_equal(answers.policy_tokens, prefix.length)
-    np.testing.assert_allclose(answers.score, MODEL.value(PARAMS, prefix.hidden), atol=1e-5)
+    np.testing.assert_array_equal(answers.tokens, draft.line.tokens)
+    np.testing.assert_array_equal(answers.policy_tokens, draft.line.length)
+    np.testing.assert_allclose(answers.score, WRITER.value(draft), atol=1e-5)
     assert (answers.generations == 1).all()
 
 
@@ -141,7 +144,7 @@ SPENT += [("beam (broken)", 16), ("tree (broken)", 16)]
 def test_no_more_is_spent_than_the_budget(name, solutions):
     answers = solve(name, solutions)
     assert (answers.policy_tokens <= budget_of(solutions).tokens).all()
-    assert (answers.policy_tokens >= POLICY.form.max_length).all()
+    assert (answers.policy_tokens >= FORMAT.max_length).all()
     assert (answers.generations >= 1).all() and (answers.verifier_tokens == 0).all()
     if name in SAMPLING:
         assert (answers.policy_tokens == budget_of(solutions).tokens).all()
@@ -170,12 +173,12 @@ def test_a_tree_lists_only_nodes_in_which_a_solution_was_finished():
     answers = solve("tree", 16)
     listed = (answers.all_scores >= 0).sum(axis=1)
     np.testing.assert_array_equal(answers.generations, np.maximum(listed, 1))
-    assert (listed * POLICY.form.max_step_length < answers.policy_tokens).all()
+    assert (listed * FORMAT.max_step_length < answers.policy_tokens).all()
 
 
 def test_a_perfect_verifier_gives_what_any_sample_solves():
     samples = solve("best", 4)
-    tokens = samples.all_tokens.reshape(-1, POLICY.form.max_length)
+    tokens = samples.all_tokens.reshape(-1, FORMAT.max_length)
     prompts = jnp.repeat(PROMPTS, 4, axis=0)
     solved = np.asarray(ToyTask().check_tokens(prompts, jnp.array(tokens))).reshape(-1, 4)
     np.testing.assert_array_equal(right(solve("best (oracle)", 4)), solved.any(axis=1))
@@ -187,7 +190,7 @@ def test_a_constant_verifier_changes_nothing():
 
 
 def test_a_random_verifier_is_no_better_than_one_sample():
-    samples = solve("best", 16).all_tokens.reshape(-1, POLICY.form.max_length)
+    samples = solve("best", 16).all_tokens.reshape(-1, FORMAT.max_length)
     prompts = jnp.repeat(PROMPTS, 16, axis=0)
     one = np.asarray(ToyTask().check_tokens(prompts, jnp.array(samples))).mean()
     low, high = wilson_interval(right(solve("best (random)", 16)).sum(), len(PROMPTS))
@@ -211,16 +214,12 @@ def test_scores_that_are_no_numbers_spoil_no_other_problem():
 def test_a_verifier_with_a_network_of_its_own_is_paid_for():
     budget = budget_of(4)
     for strategy, most in ((BestOfN(), 4), (BeamSearch(), 4), (LookaheadSearch(), 4)):
-        answers = jax.jit(lambda *x, s=strategy: s.solve(POLICY, *x, budget))(
-            PARAMS, Reader(), PROMPTS, KEYS
-        )
+        answers = run(strategy, Reader(), budget)
         # It reads 10 tokens for each of three steps of each draft, and of each look ahead.
         expected = {BestOfN: 4 * 30, BeamSearch: 4 * 30, LookaheadSearch: 2 * 30 + 2 * 20}
         assert (answers.verifier_tokens == expected[type(strategy)]).all()
         assert (answers.generations <= most).all()
-    answers = jax.jit(lambda *x: TreeSearch().solve(POLICY, *x, budget))(
-        PARAMS, Reader(), PROMPTS, KEYS
-    )
+    answers = run(TreeSearch(), Reader(), budget)
     steps = (answers.policy_tokens - answers.policy_tokens % 2) // 2
     # And beside the nodes the root of each tree, and the answer in the end.
     most = 10 * (steps + TreeSearch().max_trees(POLICY, budget) + 1)
@@ -253,19 +252,17 @@ def test_a_problem_does_not_depend_on_its_batch(name):
 
 
 def test_a_budget_too_small_for_a_search_is_spent_greedily():
-    form, strategy = POLICY.form, TreeSearch()
-    for tokens in (0, 1, form.max_length, form.max_length + form.max_step_length - 1):
+    strategy = TreeSearch()
+    for tokens in (0, 1, FORMAT.max_length, FORMAT.max_length + FORMAT.max_step_length - 1):
         assert strategy.search_config(POLICY, Budget(1, tokens)) is None
         assert strategy.settings(POLICY, Budget(1, tokens)) == {"max_trees": 0}
-    config = strategy.search_config(POLICY, Budget(1, form.max_length + form.max_step_length))
+    config = strategy.search_config(POLICY, Budget(1, FORMAT.max_length + FORMAT.max_step_length))
     assert config is not None and config.num_simulations == 1
     np.testing.assert_array_equal(solve("tree", 1).tokens, solve("greedy", 1).tokens)
 
 
 def drafts(strategy, solutions):
-    budget = budget_of(solutions)
-    solution = jax.jit(lambda *x: strategy.solve(POLICY, *x, budget))(PARAMS, CRITIC, PROMPTS, KEYS)
-    return jax.tree.map(np.asarray, solution)
+    return run(strategy, CRITIC, budget_of(solutions))
 
 
 @pytest.mark.parametrize(
@@ -296,10 +293,8 @@ def test_a_beam_keeps_what_leads_to_the_better_solutions():
     budget, oracle = budget_of(24), Checker.of(ToyTask())
 
     def solved(strategy):
-        answers = jax.jit(lambda *x: strategy.solve(POLICY, *x, budget))(
-            PARAMS, oracle, PROMPTS, KEYS
-        )
-        tokens = jnp.array(answers.all_tokens).reshape(-1, POLICY.form.max_length)
+        answers = run(strategy, oracle, budget)
+        tokens = jnp.array(answers.all_tokens).reshape(-1, FORMAT.max_length)
         prompts = jnp.repeat(PROMPTS, answers.all_tokens.shape[1], axis=0)
         return np.asarray(ToyTask().check_tokens(prompts, tokens)).mean()
 
@@ -330,17 +325,13 @@ def test_what_a_budget_buys_is_said(strategy, solutions, spent):
     assert LookaheadSearch().settings(POLICY, budget_of(1)) is None
 
 
-ENDING = Policy(MODEL, ending_form(), lambda prompts, tokens: tokens[:, 0] - A)
-
-
 WIDE = BeamSearch(expansions=8)
 
 
 @pytest.mark.parametrize("strategy", [WeightedBestOfN(), WIDE, LookaheadSearch(), TreeSearch()])
 def test_solutions_that_end_early_stay_as_they_are(strategy):
     budget = budget_of(8)
-    found = jax.jit(lambda *x: strategy.solve(ENDING, *x, budget))(PARAMS, CRITIC, PROMPTS, KEYS)
-    found = jax.tree.map(np.asarray, found)
+    found = run(strategy, CRITIC, budget, ENDING)
     assert (found.policy_tokens <= budget.tokens).all()
     listed = found.all_scores >= 0
     lengths = (found.all_tokens != PAD).sum(axis=-1)
@@ -356,9 +347,21 @@ def test_solutions_that_end_early_stay_as_they_are(strategy):
         assert ended.any() and (listed[ended].sum(axis=1) == 1).all()
 
 
+class Mine(Greedy):
+    """Somebody's own, of no file of the package."""
+
+
 def test_strategies_are_found_by_name():
     for name in NAMES:
-        assert type(load_strategy(name)).__module__ == f"rlsearch.strategies.{name}"
+        strategy = load_strategy(name)
+        assert type(strategy).__module__ == f"rlsearch.strategies.{name}"
+        assert name_of(strategy) == name
+        # A value: what an experiment names is told apart by its fields, and by its class.
+        assert strategy == load_strategy(name) and hash(strategy) == hash(load_strategy(name))
+        assert [other for other in NAMES if load_strategy(other) == strategy] == [name]
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            strategy.temperature = 0.5
+    assert name_of(Mine()) == f"{__name__}:Mine"
     assert isinstance(load_strategy("rlsearch.strategies.greedy:Greedy"), Greedy)
 
 

@@ -12,7 +12,7 @@ import pytest
 from rlsearch.config import SearchConfig
 from rlsearch.networks.language_model import LanguageModel
 from rlsearch.parallel.mesh import row_keys
-from rlsearch.strategies.base import Budget, Policy
+from rlsearch.strategies.base import Budget
 from rlsearch.strategies.bfs_v import BfsV
 from rlsearch.strategies.dfs_v import DfsV
 from rlsearch.strategies.mcts_alpha import MctsAlpha
@@ -31,17 +31,16 @@ from tests.toy import (
     A,
     C,
     ToyTask,
-    ending_form,
+    ending_writer,
     perturbed,
     solution,
-    toy_model,
-    toy_policy,
+    toy_writer,
 )
 
 PROMPTS = jnp.array(ToyTask.PROBLEMS, jnp.int32)
 KEYS = row_keys(jax.random.key(0), len(PROMPTS))
-MODEL, FRESH = toy_model()
-POLICY, PARAMS = toy_policy(), perturbed(FRESH, 0.15)
+WRITER, ENDING = toy_writer(), ending_writer()
+POLICY = WRITER.policy
 CRITIC, ORACLE = ValueHead(), Checker.of(ToyTask())
 MODES = {"alpha": MctsAlpha(), "rollout": MctsRollout(), "bfs": BfsV(), "dfs": DfsV()}
 ALL_LETTERS = {"children": 3, "min_p": 0.0}
@@ -59,9 +58,10 @@ class Known(Free):
 
     label, oracle, aggregation = "known", False, "last"
 
-    def score(self, model, params, prompts, prefix, form):
-        places = jnp.arange(1, prefix.tokens.shape[1] + 1)
-        return ((prefix.tokens * places**3).sum(axis=1) * 271 % 1009) / 1009
+    def score(self, writer, draft):
+        tokens = draft.line.tokens
+        places = jnp.arange(1, tokens.shape[1] + 1)
+        return ((tokens * places**3).sum(axis=1) * 271 % 1009) / 1009
 
 
 @jax.tree_util.register_static
@@ -70,13 +70,13 @@ class Broken(Free):
 
     label, oracle, aggregation = "broken", False, "last"
 
-    def score(self, model, params, prompts, prefix, form):
-        return jnp.where(prompts[:, 0] == A, jnp.nan, model.value(params, prefix.hidden))
+    def score(self, writer, draft):
+        return jnp.where(draft.prompt.tokens[:, 0] == A, jnp.nan, writer.value(draft))
 
 
-def run(strategy, verifier, budget, policy=POLICY, rows=slice(None)):
-    found = jax.jit(lambda *x: strategy.solve(policy, *x, budget))(
-        PARAMS, verifier, PROMPTS[rows], KEYS[rows]
+def run(strategy, verifier, budget, writer=WRITER, rows=slice(None)):
+    found = jax.jit(lambda *x: strategy.solve(*x, budget))(
+        writer, verifier, PROMPTS[rows], KEYS[rows]
     )
     return jax.tree.map(np.asarray, found)
 
@@ -157,15 +157,14 @@ def test_alpha_takes_the_step_that_was_visited_most():
     keys = jax.vmap(lambda key: jax.random.split(key, NUM_STEPS)[0])(keys)
 
     @jax.jit
-    def first_tree(params):
-        problems, draft, _ = begin(POLICY, params, CRITIC, PROMPTS)
-        config = SearchConfig(**settings)
-        return grow(POLICY, params, CRITIC, problems, draft, keys, config)[0]
+    def first_tree(writer):
+        problems, root, _ = begin(writer, CRITIC, PROMPTS)
+        return grow(problems, root, keys, SearchConfig(**settings))[0]
 
-    tree = first_tree(PARAMS)
-    visits = np.where(tree.usable, tree.visit_counts, -1)
+    tree = first_tree(WRITER)
+    visits = np.where(tree.candidates.usable, tree.visit_counts, -1)
     most = visits == visits.max(axis=1, keepdims=True)
-    steps = np.asarray(tree.candidates[:, :, 0])
+    steps = np.asarray(tree.candidates.tokens[:, :, 0])
     taken = solve("alpha").tokens[:, :1]
     assert (most & (steps == taken)).any(axis=1).all() and (visits > 0).sum(axis=1).min() > 1
 
@@ -190,7 +189,7 @@ class Anew(NetworkVerifier):
 
 
 def judges() -> list[NetworkVerifier]:
-    network = LanguageModel(dataclasses.replace(MODEL.config, num_layers=1), 5)
+    network = LanguageModel(dataclasses.replace(POLICY.model.config, num_layers=1), 5)
     own = perturbed(network.init(jax.random.key(1)))
     return [kind(own, network, "judge", "prod") for kind in (NetworkVerifier, Anew)]
 
@@ -215,7 +214,7 @@ def test_a_node_is_worth_all_its_steps_and_not_the_newest_alone(strategy):
     for row, scores in enumerate(found.all_scores):
         there = found.all_tokens[row][scores >= 0]
         prompts = jnp.repeat(PROMPTS[row][None], len(there), axis=0)
-        steps = judge.step_scores(prompts, jnp.array(there), POLICY.form)[0]
+        steps = judge.step_scores(prompts, jnp.array(there), POLICY.format)[0]
         np.testing.assert_allclose(scores[scores >= 0], steps.prod(axis=1), atol=1e-5)
     np.testing.assert_allclose(found.score, found.all_scores.max(axis=1), atol=1e-5)
 
@@ -283,8 +282,7 @@ def test_scores_that_are_no_numbers_spoil_no_other_problem(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODES)
 def test_solutions_that_end_early_leave_the_search(name):
-    policy = Policy(MODEL, ending_form(), lambda prompts, tokens: tokens[:, 0] - A)
-    found = run(MODES[name], CRITIC, Budget(8, 48), policy)
+    found = run(MODES[name], CRITIC, Budget(8, 48), ENDING)
     assert (found.policy_tokens <= 48).all()
     tokens = found.all_tokens[found.all_scores >= 0]
     lengths = (tokens != PAD).sum(axis=-1)

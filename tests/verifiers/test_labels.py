@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlsearch.decoding.steps import draw_step, sample_solutions, start
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.verifiers.bisection import (
     ALPHA,
@@ -19,66 +18,60 @@ from rlsearch.verifiers.bisection import (
     bisection_labels,
     priorities,
 )
-from rlsearch.verifiers.labels import Writer
 from rlsearch.verifiers.monte_carlo import (
-    complete,
+    first_steps,
     hard_labels,
-    prefix_of,
     read_solutions,
     soft_labels,
 )
-from tests.toy import PAD, A, ToyTask, ending_form, perturbed, toy_form, toy_model
+from tests.toy import PAD, A, ToyTask, ending_writer, toy_format, toy_model, toy_writer
 
-MODEL, FRESH = toy_model()
-PARAMS, ROLLOUTS = perturbed(FRESH, 0.15), 64
+MODEL, TASK, ROLLOUTS = toy_model()[0], ToyTask(), 64
 PROMPTS = jnp.tile(jnp.array(ToyTask.PROBLEMS, jnp.int32), (4, 1))
 KEYS = row_keys(jax.random.key(0), len(PROMPTS))
-WRITER = Writer(ToyTask(), MODEL, toy_form())  # pyright: ignore
-ENDING = Writer(ToyTask(), MODEL, ending_form())  # pyright: ignore
+WRITER, ENDING = toy_writer(), ending_writer()
 
 
 @functools.cache
-def written(writer):
-    draw = jax.jit(lambda p: sample_solutions(MODEL, p, PROMPTS, KEYS, writer.form)[0].tokens)
-    return draw(PARAMS)
+def written(policy):
+    writer = ENDING if policy is ENDING.policy else WRITER
+    return jax.jit(lambda writer: writer.sample(PROMPTS, KEYS)[0].line.tokens)(writer)
 
 
 @functools.cache
 def labels(first=None, last=None):
     rows = slice(first, last)
-    make = jax.jit(lambda *x: soft_labels(WRITER, *x, ROLLOUTS))
-    made = make(PARAMS, PROMPTS[rows], written(WRITER)[rows], KEYS[rows])
+    make = jax.jit(lambda *x: soft_labels(TASK, *x, ROLLOUTS))
+    made = make(WRITER, PROMPTS[rows], written(WRITER.policy)[rows], KEYS[rows])
     return jax.tree.map(np.asarray, made)
 
 
 @pytest.mark.parametrize(("writer", "steps"), [(WRITER, 0), (WRITER, 2), (ENDING, 1)])
 def test_a_solution_can_be_gone_on_from_at_any_step(writer, steps):
-    """A prefix cut from a whole solution is the prefix from which that was written."""
-    form = writer.form
+    """The first steps of a whole solution are the draft that it was written from."""
 
     @jax.jit
-    def both(params):
-        cache, prefix = start(MODEL, params, PROMPTS, form)
+    def both(writer):
+        draft = writer.start(PROMPTS)
         for number in range(steps):
             keys = jax.vmap(jax.random.fold_in, (0, None))(KEYS, number)
-            prefix, _ = draw_step(MODEL, params, cache, prefix, keys, form)
-        whole = complete(writer, params, cache, prefix, KEYS)
-        read = read_solutions(writer, params, PROMPTS, whole.tokens)
-        cut = prefix_of(read, jnp.full(len(PROMPTS), steps), form)
-        again = complete(writer, params, read.prompt_cache, cut, KEYS)
-        return prefix, cut, whole, again
+            draft, _ = writer.step(draft, keys)
+        whole = writer.complete(draft, KEYS)
+        read = read_solutions(writer, PROMPTS, whole.line.tokens)
+        cut = first_steps(read, jnp.full(len(PROMPTS), steps), writer.format)
+        return draft.line, cut.line, whole.line, writer.complete(cut, KEYS).line
 
-    prefix, cut, whole, again = jax.tree.map(np.asarray, both(PARAMS))
+    line, cut, whole, again = jax.tree.map(np.asarray, both(writer))
     for name in ("tokens", "num_steps", "length"):
-        np.testing.assert_array_equal(getattr(prefix, name), getattr(cut, name))
-    np.testing.assert_allclose(prefix.hidden, cut.hidden, atol=1e-5)
+        np.testing.assert_array_equal(getattr(line, name), getattr(cut, name))
+    np.testing.assert_allclose(line.hidden, cut.hidden, atol=1e-5)
     np.testing.assert_array_equal(whole.tokens, again.tokens)
 
 
 def test_soft_labels_are_what_the_policy_makes_of_a_prefix():
-    found, solutions = labels(), np.asarray(written(WRITER))
+    found, solutions = labels(), np.asarray(written(WRITER.policy))
     np.testing.assert_array_equal(found.solutions, solutions)
-    right = np.asarray(ToyTask().check_tokens(PROMPTS, written(WRITER)))
+    right = np.asarray(ToyTask().check_tokens(PROMPTS, written(WRITER.policy)))
     np.testing.assert_array_equal(found.values[:, 2], right)  # the whole speaks for itself
     first = solutions[:, 0] == np.asarray(PROMPTS[:, 0])
     assert first.any() and not first.all()
@@ -86,8 +79,9 @@ def test_soft_labels_are_what_the_policy_makes_of_a_prefix():
     assert (found.values[first][:, :2] > 0).mean() > 0.9
     # Of the middle step one letter is as good as another: by chance a third ends on the right one.
     read = np.concatenate([np.asarray(PROMPTS), solutions[:, :4]], axis=1)
-    logits = MODEL.policy_logits(PARAMS, MODEL.read(PARAMS, jnp.array(read))[0][:, -1])
-    chance = jax.nn.softmax(jnp.where(jnp.array(toy_form().grammar[4]), logits, -1e9))
+    params = WRITER.params
+    logits = MODEL.policy_logits(params, MODEL.read(params, jnp.array(read))[0][:, -1])
+    chance = jax.nn.softmax(jnp.where(jnp.array(toy_format().grammar[4]), logits, -1e9))
     exact = np.asarray(chance)[np.arange(len(read)), np.asarray(PROMPTS[:, 1])] * first
     assert np.abs(found.values[:, 1] - exact).max() < 0.25  # four standard errors
     assert (found.generations == 1 + 2 * ROLLOUTS).all() and (found.weights == 1).all()
@@ -108,9 +102,9 @@ def test_a_solutions_labels_do_not_depend_on_its_batch():
 
 
 def test_a_solution_that_ends_early_costs_no_more_than_it_has_steps():
-    make = jax.jit(lambda *x: soft_labels(ENDING, *x, 4))
-    found = jax.tree.map(np.asarray, make(PARAMS, PROMPTS, written(ENDING), KEYS))
-    steps = np.asarray(ENDING.form.ends_step(written(ENDING)).sum(axis=1))
+    make = jax.jit(lambda *x: soft_labels(TASK, *x, 4))
+    found = jax.tree.map(np.asarray, make(ENDING, PROMPTS, written(ENDING.policy), KEYS))
+    steps = np.asarray(ENDING.format.ends_step(written(ENDING.policy)).sum(axis=1))
     assert len(np.unique(steps)) > 1
     np.testing.assert_array_equal(found.weights.sum(axis=1), steps)
     np.testing.assert_array_equal(found.generations, 1 + 4 * (steps - 1))
@@ -164,8 +158,8 @@ def test_the_next_rollout_is_chosen_by_omegaprms_formula():
 
 @pytest.fixture(scope="module")
 def searched():
-    make = jax.jit(lambda *x: bisection_labels(WRITER, *x, num_rollouts=6, num_searches=3))
-    found = jax.tree.map(np.asarray, make(PARAMS, PROMPTS, KEYS))
+    make = jax.jit(lambda *x: bisection_labels(TASK, *x, num_rollouts=6, num_searches=3))
+    found = jax.tree.map(np.asarray, make(WRITER, PROMPTS, KEYS))
     return jax.tree.map(lambda x: x.reshape(len(PROMPTS), 9, *x.shape[1:]), found)
 
 

@@ -3,56 +3,54 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlsearch.decoding.steps import sample_solutions, start
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.verifiers.base import load_verifier
 from rlsearch.verifiers.checker import Checker
 from rlsearch.verifiers.constant import Constant
 from rlsearch.verifiers.value_head import ValueHead
-from tests.toy import ToyTask, perturbed, toy_form, toy_model
+from tests.toy import ToyTask, toy_writer
 
 PROMPTS = jnp.tile(jnp.array(ToyTask.PROBLEMS, jnp.int32), (4, 1))
-MODEL, FORM = toy_model()[0], toy_form()
-PARAMS = perturbed(toy_model()[1])
+WRITER = toy_writer(0.3)
 
 
-def scores(verifier, prefix):
-    return jax.jit(lambda verifier: verifier.score(MODEL, PARAMS, PROMPTS, prefix, FORM))(verifier)
+score = jax.jit(lambda verifier, draft: verifier.score(WRITER, draft))
 
 
 @pytest.fixture(scope="module")
 def written():
-    return sample_solutions(MODEL, PARAMS, PROMPTS, row_keys(jax.random.key(0), 36), FORM)[0]
+    keys = row_keys(jax.random.key(0), 36)
+    return jax.jit(lambda writer: writer.sample(PROMPTS, keys)[0])(WRITER)
 
 
 @pytest.fixture(scope="module")
 def unwritten():
-    return start(MODEL, PARAMS, PROMPTS, FORM)[1]
+    return WRITER.start(PROMPTS)
 
 
 def test_the_value_head_is_the_critic(written):
-    found = scores(ValueHead(), written)
-    np.testing.assert_allclose(found, MODEL.value(PARAMS, written.hidden), atol=1e-6)
+    found = score(ValueHead(), written)
+    np.testing.assert_allclose(found, WRITER.value(written), atol=1e-6)
     assert np.ptp(found) > 0.01
 
 
 def test_the_checker_knows_what_is_finished_and_nothing_before(written, unwritten):
     task = ToyTask()
-    right = task.check_tokens(PROMPTS, written.tokens)
+    right = task.check_tokens(PROMPTS, written.line.tokens)
     assert right.any() and not right.all()
-    np.testing.assert_array_equal(scores(Checker.of(task), written), right.astype(np.float32))
+    np.testing.assert_array_equal(score(Checker.of(task), written), right.astype(np.float32))
     np.testing.assert_allclose(
-        scores(Checker.of(task), unwritten), scores(ValueHead(), unwritten), atol=1e-6
+        score(Checker.of(task), unwritten), score(ValueHead(), unwritten), atol=1e-6
     )
 
 
 def test_no_verifier_tells_nothing_apart(written):
-    assert np.ptp(scores(Constant(), written)) == 0
+    assert np.ptp(score(Constant(), written)) == 0
 
 
 @pytest.mark.parametrize("verifier", [ValueHead(), Constant(), Checker(lambda x, y: x[:, 0] > 0)])
 def test_what_needs_no_network_of_its_own_reads_nothing(verifier, written):
-    assert not verifier.tokens(PROMPTS, written).any()
+    assert not verifier.tokens(written).any()
 
 
 def test_verifiers_are_found_by_name():
