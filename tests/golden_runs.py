@@ -13,10 +13,10 @@ committed.
 
 Every touch of the package is in this module, so that a change of its modules and signatures is
 followed here, and no golden is written anew. The last digits of floats depend on the machine and
-the compiler: `differences` lets them differ by 1e-6 (the stages, and the strategies that sample or
-have beams, are the same to that at XLA's own optimisation level). That a draw or a comparison of
-two candidates is so close that it turns out otherwise elsewhere is seldom, but cannot be excluded:
-then tokens and counts differ, while the metrics of the steps before still agree.
+the compiler: `differences` lets them differ by 1e-6 (at XLA's own optimisation level all goldens
+are the same to that, and not bit for bit). It is seldom that a draw or a comparison is so close
+that it turns out otherwise elsewhere, but it cannot be excluded: then tokens and counts differ,
+while the metrics of the steps before still agree.
 """
 
 import contextlib
