@@ -1,7 +1,7 @@
 """Games small enough to be solved by hand, and a network that knows nothing of them."""
 
+import dataclasses
 import functools
-import json
 import pathlib
 from typing import Any, NamedTuple
 
@@ -10,24 +10,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlsearch.config import (
-    EnvironmentConfig,
+    Experiment,
     LogConfig,
     OptimizerConfig,
     ParallelConfig,
     SearchConfig,
-    SelfPlayConfig,
-    SelfPlayExperiment,
     TowerConfig,
 )
-from rlsearch.config_file import to_dict
 from rlsearch.environments.pgx_game import PgxGame, PgxState
+from rlsearch.stages.self_play import SelfPlay
+from tests.tiny import write_config_file
 
 TWICE = (0, 0, 1, 1)  # who moves at each depth
 TURNS = (0, 1, 0, 1)
 
 
 def pgx_game(game: str, **fields: Any) -> PgxGame:
-    return PgxGame(EnvironmentConfig(game=game, **fields))
+    return PgxGame(game=game, **fields)
 
 
 @functools.cache
@@ -201,27 +200,32 @@ class NoKnowledge:
         return jnp.zeros((rows, self.num_actions)), jnp.full((rows,), self.worth)
 
 
-def tiny_board_experiment() -> SelfPlayExperiment:
-    """A run of tic-tac-toe that takes seconds. Every step is logged and saved."""
+def tiny_board_experiment(**changes: Any) -> Experiment:
+    """A run of tic-tac-toe that takes seconds. Every step is logged and saved.
+
+    Args:
+        changes: of the stage's fields.
+    """
     search = SearchConfig(actions="moves", num_simulations=3, num_candidates=3, value_scale=0.5)
-    return SelfPlayExperiment(
-        name="tiny_board",
-        environment=EnvironmentConfig(game="tic_tac_toe"),
+    stage = SelfPlay(
+        environment=PgxGame(game="tic_tac_toe"),
         model=TowerConfig(num_blocks=1, channels=4, value_dim=4),
         search=search,
         play=search,
-        self_play=SelfPlayConfig(
-            num_steps=4,
-            num_games=4,
-            moves_per_step=3,
-            replay_moves=6,
-            updates_per_step=1,
-            batch_size=8,
-            random_opening=2,
-            reanalysed=1,
-            td_lambda=0.5,
-            optimizer=OptimizerConfig(warmup_steps=1),
-        ),
+        num_steps=4,
+        num_games=4,
+        moves_per_step=3,
+        replay_moves=6,
+        updates_per_step=1,
+        batch_size=8,
+        random_opening=2,
+        reanalysed=1,
+        td_lambda=0.5,
+        optimizer=OptimizerConfig(warmup_steps=1),
+    )
+    return Experiment(
+        name="tiny_board",
+        stages=(dataclasses.replace(stage, **changes),),
         parallel=ParallelConfig(data=1),
         log=LogConfig(every_steps=1, checkpoint_seconds=0.0, keep_checkpoints=2),
     )
@@ -229,9 +233,4 @@ def tiny_board_experiment() -> SelfPlayExperiment:
 
 def write_board_config_file(path: pathlib.Path) -> str:
     """Writes a config file of the tiny run for the command line; returns its path."""
-    fields = json.dumps(to_dict(tiny_board_experiment()))
-    path.write_text(
-        "import json\n\nfrom rlsearch.config_file import from_dict\n\n"
-        f"config = from_dict(json.loads({fields!r}))\n"
-    )
-    return str(path)
+    return write_config_file(path, tiny_board_experiment())

@@ -32,17 +32,20 @@ def shared_steps():
     """
     import jax
 
-    from rlsearch.config import EvaluationConfig, Experiment, LogConfig, ProfileConfig
+    from rlsearch.config import LogConfig, ProfileConfig
+    from rlsearch.runs.lineage import Lineage
     from rlsearch.training import loop
 
-    make_stages, make_step = functools.cache(loop.model_and_stages), loop.make_step
+    build, make_step = loop.build_stages, loop.make_step
     steps = {}
 
-    def model_and_stages(config):
-        apart = {"name": "", "log": LogConfig(), "profile": ProfileConfig()}
-        if isinstance(config, Experiment):
-            apart["evaluation"] = EvaluationConfig()
-        return make_stages(dataclasses.replace(config, **apart))
+    @functools.cache
+    def built(config, modules):
+        return build(Lineage(config, modules))
+
+    def build_stages(lineage):
+        apart = {"name": "", "log": LogConfig(), "profile": ProfileConfig(), "evaluation": ()}
+        return built(dataclasses.replace(lineage.config, **apart), lineage.modules)
 
     def shared_step(stage, optimizer, mesh, shardings, accumulate):
         leaves, structure = jax.tree.flatten(shardings)
@@ -52,7 +55,7 @@ def shared_steps():
         return steps[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "model_and_stages", model_and_stages)
+        patch.setattr(loop, "build_stages", build_stages)
         patch.setattr(loop, "make_step", shared_step)
         yield
 

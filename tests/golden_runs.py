@@ -1,6 +1,6 @@
 """Runs what the goldens under tests/golden hold, and writes them again.
 
-    python tests/golden_runs.py --write [stages] [strategies] [configs] [runs]
+    python tests/golden_runs.py --write [stages] [strategies] [runs]
 
 writes all of them, or those that are named, without a question, and in the settings of the tests.
 What stands there is what the package computed when it was written: read the difference before it is
@@ -44,27 +44,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlsearch import config_file
-from rlsearch.checkpoints.store import CheckpointStore
-from rlsearch.config import (
-    Experiment,
-    RevisionConfig,
-    SelfPlayExperiment,
-    TransformerConfig,
-)
+from rlsearch.config import Experiment, TransformerConfig
 from rlsearch.decoding.policy import Policy
 from rlsearch.decoding.writer import Writer
 from rlsearch.networks.language_model import LanguageModel
 from rlsearch.parallel.mesh import make_mesh, row_keys
+from rlsearch.runs.checkpoints import stage_checkpoints
 from rlsearch.runs.directory import RunDirectory
+from rlsearch.runs.lineage import Lineage
+from rlsearch.runs.opening import experiment_of
+from rlsearch.stages.revision import Revision
 from rlsearch.strategies.base import NAMES, Budget, load_strategy
 from rlsearch.training import loop
 from rlsearch.training.metrics import read_metrics
-from rlsearch.training.setup import make_setup
 from rlsearch.verifiers.network import NetworkVerifier
 from rlsearch.verifiers.value_head import ValueHead
 from tests.boards import tiny_board_experiment
 from tests.commands import read_json
-from tests.tiny import tiny_experiment
+from tests.tiny import tiny_experiment, with_stage
 from tests.toy import perturbed
 from tests.verifier_run import verifier_experiment
 
@@ -72,61 +69,57 @@ FOLDER = pathlib.Path(__file__).resolve().parent / "golden"
 CONFIGS = sorted(path.stem for path in FOLDER.parents[1].joinpath("configs").glob("*.py"))
 STEPS = 3  # of every stage
 TOLERANCE = 1e-6  # of floats, relative and absolute
+APART = ("seconds", "stage_step")  # of a line of metrics
 
 
 # What is run.
 
 
-def stage_experiments() -> dict[str, Experiment | SelfPlayExperiment]:
+def stage_experiments() -> dict[str, Experiment]:
     """Tiny experiments, by the name of their golden, that together have every kind of stage."""
     tiny = tiny_experiment()
-    without_control = dataclasses.replace(
-        tiny,
-        distill=dataclasses.replace(tiny.distill, replay_size=36),  # the rows of all steps
-        control=dataclasses.replace(tiny.control, enabled=False),
-    )
+    base, distilled, control = tiny.stages
+    kept = {"replay_size": 36}  # the rows of all steps
+    teaching = dataclasses.replace(distilled.teaching, **kept)
+    distilled = dataclasses.replace(distilled, teaching=teaching)
+    control = dataclasses.replace(control, teaching=teaching)
 
     def searching(**changes: Any) -> Experiment:
-        search = dataclasses.replace(tiny.search, **changes)
-        return dataclasses.replace(without_control, search=search)
+        search = dataclasses.replace(distilled.search, **changes)
+        stages = base, dataclasses.replace(distilled, search=search)
+        return dataclasses.replace(tiny, stages=stages)
 
-    revision = RevisionConfig(
-        enabled=True,
+    revision = Revision(
+        start="base",
         num_steps=STEPS,
         num_problems=4,
         num_samples=4,
         replay_size=48,
         updates_per_step=1,
         batch_size=8,
-        optimizer=tiny.distill.optimizer,
-    )
-    judged = verifier_experiment(num_steps=STEPS, replay_size=12)
-    judged = dataclasses.replace(
-        judged, pretrain=dataclasses.replace(judged.pretrain, num_steps=STEPS)
+        optimizer=teaching.optimizer,
     )
 
-    def judging(**changes: Any) -> Experiment:
-        return dataclasses.replace(judged, verifier=dataclasses.replace(judged.verifier, **changes))
+    def judging(names: tuple[str, ...] = ("orm", "prm"), **changes: Any) -> Experiment:
+        config = verifier_experiment(names, num_steps=STEPS, replay_size=12, **changes)
+        return with_stage(config, "base", num_steps=STEPS)
 
-    board = tiny_board_experiment()
     return {
         "language": dataclasses.replace(
-            without_control, control=tiny.control, revision=revision
+            tiny, stages=(base, distilled, control, revision)
         ),  # base, distilled by Gumbel's search over steps, control, revision
         "puct": searching(policy="puct", dirichlet_fraction=0.25),
         "top_tokens": searching(actions="top_tokens"),
         "tokens": searching(actions="tokens"),
-        "verifiers": judged,  # orm and prm, networks of their own
-        "verifier_copy": judging(network="copy", train=("prm",)),
-        "verifier_head": judging(network="head", train=("prm",)),
-        "self_play": dataclasses.replace(
-            board,
-            self_play=dataclasses.replace(board.self_play, num_steps=STEPS, replay_moves=9),
-        ),  # tic-tac-toe, with reanalysis
+        "verifiers": judging(),  # orm and prm, networks of their own
+        "verifier_copy": judging(("prm",), network="copy"),
+        "verifier_head": judging(("prm",), network="head"),
+        # tic-tac-toe, with reanalysis
+        "self_play": tiny_board_experiment(num_steps=STEPS, replay_moves=9),
     }
 
 
-def saved_experiments() -> dict[str, Experiment | SelfPlayExperiment]:
+def saved_experiments() -> dict[str, Experiment]:
     """The experiments of which a whole run is kept, by the name of its directory."""
     each = (tiny_experiment(), tiny_board_experiment(), verifier_experiment())
     return {config.name: config for config in each}
@@ -141,7 +134,7 @@ def run_stages(name: str) -> dict[str, Any]:
     return {
         stage: {
             "steps": {
-                f"step {row['step']}": {k: v for k, v in row.items() if k != "seconds"}
+                f"step {row['step']}": {k: v for k, v in row.items() if k not in APART}
                 for row in rows
                 if row["stage"] == stage
             },
@@ -152,7 +145,7 @@ def run_stages(name: str) -> dict[str, Any]:
     }
 
 
-def train(config: Experiment | SelfPlayExperiment, folder: str) -> dict[str, Any]:
+def train(config: Experiment, folder: str) -> dict[str, Any]:
     """Trains all stages in `folder`; the summary of the training."""
     return loop.train(config, folder)
 
@@ -162,15 +155,16 @@ def read_rows(folder: str) -> list[dict[str, Any]]:
     return read_metrics(RunDirectory(folder, create=False).metrics)
 
 
-def end_states(config: Experiment | SelfPlayExperiment, folder: str) -> dict[str, dict[str, Any]]:
+def end_states(config: Experiment, folder: str) -> dict[str, dict[str, Any]]:
     """`params` and `memory` that each stage of a run ended with, by the stage's name."""
-    (_, stages), mesh = loop.model_and_stages(config), make_mesh(config.parallel)
-    ends = loop.ends(stages)
-    with CheckpointStore(RunDirectory(folder, create=False).checkpoints, keep=1) as store:
-        return {
-            stage.name: store.restore(end, loop.abstract_state(stage, mesh)._asdict())
-            for stage, end in zip(stages, ends, strict=True)
-        }
+    lineage, mesh = Lineage(config), make_mesh(config.parallel)
+    directory, found = RunDirectory(folder, create=False), {}
+    for stage in loop.build_stages(lineage):
+        with stage_checkpoints(directory, lineage, stage.name) as checkpoints:
+            abstract = loop.abstract_state(stage, mesh)._asdict()
+            step, found[stage.name] = checkpoints.restore_latest(abstract)  # pyright: ignore
+            assert step == stage.num_steps
+    return found
 
 
 STRATEGIES = NAMES
@@ -182,17 +176,18 @@ def solvers() -> tuple[Writer, dict[str, Any], jax.Array, jax.Array]:
     """A policy with its weights, the verifiers, prompts `[B, P]` and their keys."""
     tiny = tiny_experiment()
     shape = dataclasses.replace(tiny.model, num_layers=2)
-    setup = make_setup(dataclasses.replace(tiny, model=shape))
-    params = perturbed(setup.model.init(jax.random.key(0)), 0.15)
-    network = LanguageModel(TransformerConfig(**SMALL), setup.task.vocab_size)
+    lineage = Lineage(dataclasses.replace(tiny, model=shape))
+    task, model = lineage.task, lineage.policy("base").model
+    params = perturbed(model.init(jax.random.key(0)), 0.15)
+    network = LanguageModel(TransformerConfig(**SMALL), task.vocab_size)
     # Of a freshly made network all scores are 0.5, and no strategy could tell them apart.
     judge = NetworkVerifier(
         perturbed(network.init(jax.random.key(1)), 0.15, seed=2), network, "network", "min"
     )
-    prompts = jnp.asarray(setup.task.held_out_prompts()[:NUM_PROBLEMS])
+    prompts = jnp.asarray(task.held_out_prompts()[:NUM_PROBLEMS])
     keys = row_keys(jax.random.key(0), NUM_PROBLEMS)
     # What a random policy writes has as many answers as solutions: told apart by less, they vote.
-    policy = Policy(setup.model, setup.form, lambda prompts, tokens: tokens[:, LAST_NUMBER] % 4 - 1)
+    policy = Policy(model, lineage.format, lambda prompts, tokens: tokens[:, LAST_NUMBER] % 4 - 1)
     writer = Writer(policy, params)
     return writer, {"value_head": ValueHead(), "network": judge}, prompts, keys
 
@@ -237,17 +232,9 @@ def run_strategy(name: str, judge: str) -> dict[str, Any]:
     }
 
 
-def config_text(name: str) -> str:
-    """What a run of configs/NAME.py writes to config.json."""
-    with tempfile.TemporaryDirectory() as folder:
-        directory = RunDirectory(folder)
-        directory.write_config(config_file.to_dict(config_file.load(name)))
-        return directory.config.read_text()
-
-
 def reads_as(saved: str, name: str) -> bool:
     """Whether config.json with the text `saved` describes what configs/NAME.py does."""
-    return config_file.from_dict(json.loads(saved)) == config_file.load(name)
+    return experiment_of(json.loads(saved)) == config_file.load(name)
 
 
 def train_again(name: str, folder: str) -> dict[str, Any]:
@@ -383,13 +370,6 @@ def write_strategies() -> None:
     write(found, "strategies.json")
 
 
-def write_configs() -> None:
-    for name in CONFIGS:
-        path = FOLDER / "runs" / name / "config.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(config_text(name))
-
-
 def write_runs() -> None:
     """Trains the runs to keep, and records what commands say of them."""
     for name, config in saved_experiments().items():
@@ -435,7 +415,6 @@ def copied_runs():
 WRITERS = {
     "stages": write_stages,
     "strategies": write_strategies,
-    "configs": write_configs,
     "runs": write_runs,
 }
 

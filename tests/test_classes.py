@@ -8,6 +8,7 @@ import pkgutil
 import sys
 
 import pytest
+from rlsearch.training.setup import load_environment, load_task
 
 import rlsearch
 from rlsearch import classes
@@ -18,7 +19,6 @@ from rlsearch.environments.base import Environment
 from rlsearch.runs.opening import named_classes
 from rlsearch.strategies.base import NAMES, Strategy, load_strategy
 from rlsearch.tasks.base import Task
-from rlsearch.training.setup import load_environment, load_task
 from rlsearch.verifiers.base import Verifier, load_verifier
 from tests.boards import tiny_board_experiment
 from tests.commands import fail

@@ -1,20 +1,24 @@
-"""A run of Game of 24 that takes seconds: a tiny model, few steps, and all three stages."""
+"""A run of Game of 24 that takes seconds: a tiny model, few steps, and three stages."""
 
+import dataclasses
 import json
 import pathlib
+from typing import Any
 
 from rlsearch.config import (
-    ControlConfig,
-    DistillConfig,
     Experiment,
     LogConfig,
     OptimizerConfig,
     ParallelConfig,
-    PretrainConfig,
     SearchConfig,
     TransformerConfig,
 )
-from rlsearch.config_file import to_dict
+from rlsearch.config_data import to_data
+from rlsearch.stages.expert_iteration import ExpertIteration
+from rlsearch.stages.search_distillation import SearchDistillation
+from rlsearch.stages.teaching import Teaching
+from rlsearch.stages.traces import Traces
+from rlsearch.tasks.game24 import Game24
 
 STAGE_ENDS = {"base": 3, "distilled": 6, "control": 9}
 
@@ -22,8 +26,18 @@ STAGE_ENDS = {"base": 3, "distilled": 6, "control": 9}
 def tiny_experiment() -> Experiment:
     """Every step is logged and saved."""
     optimizer = OptimizerConfig(warmup_steps=1)
+    teaching = Teaching(
+        num_problems=4,
+        critic_samples=1,
+        traces=1,
+        replay_size=24,
+        updates_per_step=1,
+        batch_size=8,
+        optimizer=optimizer,
+    )
     return Experiment(
         name="tiny",
+        task=Game24(),
         model=TransformerConfig(
             num_layers=1,
             embed_dim=16,
@@ -33,31 +47,51 @@ def tiny_experiment() -> Experiment:
             mlp_dim=32,
             value_dim=8,
         ),
-        search=SearchConfig(num_simulations=3, num_candidates=2),
-        pretrain=PretrainConfig(num_steps=3, batch_size=8, optimizer=optimizer),
-        distill=DistillConfig(
-            num_steps=3,
-            num_problems=4,
-            num_targets=2,
-            critic_samples=1,
-            traces=1,
-            unsolved_weight=0.5,
-            replay_size=24,
-            updates_per_step=1,
-            batch_size=8,
-            optimizer=optimizer,
+        stages=(
+            Traces("base", num_steps=3, batch_size=8, optimizer=optimizer),
+            SearchDistillation(
+                "distilled",
+                start="base",
+                num_steps=3,
+                search=SearchConfig(num_simulations=3, num_candidates=2),
+                num_targets=2,
+                unsolved_weight=0.5,
+                teaching=teaching,
+            ),
+            ExpertIteration(
+                "control", start="base", flops_of="distilled", num_samples=9, teaching=teaching
+            ),
         ),
-        control=ControlConfig(num_samples=9),
         parallel=ParallelConfig(data=1),
         log=LogConfig(every_steps=1, checkpoint_seconds=0.0, keep_checkpoints=2),
     )
 
 
-def write_config_file(path: pathlib.Path) -> str:
-    """Writes a config file of the tiny experiment for the command line; returns its path."""
-    fields = json.dumps(to_dict(tiny_experiment()))
+def with_stage(config: Experiment, name: str, **changes: Any) -> Experiment:
+    """The experiment with other fields of one stage; `teaching` may be a dictionary of its own."""
+    stages = []
+    for stage in config.stages:
+        if stage.name == name:
+            own = dict(changes)
+            for group in ("teaching", "search"):
+                if isinstance(own.get(group), dict):
+                    own[group] = dataclasses.replace(getattr(stage, group), **own[group])
+            stage = dataclasses.replace(stage, **own)
+        stages.append(stage)
+    return dataclasses.replace(config, stages=tuple(stages))
+
+
+def with_stages(config: Experiment, *names: str) -> Experiment:
+    """The experiment with these of its stages alone."""
+    stages = {stage.name: stage for stage in config.stages}
+    return dataclasses.replace(config, stages=tuple(stages[name] for name in names))
+
+
+def write_config_file(path: pathlib.Path, config: Experiment | None = None) -> str:
+    """Writes a config file of an experiment, by default the tiny one; returns its path."""
+    fields = json.dumps(to_data(config or tiny_experiment()))
     path.write_text(
-        "import json\n\nfrom rlsearch.config_file import from_dict\n\n"
-        f"config = from_dict(json.loads({fields!r}))\n"
+        "import json\n\nfrom rlsearch.runs.opening import experiment_of\n\n"
+        f"config = experiment_of({{'format': 2, **json.loads({fields!r})}})\n"
     )
     return str(path)

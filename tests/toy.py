@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlsearch.config import TaskConfig, TransformerConfig
+from rlsearch.config import TransformerConfig
 from rlsearch.decoding.policy import Policy, SolutionFormat
 from rlsearch.decoding.writer import Writer
 from rlsearch.networks.language_model import LanguageModel, Params
@@ -102,6 +102,7 @@ def judge_for(*right: tuple[int, ...]):
     return judge
 
 
+@dataclasses.dataclass(frozen=True)
 class ToyTask:
     """Asks for a word that begins with one letter and ends with another: 3 of 27 words are right.
 
@@ -121,9 +122,6 @@ class ToyTask:
     solution_length = 2 * NUM_STEPS
     grammar = toy_format().grammar
     consequences = np.tile([False, True], (NUM_STEPS, 1))  # a newline follows any letter
-
-    def __init__(self, config: TaskConfig | None = None):
-        self.config = config
 
     def held_out_prompts(self) -> np.ndarray:
         return self.PROBLEMS[-1:].astype(np.int32)
@@ -151,6 +149,7 @@ class ToyTask:
         return prompt, other_prompt, steps, (prompt != self.held_out_prompts()[0]).any()
 
 
+@dataclasses.dataclass(frozen=True)
 class ImpossibleToyTask(ToyTask):
     """No word is right."""
 
@@ -158,6 +157,7 @@ class ImpossibleToyTask(ToyTask):
         return jnp.zeros(prompts.shape[0], bool)
 
 
+@dataclasses.dataclass(frozen=True)
 class InvertedToyTask(ToyTask):
     """What was right is wrong, and the other way round."""
 

@@ -3,45 +3,52 @@
 import dataclasses
 import json
 import pathlib
+from typing import Any
 
-from rlsearch.config import (
-    DistillConfig,
-    Experiment,
-    LogConfig,
-    OptimizerConfig,
-    ParallelConfig,
-    PretrainConfig,
-    TaskConfig,
-    VerifierConfig,
-)
-from rlsearch.config_file import to_dict
+from rlsearch.config import Experiment, LogConfig, OptimizerConfig, ParallelConfig
+from rlsearch.config_data import to_data
+from rlsearch.stages.traces import Traces
+from rlsearch.stages.verifier import ExactSteps, Outcomes, Verifier
+from rlsearch.tasks.arithmetic import Arithmetic
 from tests.tiny import tiny_experiment
 
 STAGE_ENDS = {"base": 2, "orm": 4, "prm": 6}
 
 
-def verifier_experiment(**changes) -> Experiment:
-    """Every step is logged and saved."""
+def verifier_experiment(names: tuple[str, ...] = ("orm", "prm"), **changes: Any) -> Experiment:
+    """Every step is logged and saved.
+
+    Args:
+        names: of the verifiers that are trained; "orm" learns outcomes, any other exact steps.
+        changes: of the fields of all of them.
+    """
     optimizer, model = OptimizerConfig(warmup_steps=1), tiny_experiment().model
-    verifier = VerifierConfig(
-        train=("orm", "prm"),
-        model=dataclasses.replace(model, num_heads=1),
-        num_steps=2,
-        num_solutions=4,
-        replay_size=8,
-        updates_per_step=1,
-        batch_size=4,
-        optimizer=optimizer,
+    settings: dict[str, Any] = {
+        "model": dataclasses.replace(model, num_heads=1),
+        "num_steps": 2,
+        "num_solutions": 4,
+        "replay_size": 8,
+        "updates_per_step": 1,
+        "batch_size": 4,
+        "optimizer": optimizer,
+        **changes,
+    }
+    verifiers = (
+        Verifier(
+            name,
+            **{
+                "labels": Outcomes() if name == "orm" else ExactSteps(),
+                "aggregation": "last" if name == "orm" else "prod",
+                **settings,
+            },
+        )
+        for name in names
     )
     return Experiment(
         name="tiny_arithmetic",
-        task=TaskConfig(
-            cls="rlsearch.tasks.arithmetic:Arithmetic", num_operations=2, num_held_out=3
-        ),
+        task=Arithmetic(num_operations=2, num_held_out=3),
         model=model,
-        pretrain=PretrainConfig(num_steps=2, batch_size=8, optimizer=optimizer),
-        distill=DistillConfig(enabled=False),
-        verifier=dataclasses.replace(verifier, **changes),
+        stages=(Traces("base", num_steps=2, batch_size=8, optimizer=optimizer), *verifiers),
         parallel=ParallelConfig(data=1),
         log=LogConfig(every_steps=1, checkpoint_seconds=0.0, keep_checkpoints=2),
     )
@@ -50,5 +57,5 @@ def verifier_experiment(**changes) -> Experiment:
 def write_config(path: pathlib.Path, config: Experiment) -> pathlib.Path:
     """Writes what is left of a run that has not begun: its config."""
     path.mkdir(parents=True)
-    (path / "config.json").write_text(json.dumps(to_dict(config)))
+    (path / "config.json").write_text(json.dumps({"format": 2, **to_data(config)}))
     return path

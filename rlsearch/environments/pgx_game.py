@@ -68,7 +68,9 @@ class PgxGame:
 
     @functools.cached_property
     def _game(self) -> Any:
-        return pgx.make(self.game)  # pyright: ignore[reportArgumentType]
+        # The module of a game has arrays of its own, which must not be those of a trace.
+        with jax.ensure_compile_time_eval():
+            return pgx.make(self.game)  # pyright: ignore[reportArgumentType]
 
     @functools.cached_property
     def num_actions(self) -> int:

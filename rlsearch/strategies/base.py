@@ -4,12 +4,12 @@ A strategy is a frozen dataclass in the file that is named after it. One of your
 the same two methods, in a file of your own, named `module:Class` on the command line.
 """
 
-import re
 from typing import NamedTuple, Protocol
 
 import jax
 
-from rlsearch.config import find_class
+from rlsearch.classes import class_name, classes_of, find_class, short_name
+from rlsearch.config import STRATEGY
 from rlsearch.decoding.policy import Policy
 from rlsearch.decoding.writer import Writer
 from rlsearch.verifiers.base import Judge
@@ -74,24 +74,17 @@ NAMES = (
 
 
 def load_strategy(name: str) -> Strategy:
-    """The strategy `name`: a file of `rlsearch.strategies`, or a user's `module:Class`.
+    """The strategy `name`: one of the package by its short name, or a user's `module:Class`.
 
     Raises:
         ValueError: if there is none.
     """
-    module_name, _, class_name = name.partition(":")
-    if not class_name and name in NAMES:
-        module_name = f"rlsearch.strategies.{name}"
-        class_name = "".join(part.capitalize() for part in name.split("_"))
-    found = find_class(f"{module_name}:{class_name}")
-    if found is None:
-        raise ValueError(f"strategy is {name!r}: it must be {', '.join(NAMES)}, or module:Class")
-    return found()
+    found = classes_of(STRATEGY).get(name) if name in NAMES else None
+    return (found or find_class("strategy", name, STRATEGY, NAMES))()
 
 
 def name_of(strategy: Strategy) -> str:
     """The name beside a result: what `load_strategy` finds a strategy of that class by."""
-    found = type(strategy)
-    if found.__module__.partition(".")[0] == "rlsearch":
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", found.__name__).lower()
-    return f"{found.__module__}:{found.__name__}"
+    cls = type(strategy)
+    own = cls.__module__.partition(".")[0] == "rlsearch"
+    return short_name(cls) if own else class_name(strategy)

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from rlsearch.config import find_class
+from rlsearch.classes import classes_of, find_class
+from rlsearch.config import VERIFIER
 from rlsearch.decoding.draft import Draft
 from rlsearch.decoding.writer import Writer
 from rlsearch.tasks.base import Task
@@ -113,21 +114,15 @@ NAMES = ("value_head", "constant", "checker")
 
 
 def load_verifier(name: str, task: Task) -> Judge:
-    """The verifier `name`: a file of `rlsearch.verifiers`, or a user's `module:Class`.
+    """The verifier `name`: one of the package by its short name, or a user's `module:Class`.
 
     Its class has a class method `of(task)`, which makes it.
 
     Raises:
         ValueError: if there is none, or it is no pytree.
     """
-    module_name, _, class_name = name.partition(":")
-    if not class_name and name in NAMES:
-        module_name = f"rlsearch.verifiers.{name}"
-        class_name = "".join(part.capitalize() for part in name.split("_"))
-    found = find_class(f"{module_name}:{class_name}")
-    if found is None:
-        raise ValueError(f"verifier is {name!r}: it must be {', '.join(NAMES)}, or module:Class")
-    verifier = found.of(task)
+    found = classes_of(VERIFIER).get(name) if name in NAMES else None
+    verifier = (found or find_class("verifier", name, VERIFIER, NAMES)).of(task)
     if jax.tree_util.all_leaves([verifier]):
         raise ValueError(
             f"verifier is {name!r}: its class is no pytree: register it, without parameters by "
