@@ -280,7 +280,8 @@ def run_stage(
             check_best_metric(log, [stage.name], metrics)
             if number == end or (number - first) % log.every_steps == 0:
                 seconds = time.monotonic() - run.began
-                shown = run.writer.write(number, seconds, stage.name, metrics) or shown
+                written = run.writer.write(number, seconds, stage.name, metrics, number - first)
+                shown = written or shown
                 check_finite(shown)
                 progress.update(number - first, **_headline(shown))
             stopping = run.stop.reached(number)
