@@ -24,6 +24,7 @@ from rlsearch.config import SelfPlayExperiment
 from rlsearch.figure import save, subplots
 from rlsearch.networks.board_model import BoardModel, Params
 from rlsearch.parallel.mesh import make_mesh
+from rlsearch.text import for_picture
 from rlsearch.training.self_play import self_play_stage
 from rlsearch.training.setup import make_board
 from rlsearch.training.state import init_state, run_key, stage_optimizer
@@ -157,9 +158,9 @@ def draw(curves: dict[str, Curve], path: epath.Path, title: str) -> None:
     for name, curve in curves.items():
         seconds, found = zip(*curve, strict=True)
         minutes, shares = [s / 60.0 for s in seconds], [100.0 * share for share in found]
-        axes.plot(minutes, shares, marker="o", markersize=3, label=name)
+        axes.plot(minutes, shares, marker="o", markersize=3, label=for_picture(name))
     axes.set(xlabel="minutes spent", ylabel="moves of the policy that keep the value, %")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.suptitle(title)
+    figure.suptitle(for_picture(title))
     save(figure, path)

@@ -11,6 +11,7 @@ from rlsearch.config import Experiment, SelfPlayExperiment
 from rlsearch.measuring.accuracy import accuracy_rows, summarise
 from rlsearch.paths import json_files
 from rlsearch.runs.directory import RunDirectory
+from rlsearch.text import for_terminal
 
 Row = dict[str, Any]
 
@@ -138,9 +139,9 @@ def _table(rows: Sequence[Row]) -> list[str]:
 
 def _quoted(text: str) -> str:
     """`text` as JSON has it, which YAML contains."""
-    return json.dumps(text, ensure_ascii=False)
+    return json.dumps(for_terminal(text), ensure_ascii=False)
 
 
 def _plain(text: str) -> str:
     """`text` without what Markdown or a table would read as its own."""
-    return "".join("-" if char in "|`<>\n\r" else char for char in text)
+    return "".join("-" if char in "|`<>\n\r" else char for char in for_terminal(text))
