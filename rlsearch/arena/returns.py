@@ -18,6 +18,7 @@ from rlsearch.figure import save, subplots
 from rlsearch.networks.residual_tower import tower_flops
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.runs.directory import write_json
+from rlsearch.text import for_picture
 from rlsearch.training.progress import Progress
 
 GAMES = 64
@@ -143,6 +144,6 @@ def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:
     axes.set(xlabel="positions read for a move (1: the policy alone)", ylabel="mean return")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.suptitle(title)
+    figure.suptitle(for_picture(title))
     figure.supxlabel("bars: 95% intervals", fontsize=8)
     save(figure, path)

@@ -6,6 +6,7 @@ from typing import Any
 from etils import epath
 
 from rlsearch.figure import save, subplots
+from rlsearch.text import for_picture
 
 STYLES = {
     "greedy": ("*", ""),
@@ -33,6 +34,11 @@ LABELS = {
 }
 
 
+def label_of(strategy: str) -> str:
+    """The name of a strategy in a legend."""
+    return for_picture(LABELS.get(strategy, strategy.replace("_", " ")))
+
+
 def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:
     """Writes a PNG of the summary `rows` (see `accuracy.summarise`)."""
     figure, axes = subplots(figsize=(7.5, 5.0), dpi=150)
@@ -57,7 +63,7 @@ def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:
             linestyle=":" if oracle else line or "none",
             markersize=12 if strategy == "greedy" else 6,
             color=COLOURS.get(policy),
-            label=label,
+            label=for_picture(label),
             capsize=2,
             elinewidth=0.8,
         )
@@ -70,7 +76,7 @@ def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:
     axes.set_ylim(-2, 102)
     axes.set_xlabel("policy tokens per problem, all candidates counted")
     axes.set_ylabel("problems solved (%)")
-    axes.set_title(title)
+    axes.set_title(for_picture(title))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     save(figure, path, bbox_inches="tight")

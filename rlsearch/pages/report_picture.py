@@ -10,7 +10,7 @@ from rlsearch.text import for_picture
 
 COLOURS = ("#1f77b4", "#d6802b", "#2ca02c", "#9467bd", "#c44e52", "#17becf", "#8c6d31", "#e377c2")
 LINES = ("-", "--", ":", "-.")
-ACROSS = 3
+ACROSS = 4
 MAX_PANELS = 12  # of the accuracies, and of each stage
 MAX_STAGES = 8
 MAX_LABELS = 16  # of a legend

@@ -7,6 +7,7 @@ from etils import epath
 from rlsearch.figure import save, subplots
 from rlsearch.measuring.accuracy_picture import COLOURS
 from rlsearch.measuring.total_compute import RATIOS, Row
+from rlsearch.text import for_picture
 
 
 def draw(rows: Sequence[Row], path: epath.Path, title: str) -> None:
@@ -24,7 +25,7 @@ def draw(rows: Sequence[Row], path: epath.Path, title: str) -> None:
                     marker="o",
                     markersize=4,
                     color=colour,
-                    label=policy if kind else None,
+                    label=for_picture(policy) if kind else None,
                     **style,
                 )
         answers = here[0]["answers"] if here else 0
@@ -35,6 +36,6 @@ def draw(rows: Sequence[Row], path: epath.Path, title: str) -> None:
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("solved (%)")
     panels[0].legend(fontsize=8)
-    figure.suptitle(f"{title}: training and answering on one axis")
+    figure.suptitle(f"{for_picture(title)}: training and answering on one axis")
     figure.tight_layout()
     save(figure, path)
