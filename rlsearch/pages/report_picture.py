@@ -15,7 +15,7 @@ MAX_PANELS = 12  # of the accuracies, and of each stage
 MAX_STAGES = 8
 MAX_LABELS = 16  # of a legend
 NOT_METRICS = ("step", "stage_step", "seconds", "stage")
-WIDTH, HEIGHT, LEGEND_LINE = 5.2, 3.9, 0.24  # inches
+WIDTH, HEIGHT, LEGEND_LINE = 4.6, 3.5, 0.24  # inches
 
 Row = dict[str, Any]
 
