@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from rlsearch.config_file import from_dict, to_dict
+from rlsearch.config_file import to_dict
 from rlsearch.measuring.accuracy import wilson_interval
 from rlsearch.pages.report_page import report_page
 from rlsearch.pages.report_picture import draw
 from rlsearch.runs.directory import RunDirectory, write_text
+from rlsearch.runs.opening import saved_config
 from rlsearch.runs.parameters import warn
 from rlsearch.runs.records import evaluations_in, metric_rows
 
@@ -69,7 +70,7 @@ def read(directory: RunDirectory) -> dict[str, Any]:
     Raises:
         ValueError: if one of them is damaged, or the config has a field that there is none of.
     """
-    config = to_dict(from_dict(directory.read_config() or {}))
+    config = to_dict(saved_config(directory))
     metrics, bad = metric_rows(directory.metrics) if directory.metrics.exists() else ([], [])
     if bad:
         warn(

@@ -1,14 +1,12 @@
 """Opening a run: its config is data, and nothing that it names is imported from elsewhere."""
 
-from typing import Any
-
-from rlsearch.config import Experiment, SelfPlayExperiment
-from rlsearch.config_file import from_dict, load_code
+from rlsearch.config import SelfPlayExperiment
+from rlsearch.config_file import AnyExperiment, ConfigError, from_dict, load_code
 from rlsearch.runs.directory import RunDirectory
 from rlsearch.text import shortened
 
 
-def read_run(run_dir: str, code: str = "") -> tuple[RunDirectory, Experiment | SelfPlayExperiment]:
+def read_run(run_dir: str, code: str = "") -> tuple[RunDirectory, AnyExperiment]:
     """Reads what a run is of.
 
     Args:
@@ -20,10 +18,24 @@ def read_run(run_dir: str, code: str = "") -> tuple[RunDirectory, Experiment | S
     """
     modules = trusted_modules(code)
     directory = RunDirectory(run_dir, create=False)
-    saved = directory.read_config()
-    if saved is None:
+    config = saved_config(directory)
+    if config is None:
         raise FileNotFoundError(f"run is {shortened(run_dir)}: there is no config.json in it")
-    return directory, trusted_config(saved, modules)
+    check_trusted(config, modules)
+    return directory, config
+
+
+def saved_config(directory: RunDirectory) -> AnyExperiment | None:
+    """The config in the directory of a run, or None where there is none.
+
+    Raises:
+        ValueError: if it is damaged, or has a field that there is none of; the file is named.
+    """
+    saved = directory.read_config()
+    try:
+        return None if saved is None else from_dict(saved)
+    except ConfigError as error:
+        raise ConfigError(f"{directory.config}: {error}") from error
 
 
 def trusted_modules(code: str = "") -> tuple[str, ...]:
@@ -31,25 +43,17 @@ def trusted_modules(code: str = "") -> tuple[str, ...]:
     return ("rlsearch", load_code(code)) if code else ("rlsearch",)
 
 
-def trusted_config(
-    saved: dict[str, Any], modules: tuple[str, ...]
-) -> Experiment | SelfPlayExperiment:
-    """The config that `saved` describes.
-
-    Raises:
-        ValueError: if it has an unknown field, or names a class of other modules.
-    """
-    config = from_dict(saved)
+def check_trusted(config: AnyExperiment, modules: tuple[str, ...]) -> None:
+    """Raises `ValueError` where a config that is data names a class of other modules."""
     for field, name in named_classes(config):
         if name.partition(":")[0].partition(".")[0] not in modules:
             raise ValueError(
                 f"{field} is {shortened(name)}: reading a run imports rlsearch.* only, "
                 "and what --code FILE defines"
             )
-    return config
 
 
-def named_classes(config: Experiment | SelfPlayExperiment) -> list[tuple[str, str]]:
+def named_classes(config: AnyExperiment) -> list[tuple[str, str]]:
     """The fields in which a config names classes as `module:Class`, each with what it says."""
     if isinstance(config, SelfPlayExperiment):
         return [("environment.cls", config.environment.cls)]

@@ -20,7 +20,7 @@ from etils import epath
 from rlsearch.checkpoints.store import CheckpointStore
 from rlsearch.checkpoints.tensors import TENSORS, read_model, write_tensors
 from rlsearch.config import Experiment, ParallelConfig, SelfPlayExperiment
-from rlsearch.config_file import ConfigError, to_dict
+from rlsearch.config_file import ConfigError, from_dict, to_dict
 from rlsearch.files import read_json
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.runs.directory import (
@@ -30,7 +30,7 @@ from rlsearch.runs.directory import (
     write_json,
     write_text,
 )
-from rlsearch.runs.opening import read_run, trusted_config, trusted_modules
+from rlsearch.runs.opening import check_trusted, read_run, trusted_modules
 from rlsearch.runs.parameters import load_params, warn
 from rlsearch.runs.stage import Stage
 from rlsearch.sharing.model_card import evaluations_of, model_card
@@ -70,6 +70,7 @@ def export_run(
         if stage not in found:
             raise ValueError(f"stage is {shortened(stage)}: this run has {', '.join(found)}")
         step = found[stage]
+        rows = evaluations_of(directory, stage, step)
         params = load_params(store, step, model, make_mesh(ParallelConfig(data=1)))
     described = {
         "format_version": FORMAT_VERSION,
@@ -79,7 +80,6 @@ def export_run(
         "parameters": model.num_params(),
         "experiment": to_dict(_with_data_dir(config, "", forget=True)),
     }
-    rows = evaluations_of(directory, stage, step)
     with new_folder(folder) as new:
         write_tensors(new / TENSORS, params)
         write_json(new / CONFIG, described)
@@ -110,7 +110,8 @@ def import_run(folder: str, run_dir: str, data_dir: str = "", code: str = "") ->
     source = epath.Path(folder)
     described = _read_description(source / CONFIG)
     try:
-        config = trusted_config(described["experiment"], trusted_modules(code))
+        config = from_dict(described["experiment"])
+        check_trusted(config, trusted_modules(code))
         config = _with_data_dir(config, data_dir, forget=True)
         model, stages = model_and_stages(config)
     except ConfigError as error:

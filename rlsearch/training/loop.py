@@ -10,12 +10,12 @@ from jax.sharding import Mesh
 
 from rlsearch.checkpoints.store import Best, CheckpointError, CheckpointStore, is_full_disk
 from rlsearch.config import Experiment, LogConfig, SelfPlayExperiment, ShardingRules
-from rlsearch.config_file import ConfigError, check_resumable, from_dict, to_dict
+from rlsearch.config_file import ConfigError, check_resumable, to_dict
 from rlsearch.parallel.agreement import LateVote, is_main, wait_for_all
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.parallel.sharding import gathered, param_shardings
 from rlsearch.runs.directory import RunDirectory
-from rlsearch.runs.opening import named_classes
+from rlsearch.runs.opening import named_classes, saved_config
 from rlsearch.runs.parameters import restore_params, warn
 from rlsearch.runs.stage import Checkpoint, Params, Stage
 from rlsearch.training.metrics import MetricsWriter
@@ -339,14 +339,13 @@ def _check_same_run(
 ) -> None:
     """Holds the config against that of the directory's run, if it has one, of which `done` steps
     are done."""
-    saved = directory.read_config()
+    before = saved_config(directory)
     if directory.imported.exists():
         raise ConfigError(
             f"{directory.path} is an imported run: it has the parameters alone, which can be "
             "evaluated and not trained on, so train in another --run-dir"
         )
-    if saved is not None:
-        before = from_dict(saved)
+    if before is not None:
         # What a run names is data: of another class than the config's nothing is imported.
         same = named_classes(before)[0] == named_classes(config)[0]
         same = same and _begun(before, done) == _begun(config, done)

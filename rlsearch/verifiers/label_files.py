@@ -22,7 +22,7 @@ import numpy as np
 from etils import epath
 
 from rlsearch.config import TaskConfig
-from rlsearch.files import read_bytes, read_json, size_of
+from rlsearch.files import read_bytes, read_json
 from rlsearch.tasks.base import Task
 from rlsearch.text import shortened
 from rlsearch.verifiers.labels import StepLabels
@@ -30,7 +30,6 @@ from rlsearch.verifiers.labels import StepLabels
 MAX_BYTES = 2**31  # of a part's arrays: more is refused before it is read
 MAX_ABOUT = 2**24  # bytes of a labels.json, which has all words of a task
 MAX_SOLUTIONS = 2**26  # of a folder
-_PART = "a part of labels"
 _MAX_HEADERS = 2**16  # bytes of a part beside its arrays
 
 
@@ -82,7 +81,7 @@ def read_part(path: epath.Path, task: Task, number: int | None = None) -> StepLa
         ValueError: if it is damaged, or holds anything but labels of such a task.
     """
     limit = MAX_BYTES if number is None else min(MAX_BYTES, _num_bytes(number, task))
-    content = read_bytes(path, limit + _MAX_HEADERS, _PART)
+    content = read_bytes(path, limit + _MAX_HEADERS, "a part of labels")
     try:
         found = _arrays(content)
     except _DAMAGE as error:
@@ -188,13 +187,9 @@ class LabelFolder:
                 )
         self.solutions: int = about["solutions"]
         self.solutions_of_a_part: int = about["solutions_of_a_part"]
-        # Room is made for so many solutions before they are read: that they are there is seen to.
+        # Room is made for so many solutions, and other stages run, before these are read.
         for number in {0, (self.solutions - 1) // self.solutions_of_a_part}:
-            path, size = part_path(self.folder, number), self._size_of(number)
-            if size_of(path, _PART) < _num_bytes(size, task):
-                raise ValueError(
-                    f"{path} is damaged: it has not the {size} solutions that labels.json says"
-                )
+            self._read(number)
 
     def take(self, rows: np.ndarray) -> StepLabels:
         """The labels of the solutions `rows [N]`, on the host; only parts with one are read.
