@@ -174,11 +174,26 @@ def _set(value: Any, parts: list[str], texts: list[str], path: str) -> Any:
         names = [*hints, *(item_name(held) for _, _, held in named_items(value))]
         raise ConfigError(unknown(name, names, f"--{path}", f" = {' '.join(texts)}"[:200]))
     held = getattr(value, name)
+    kind = _kind(hints[name])
+    if rest == ["cls"] and kind is not None:
+        return _rebuilt(value, {name: _of_class(held, kind, texts, path)}, done)
     if rest:
         if not dataclasses.is_dataclass(held):
             raise ConfigError(f"--{path} is no field: {done}{name} has no fields")
         return _rebuilt(value, {name: _set(held, rest, texts, path)}, done)
     return _rebuilt(value, {name: _parsed(value, name, hints[name], texts, path)}, done)
+
+
+def _of_class(held: Any, kind: Kind, texts: list[str], path: str) -> Any:
+    """A value of the class that a user named, with the fields that it shares with `held`."""
+    if len(texts) != 1:
+        raise ConfigError(f"{path} got {len(texts)} values: it must be one, module:Class")
+    try:
+        cls = find_class(path, texts[0], kind)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    shared = [name for name in _hints(cls) if name in _hints(type(held))] if held else []
+    return build(cls, {name: getattr(held, name) for name in shared}, path.removesuffix(".cls"))
 
 
 def _rebuilt(value: Any, changes: dict[str, Any], path: str) -> Any:

@@ -12,10 +12,10 @@ import sys
 import jax
 import jax.numpy as jnp
 import pytest
+from rlsearch.training.setup import model_and_stages
 
 from rlsearch.config import ControlConfig, EnvironmentConfig, Experiment, TaskConfig
 from rlsearch.config_file import load, to_dict
-from rlsearch.training.setup import model_and_stages
 from tests.boards import tiny_board_experiment
 from tests.commands import call
 from tests.doc_pages import COMMANDS, blocks, split, write_programs

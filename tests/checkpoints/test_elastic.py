@@ -8,12 +8,12 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from rlsearch.training.setup import model_and_stages
 
 from rlsearch.checkpoints.store import CheckpointStore
 from rlsearch.config import ControlConfig, ParallelConfig
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.training import loop
-from rlsearch.training.setup import model_and_stages
 from rlsearch.training.state import abstract_state, init_state, stage_optimizer, state_shardings
 from tests.tiny import tiny_experiment
 from tests.toy import perturbed

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from rlsearch.measuring.evaluate import SPLITS, subjects
+
 from tests.commands import call, fail, read_json, succeed
 from tests.tiny import STAGE_ENDS, write_config_file
 

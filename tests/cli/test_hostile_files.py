@@ -15,12 +15,12 @@ import time
 import jax
 import numpy as np
 import pytest
+from rlsearch.training.setup import load_task, model_and_stages
 
 from rlsearch.checkpoints.tensors import write_tensors
 from rlsearch.config_file import to_dict
 from rlsearch.runs.directory import RunDirectory, write_json
 from rlsearch.training import loop
-from rlsearch.training.setup import load_task, model_and_stages
 from rlsearch.verifiers.label_files import abstract_labels, describe_task, part_path, write_part
 from rlsearch.verifiers.labels import StepLabels
 from tests.boards import tiny_board_experiment

@@ -7,13 +7,13 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from rlsearch.training.setup import model_and_stages
 
 from rlsearch.checkpoints.store import CheckpointStore
 from rlsearch.config import RevisionConfig
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.studies.revisions import what_revising_did
 from rlsearch.training import loop
-from rlsearch.training.setup import model_and_stages
 from tests.commands import fail, read_json
 from tests.interruption import InterruptionError, limit_steps
 from tests.verifier_run import verifier_experiment, write_config

@@ -8,6 +8,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from rlsearch.training.setup import load_task, model_and_stages
 
 from rlsearch.checkpoints.store import CheckpointStore
 from rlsearch.config import ParallelConfig, TaskConfig
@@ -16,7 +17,6 @@ from rlsearch.measuring.labelling import LabelSettings, make_labels
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.studies import everything
 from rlsearch.training import loop
-from rlsearch.training.setup import load_task, model_and_stages
 from rlsearch.training.state import abstract_state
 from rlsearch.verifiers.label_files import LabelFolder, read_part
 from tests.commands import fail, read_json

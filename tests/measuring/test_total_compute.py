@@ -1,11 +1,11 @@
 """Training and answering on one axis of FLOPs."""
 
 import pytest
+from rlsearch.training.setup import make_setup, policy_stages
 
 from rlsearch.measuring.total_compute import on_one_axis, pretraining_tokens, training_flops
 from rlsearch.studies.total_compute_picture import draw
 from rlsearch.tasks.game24 import Game24
-from rlsearch.training.setup import make_setup, policy_stages
 from tests.tiny import tiny_experiment
 
 

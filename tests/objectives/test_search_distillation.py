@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rlsearch.objectives.expert_iteration import expert_iteration_targets
+from rlsearch.objectives.search_distillation import draw_problems, search_targets
 
 from rlsearch.config import DistillConfig, ParallelConfig, SearchConfig
-from rlsearch.objectives.expert_iteration import expert_iteration_targets
 from rlsearch.objectives.hindsight import hindsight_targets
-from rlsearch.objectives.search_distillation import draw_problems, search_targets
 from rlsearch.objectives.step_targets import StepTargets
 from rlsearch.objectives.widen import widen
 from rlsearch.parallel.mesh import make_mesh, over_data, row_keys

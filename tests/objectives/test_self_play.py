@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rlsearch.objectives.self_play import found_value, new_game, play
 
 from rlsearch.config import SearchConfig, SelfPlayConfig
 from rlsearch.environments.base import finished
-from rlsearch.objectives.self_play import found_value, new_game, play
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.search.moves import search_moves
 from tests.boards import TWICE, NoKnowledge, OneGoodMove, TableGame, pgx_game, same

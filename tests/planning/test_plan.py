@@ -7,6 +7,8 @@ from pathlib import Path
 
 import jax
 import pytest
+from rlsearch.training.language import rows_stage
+from rlsearch.training.setup import model_and_stages
 
 from rlsearch import config_file
 from rlsearch.config import OptimizerConfig, ParallelConfig, RevisionConfig
@@ -20,8 +22,6 @@ from rlsearch.planning.plan import forbidden, plan, plan_stage
 from rlsearch.planning.plan_fields import shrinking_field, split_evenly
 from rlsearch.planning.topology import find_topology, topologies
 from rlsearch.runs.stage import StageFlops
-from rlsearch.training.language import rows_stage
-from rlsearch.training.setup import model_and_stages
 from tests.boards import tiny_board_experiment
 from tests.commands import call, fail
 from tests.tiny import tiny_experiment

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rlsearch.training.setup import load_task
 
 from rlsearch.config import TaskConfig
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.tasks.arithmetic import Arithmetic
 from rlsearch.tasks.direct_arithmetic import DirectArithmetic
 from rlsearch.tasks.prompting import FewShot
-from rlsearch.training.setup import load_task
 from tests.commands import read_json, succeed
 from tests.tiny import write_config_file
 from tests.toy import ImpossibleToyTask, ToyTask

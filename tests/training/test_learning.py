@@ -3,14 +3,14 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import pytest
+from rlsearch.decoding.steps import sample_solutions
+from rlsearch.objectives.search_distillation import search_targets
+from rlsearch.training.language import rows_stage
 
 from rlsearch.config import DistillConfig, OptimizerConfig, ParallelConfig, SearchConfig
-from rlsearch.decoding.steps import sample_solutions
 from rlsearch.networks.language_model import LanguageModel
-from rlsearch.objectives.search_distillation import search_targets
 from rlsearch.parallel.mesh import make_mesh, row_keys
 from rlsearch.runs.stage import StageFlops
-from rlsearch.training.language import rows_stage
 from rlsearch.training.optimizer import make_optimizer
 from rlsearch.training.state import init_state, run_key
 from rlsearch.training.step import make_step

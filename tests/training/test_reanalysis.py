@@ -4,11 +4,11 @@ import dataclasses
 
 import jax
 import numpy as np
-
 from rlsearch.objectives.self_play import found_value
+from rlsearch.training.setup import load_environment, model_and_stages
+
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.search.moves import search_moves
-from rlsearch.training.setup import load_environment, model_and_stages
 from tests.boards import tiny_board_experiment
 
 TINY = tiny_board_experiment()

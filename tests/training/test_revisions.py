@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rlsearch.training.revisions import revision_stages
 
 from rlsearch.config import Experiment, OptimizerConfig, ParallelConfig, RevisionConfig
 from rlsearch.measuring.calibration import auc
@@ -13,7 +14,6 @@ from rlsearch.parallel.mesh import make_mesh, row_keys
 from rlsearch.runs.stage import Checkpoint
 from rlsearch.strategies.chains import sample_chains
 from rlsearch.training.optimizer import make_optimizer
-from rlsearch.training.revisions import revision_stages
 from rlsearch.training.state import init_state, run_key
 from rlsearch.training.step import make_step
 from rlsearch.verifiers.value_head import ValueHead

@@ -2,6 +2,7 @@ import functools
 
 import jax
 import pytest
+from rlsearch.training.self_play import self_play_stage
 
 from rlsearch.arena.perfect_play import choose_moves, make_chooser
 from rlsearch.arena.solved_positions import solve_game
@@ -16,7 +17,6 @@ from rlsearch.config import (
 from rlsearch.networks.board_model import BoardModel
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.training.optimizer import make_optimizer
-from rlsearch.training.self_play import self_play_stage
 from rlsearch.training.state import init_state, run_key
 from rlsearch.training.step import make_step
 from tests.boards import NegatedGame, pgx_game

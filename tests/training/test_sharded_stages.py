@@ -4,11 +4,11 @@ import dataclasses
 
 import jax
 import pytest
+from rlsearch.training.setup import model_and_stages
 
 from rlsearch.config import ParallelConfig
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.planning.collectives import collectives
-from rlsearch.training.setup import model_and_stages
 from rlsearch.training.state import abstract_state, stage_optimizer, state_shardings
 from rlsearch.training.step import make_step
 from tests.boards import tiny_board_experiment

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from rlsearch.training.language import rows_stage
 
 from rlsearch.config import OptimizerConfig, ParallelConfig
 from rlsearch.objectives.hindsight import hindsight_targets
 from rlsearch.parallel.mesh import abstract_mesh, make_mesh
 from rlsearch.planning.collectives import collectives
 from rlsearch.runs.stage import Stage, StageFlops
-from rlsearch.training.language import rows_stage
 from rlsearch.training.optimizer import make_optimizer
 from rlsearch.training.state import abstract_state, init_state, stage_optimizer, state_shardings
 from rlsearch.training.step import make_step

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rlsearch.decoding.steps import sample_solutions
+from rlsearch.training.verifiers import token_logits, verifier_stage
 
 from rlsearch.config import OptimizerConfig, ParallelConfig, VerifierConfig
-from rlsearch.decoding.steps import sample_solutions
 from rlsearch.measuring.calibration import auc
 from rlsearch.networks.head import Head
 from rlsearch.parallel.mesh import make_mesh, row_keys
@@ -16,7 +17,6 @@ from rlsearch.runs.stage import Checkpoint
 from rlsearch.training.optimizer import make_optimizer
 from rlsearch.training.state import init_state, run_key
 from rlsearch.training.step import make_step
-from rlsearch.training.verifiers import token_logits, verifier_stage
 from rlsearch.verifiers.network import NetworkVerifier
 from tests.toy import ToyTask, perturbed, toy_form, toy_model
 

@@ -8,10 +8,10 @@ import zipfile
 
 import numpy as np
 import pytest
+from rlsearch.training.setup import load_task
 
 from rlsearch.config import TaskConfig
 from rlsearch.runs.directory import write_json
-from rlsearch.training.setup import load_task
 from rlsearch.verifiers.label_files import (
     LabelFolder,
     abstract_labels,
