@@ -119,7 +119,8 @@ def ring_stage(
             return lanes(rows_of(made(weights, keys, fed), verdict)[0])
 
         keys = jax.eval_shape(lambda key: row_keys(key, ring.num_keys), jax.random.key(0))
-        fed = host.feed(0) if host and host.feed else None
+        with jax.ensure_compile_time_eval():  # it may be asked for while a step is traced
+            fed = host.feed(0) if host and host.feed else None
         failed = host.judge.failed if host else None
         return jax.eval_shape(all_rows, stage.abstract_weights(), keys, fed, failed)
 
