@@ -10,19 +10,11 @@ by side at what each has cost in all.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rlsearch.config import Experiment
 from rlsearch.runs.stage import Stage
-from rlsearch.tasks.base import Task
 
 RATIOS = (0.16, 0.79, 22.0)  # R, the paper's: far more is learnt than answered, as much, far less
 
 Row = dict[str, Any]
-
-
-def pretraining_tokens(config: Experiment, task: Task) -> int:
-    """D_pre, padding included, as it is learnt from."""
-    row = task.prompt_length + task.num_steps * task.max_step_length
-    return config.pretrain.num_steps * config.pretrain.batch_size * row
 
 
 def training_flops(stages: Sequence[Stage]) -> dict[str, float]:
