@@ -8,6 +8,7 @@ it and if it is of the kind expected.
 
 import dataclasses
 import sys
+import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -97,6 +98,9 @@ def _by_path(message: str, cls: type, path: str) -> str:
 
 
 def _read(value: Any, hint: Any, modules: tuple[str, ...], path: str) -> Any:
+    hint, optional = _required(hint)
+    if optional and value is None:
+        return None
     item = _item(hint)
     if item is not None:
         if not isinstance(value, list | tuple) or len(value) > MAX_ITEMS:
@@ -204,6 +208,7 @@ def _rebuilt(value: Any, changes: dict[str, Any], path: str) -> Any:
 
 
 def _parsed(value: Any, name: str, hint: Any, texts: list[str], path: str) -> Any:
+    hint, _ = _required(hint)
     item = _item(hint)
     kind = _kind(item) if item is not None else _kind(hint)
     if kind is not None and item is not None:
@@ -303,6 +308,14 @@ def _hints(cls: type) -> dict[str, Any]:
 def _item(hint: Any) -> Any:
     """The type of the items of a `tuple[X, ...]`; None for any other type."""
     return typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
+
+
+def _required(hint: Any) -> tuple[Any, bool]:
+    """`X` of a type `X | None`, and whether it was one."""
+    if isinstance(hint, types.UnionType):
+        rest = [kind for kind in typing.get_args(hint) if kind is not types.NoneType]
+        return rest[0], True
+    return hint, False
 
 
 def _kind(hint: Any) -> Kind | None:

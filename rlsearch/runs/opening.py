@@ -60,7 +60,9 @@ def experiment_of(saved: dict[str, Any], modules: tuple[str, ...] = ()) -> Exper
     saved = dict(saved)
     number = saved.pop("format", 1)
     if type(number) is not int or not 1 <= number <= FORMAT:
-        raise ConfigError(f"format is {shortened(number)}: it must be a whole number up to {FORMAT}")
+        raise ConfigError(
+            f"format is {shortened(number)}: it must be a whole number up to {FORMAT}"
+        )
     return from_data(Experiment, upgraded(saved) if number == 1 else saved, modules)
 
 

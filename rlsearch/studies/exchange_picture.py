@@ -17,7 +17,7 @@ def draw(result: Row, path: epath.Path, title: str) -> None:
     """Writes a PNG of two panels: the small model's curves, and both models by difficulty.
 
     Args:
-        result: of `run_exchange`.
+        result: of `Exchange.run`.
     """
     figure, (curves, by_bin) = subplots(1, 2, figsize=(12.0, 4.6), dpi=120)
     _curves(curves, result)

@@ -16,7 +16,7 @@ def draw(rows: Sequence[Row], revised: Sequence[Row], path: epath.Path, title: s
     """Writes a PNG of three panels.
 
     Args:
-        rows, revised: of `run_revision_suite`.
+        rows, revised: of `Revisions.run`.
     """
     figure, (ratio, attempts, turned) = subplots(1, 3, figsize=(16.0, 4.6), dpi=120)
     _ratio(ratio, rows)

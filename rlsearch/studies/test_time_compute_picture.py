@@ -33,7 +33,7 @@ def draw(summary: Sequence[Row], optimal: Sequence[Row], path: epath.Path, title
 
     Args:
         summary: rows of `accuracy.summarise`.
-        optimal: rows of `suite.best_by_difficulty`.
+        optimal: rows of `test_time_compute.best_by_difficulty`.
     """
     policies = list(dict.fromkeys(row["policy"] for row in summary))
     figure, panels = subplots(

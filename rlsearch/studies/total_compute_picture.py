@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from etils import epath
 
 from rlsearch.figure import save, subplots
-from rlsearch.measuring.accuracy_picture import COLOURS
+from rlsearch.measuring.accuracy_picture import colours_of
 from rlsearch.measuring.total_compute import RATIOS, Row
 from rlsearch.text import for_picture
 
@@ -13,10 +13,11 @@ from rlsearch.text import for_picture
 def draw(rows: Sequence[Row], path: epath.Path, title: str) -> None:
     """Writes a PNG: a panel for each R, and in it for each policy the best for so many FLOPs."""
     figure, panels = subplots(1, len(RATIOS), figsize=(15.0, 4.4), dpi=120, sharey=True)
+    colours = colours_of(row["policy"] for row in rows)
     for ratio, axes in zip(RATIOS, panels, strict=True):
         here = [row for row in rows if row["ratio"] == ratio]
-        for policy in dict.fromkeys(row["policy"] for row in rows):
-            own, colour = [row for row in here if row["policy"] == policy], COLOURS.get(policy)
+        for policy in colours:
+            own = [row for row in here if row["policy"] == policy]
             for kind, style in ((False, {"alpha": 0.3, "linestyle": "none"}), (True, {})):
                 chosen = [row for row in own if row["frontier"] or not kind]
                 axes.plot(
@@ -24,7 +25,7 @@ def draw(rows: Sequence[Row], path: epath.Path, title: str) -> None:
                     [100 * row["accuracy"] for row in chosen],
                     marker="o",
                     markersize=4,
-                    color=colour,
+                    color=colours[policy],
                     label=for_picture(policy) if kind else None,
                     **style,
                 )

@@ -18,9 +18,9 @@ def draw(rows: Sequence[Row], verifiers: Sequence[Row], path: epath.Path, title:
     """Writes a PNG of three panels: accuracy over N, calibration of steps, and their measures.
 
     Args:
-        rows, verifiers: of `run_verifier_suite`.
+        rows, verifiers: of `Verifiers.run`.
     """
-    names = list(dict.fromkeys(row["verifier"] for row in rows if row["verifier"] != "none"))
+    names = list(dict.fromkeys(row["verifier"] for row in rows if row["strategy"] in STYLES))
     colours = {name: f"C{number % 10}" for number, name in enumerate(names)}
     figure, (curves, calibration, measures) = subplots(1, 3, figsize=(16.0, 4.6), dpi=120)
     _curves(curves, rows, colours)
