@@ -145,11 +145,14 @@ def test_of_many_at_once_one_has_it(tmp_path, left):
         with holding(tmp_path) as first:
             kill(first)
     processes = [start(tmp_path) for _ in range(5)]
-    time.sleep(1.0)
-    ended = [process.communicate("") for process in processes]
-    held = [process for process in processes if process.returncode == 0]
-    assert len(held) == 1, ended
-    assert all("error: " in err for (out, err) in ended if "held" not in out)
+    # None ends before all have been told: a line of the one that holds it, and none of the others.
+    said = [process.stdout.readline() for process in processes if process.stdout]
+    errors = [process.communicate("")[1] for process in processes]
+    assert sorted(said) == [""] * 4 + ["held\n"], errors
+    assert sum(process.returncode for process in processes) == 4
+    assert all(
+        ("error: " in error) != (line == "held\n") for line, error in zip(said, errors, strict=True)
+    )
     assert list(tmp_path.iterdir()) == []
 
 
