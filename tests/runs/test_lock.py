@@ -199,7 +199,9 @@ def test_a_heartbeat_that_fails_stops_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(lock_module, "_write", failing)
     with take(tmp_path) as lock:
+        deadline = time.monotonic() + 10.0
         while len(failed) < 2:
+            assert time.monotonic() < deadline, "no heartbeats"
             time.sleep(SECONDS / 10)
         lock.check()
     assert list(tmp_path.iterdir()) == []
