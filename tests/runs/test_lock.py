@@ -260,3 +260,12 @@ def test_in_a_bucket_it_is_held_if_it_reads_the_same_afterwards(bucket, monkeypa
     with pytest.raises(RunInUseError, match="process 7 on"), take(run):
         pass
     assert (run / NAME).read_text() == other
+
+
+def test_one_that_comes_between_looking_and_taking_has_it(tmp_path, monkeypatch):
+    read, seen = lock_module._read, iter([None])
+    with holding(tmp_path) as first:
+        monkeypatch.setattr(lock_module, "_read", lambda path: next(seen, read(path)))
+        with pytest.raises(RunInUseError, match=f"process {first.pid} on"), take(tmp_path):
+            pass
+        assert json.loads((tmp_path / NAME).read_text())["pid"] == first.pid
