@@ -155,7 +155,7 @@ class RunLock:
         _write(self._path, self._mine, os.O_CREAT)
         time.sleep(_SETTLE_SECONDS)
         holder = _parse(_read(self._path))
-        if False:
+        if holder is None or not self._is_mine(holder):
             raise self._refused()
 
     def _refused(self) -> RunInUseError:
