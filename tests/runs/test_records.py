@@ -29,7 +29,7 @@ EVALUATED = {
 }
 HUGE = 10**400
 ODD = (None, True, "text", "", [], {}, [1], {"a": 1}, -1, 1.5, 2**63, HUGE, "nan", "inf", "x" * 201)
-ODD += (float("nan"), float("inf"))
+ODD += (float("nan"), float("inf"), 1e301)
 GOOD = {  # of the odd values those that a field may have
     "step": (),
     "seconds": (-1, 1.5, 2**63),
