@@ -46,7 +46,7 @@ def train(config: Experiment | SelfPlayExperiment, run_dir: str) -> dict[str, An
         ConfigError: if the directory holds a run of a config that differs where it may not.
         CheckpointError: if a checkpoint cannot be written; what was saved before is untouched.
         FloatingPointError: if a loss stops being a number.
-        TrainingStopped: on SIGTERM or SIGINT, when the step is finished and saved.
+        TrainingStopped: on SIGTERM, SIGINT or SIGHUP, when the step is finished and saved.
     """
     directory = RunDirectory(run_dir)
     store = _open_store(directory, config.log)
@@ -244,7 +244,8 @@ def run_stage(
                 _check_finite(shown)
                 progress.update(number - first, **_headline(shown))
             stopping = run.stop.reached(number)
-            saving = number == end or stopping or run.time_to_save(due(number, saved_at))
+            wanted = run.stop.wants_save() or due(number, saved_at)
+            saving = number == end or stopping or run.time_to_save(wanted)
             if saving:  # what is not a number must never become the newest checkpoint
                 values = {name: float(value) for name, value in jax.device_get(metrics).items()}
                 _check_finite(values)
