@@ -197,7 +197,8 @@ class Working:
             self._bar.update(self._task, description=self._status())
 
     def _status(self) -> str:
-        return f"{self._description}: {self._found} results" if self._found else self._description
+        found = f": {self._found} result{'s' * (self._found != 1)}" if self._found else ""
+        return self._description + found
 
     @contextlib.contextmanager
     def _hidden(self) -> Iterator[None]:
