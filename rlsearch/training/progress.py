@@ -88,6 +88,7 @@ class Progress:
             return
         if self._bar is not None:
             self._bar.update(self._task, shown=for_terminal(doing, _MAX_WORDS))
+            self._bar.refresh()
         else:
             print(f"{self._line}  {for_terminal(doing, _MAX_WORDS)}", file=self._stream, flush=True)
 
