@@ -67,6 +67,7 @@ class PgxGame:
         self._config = config
         self._game: Any = pgx.make(config.game)  # pyright: ignore[reportArgumentType]
         self.discount = config.discount
+        self.reward_scale = config.reward_scale
 
     @functools.cached_property
     def num_actions(self) -> int:
