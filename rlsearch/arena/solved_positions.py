@@ -146,7 +146,7 @@ def _row(states: Any, row: int) -> Any:
 
 
 def _digest(seen: np.ndarray) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(seen), digest_size=16).digest()
+    return hashlib.blake2b(seen.tobytes(), digest_size=16).digest()
 
 
 def lost_lines(graph: Graph, actions: np.ndarray) -> int:

@@ -296,9 +296,10 @@ def test_a_table_is_read_however_it_is_written(connect_four, tmp_path, lines):
 
 
 def test_illegal_moves_are_marked_in_many_ways(connect_four, tmp_path):
-    for mark in ("", " ", "-", "x", "NaN", "None", "-1000"):
-        path = write(tmp_path, f"{FULL},{mark},0,0,-3,0,0,0")
-        assert np.isnan(read_solved_positions(path, connect_four).outcomes[0, 0])
+    marks = ("", " ", "-", "x", "NaN", "None", "-1000")
+    path = write(tmp_path, *(f"{FULL},{mark},0,0,-3,0,0,0" for mark in marks))
+    outcomes = read_solved_positions(path, connect_four).outcomes
+    assert len(outcomes) == len(marks) and np.isnan(outcomes[:, 0]).all()
 
 
 def test_games_of_many_moves_are_written_with_numbers(tmp_path):
