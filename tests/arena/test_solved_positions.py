@@ -263,6 +263,7 @@ def test_lines_that_are_wrong_cost_the_others_nothing(connect_four, tmp_path, ca
 
 WRITTEN = {
     "byte order mark": ("\ufeff" + HEADER, "44,0,0,0,0,0,0,2"),
+    "byte order mark without a header": ("\ufeff44 0 0 0 0 0 0 2",),
     "semicolons": (HEADER.replace(",", ";"), "44;0;0;0;0;0;0;2"),
     "tabs": (HEADER.replace(",", "\t"), "44\t0\t0\t0\t0\t0\t0\t2"),
     "spaces behind commas": (HEADER.replace(",", ", "), "44, 0, 0, 0, 0, 0, 0, 2"),
@@ -293,6 +294,12 @@ def test_a_table_is_read_however_it_is_written(connect_four, tmp_path, lines):
         positions = read_solved_positions(str(path), connect_four)
         np.testing.assert_array_equal(positions.outcomes, [[0, 0, 0, 0, 0, 0, 1]])
         assert positions.states.moves.tolist() == [2] and positions.left_out == 0
+
+
+def test_a_table_may_be_utf_16(connect_four, tmp_path):
+    path = tmp_path / "positions.csv"
+    path.write_bytes(f"{HEADER}\n{GOOD}\n".encode("utf-16"))
+    assert len(read_solved_positions(str(path), connect_four).outcomes) == 1
 
 
 def test_illegal_moves_are_marked_in_many_ways(connect_four, tmp_path):
