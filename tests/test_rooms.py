@@ -9,7 +9,7 @@ import rlsearch
 
 PACKAGE = Path(rlsearch.__file__).parent
 DOWN = """cli pages benchmarks studies arena planning sharing measuring training runs strategies
-objectives verifiers search checkpoints decoding networks environments tasks data
+objectives search verifiers checkpoints decoding networks environments tasks data
 parallel""".split()
 
 
