@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rlsearch.objectives.returns import lambda_returns
-from rlsearch.training.replay import add, ages, empty_replay
+from rlsearch.stages.replay import add, ages, empty_replay
 
 LANES, CAPACITY, PIECE = 3, 12, 3
 

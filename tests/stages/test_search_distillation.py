@@ -5,13 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlsearch.config import DistillConfig, ParallelConfig, SearchConfig
-from rlsearch.objectives.expert_iteration import expert_iteration_targets
+from rlsearch.config import ParallelConfig, SearchConfig
+from rlsearch.decoding.writer import Writer
 from rlsearch.objectives.hindsight import hindsight_targets
-from rlsearch.objectives.search_distillation import draw_problems, search_targets
 from rlsearch.objectives.step_targets import StepTargets
 from rlsearch.objectives.widen import widen
 from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
+from rlsearch.stages.expert_iteration import ExpertIteration, expert_iteration_targets
+from rlsearch.stages.search_distillation import SearchDistillation, search_targets
+from rlsearch.stages.teaching import Teaching
 from tests.toy import (
     NEWLINE,
     PAD,
@@ -19,10 +21,11 @@ from tests.toy import (
     C,
     ImpossibleToyTask,
     ToyTask,
-    perturbed,
     solution,
-    toy_form,
+    toy_format,
     toy_model,
+    toy_policy,
+    toy_writer,
 )
 
 ROWS = 8
@@ -33,36 +36,40 @@ CONTRAST = 0.4
 SMALL = SearchConfig(num_simulations=4, num_candidates=4)
 
 
-def distill(critic_samples=0, traces=0, **fields):
-    return DistillConfig(
+def teaching(critic_samples=0, traces=0, **fields):
+    return Teaching(
         num_problems=ROWS,
         replay_size=12 * ROWS,
         critic_samples=critic_samples,
         traces=traces,
+        contrast=CONTRAST,
         **fields,
     )
 
 
-def run(search, config, task=None, keys=KEYS, devices=1):
-    model, params = toy_model()
-    task = task or ToyTask()
+def run(search, fields, company=None, task=None, keys=KEYS, devices=1):
+    """The targets of a search, with other `fields` of the stage, and with companions."""
+    config = SearchDistillation(search=search, teaching=company or teaching(), **fields)
 
-    def targets(params, keys):
-        return search_targets(params, keys, task, model, toy_form(), search, config, CONTRAST)
+    def targets(writer, keys):
+        return search_targets(task or ToyTask(), writer, keys, config)
 
     mesh = make_mesh(ParallelConfig(data=devices))
-    rows, metrics = jax.jit(over_data(mesh, targets))(perturbed(params), keys)
+    rows, metrics = jax.jit(over_data(mesh, targets))(toy_writer(0.3), keys)
     return jax.tree.map(np.asarray, rows), jax.tree.map(np.asarray, metrics)
+
+
+COMPANY = teaching(critic_samples=1, traces=2)
 
 
 @pytest.fixture(scope="module")
 def exhaustive():
-    return run(EXHAUSTIVE, distill(num_targets=5))
+    return run(EXHAUSTIVE, {"num_targets": 5})
 
 
 @pytest.fixture(scope="module")
 def small_with_company():
-    return run(SMALL, distill(num_targets=2, critic_samples=1, traces=2))
+    return run(SMALL, {"num_targets": 2}, COMPANY)
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +94,7 @@ def test_rows_hold_the_solution_that_was_taken(actions, request):
         (rows, metrics), decisions, length = request.getfixturevalue("small"), 3, 2
     else:
         search = SearchConfig(policy="puct", actions="tokens", num_simulations=4)
-        config = distill(num_targets=2)
-        (rows, metrics), decisions, length = run(search, config), 6, 1
+        (rows, metrics), decisions, length = run(search, {"num_targets": 2}), 6, 1
     assert rows.prompts.shape == (ROWS, 3)
     assert rows.steps.shape == (ROWS, decisions, 2, length)
     for field in (rows.weights, rows.values, rows.value_weights):
@@ -96,7 +102,7 @@ def test_rows_hold_the_solution_that_was_taken(actions, request):
     assert rows.prompt_values.shape == rows.prompt_value_weights.shape == (ROWS,)
     taken = rows.steps[:, :, 0].reshape(ROWS, -1)
     right = ToyTask().check_tokens(jnp.array(rows.prompts), jnp.array(taken))
-    assert np.array(toy_form().grammar)[np.arange(6), taken].all()
+    assert np.array(toy_format().grammar)[np.arange(6), taken].all()
     np.testing.assert_array_equal(metrics["solved"], right)
     np.testing.assert_array_equal(rows.values[:, -1, 0], right)
     assert metrics["search_tokens"].shape == (ROWS,)
@@ -119,7 +125,7 @@ def test_a_decision_is_learnt_from_where_something_right_was_found_below(exhaust
         ]
     )
     assert found.any() and not found.all()
-    assert DistillConfig().unsolved_weight == 0.0
+    assert SearchDistillation().unsolved_weight == 0.0
     np.testing.assert_allclose(rows.weights.sum(axis=-1), found, atol=1e-5)
     np.testing.assert_array_equal(rows.prompt_values, 1.0)
 
@@ -150,14 +156,14 @@ def test_a_small_search_claims_nothing_that_is_not_so(small):
 
 def test_what_is_right_gains_weight_over_what_is_wrong(exhaustive):
     rows, _ = exhaustive
-    model, params = toy_model()
+    model, params = toy_model()[0], toy_writer(0.3).params
     words = np.concatenate([rows.prompts, rows.steps[:, :, 0].reshape(ROWS, -1)], axis=1)
 
     @jax.jit
     def read(params):
         return model.policy_logits(params, model.read(params, words)[0])
 
-    logits = read(perturbed(params))[:, 2:-1:2]  # which predict the three letters
+    logits = read(params)[:, 2:-1:2]  # which predict the three letters
     letters = rows.steps[:, :, :, 0]
     prior = np.exp(np.take_along_axis(np.asarray(logits), letters, axis=2))  # times a constant
     seen = 0
@@ -178,16 +184,16 @@ def test_what_is_right_gains_weight_over_what_is_wrong(exhaustive):
 
 
 def test_where_nothing_is_solved_the_critic_is_followed_as_far_as_asked():
-    config = distill(num_targets=4, unsolved_weight=0.25)
-    rows, metrics = run(SMALL, config, ImpossibleToyTask())
+    followed = {"num_targets": 4, "unsolved_weight": 0.25}
+    rows, metrics = run(SMALL, followed, task=ImpossibleToyTask())
     np.testing.assert_allclose(rows.weights.sum(axis=-1), 0.25, atol=1e-5)
     assert not rows.values.any() and not rows.prompt_values.any() and not metrics["solved"].any()
 
 
 def test_a_problem_depends_on_its_own_key_alone(small_with_company):
     """Not on the other problems of its batch, nor on the devices that these are split over."""
-    config = distill(num_targets=2, critic_samples=1, traces=2)
-    half = jax.tree.leaves(run(SMALL, config, keys=KEYS[: ROWS // 2], devices=2))
+    fewer = run(SMALL, {"num_targets": 2}, COMPANY, keys=KEYS[: ROWS // 2], devices=2)
+    half = jax.tree.leaves(fewer)
     for one, other in zip(half, jax.tree.leaves(small_with_company), strict=True):
         assert len(one) == len(other) // 2
         np.testing.assert_allclose(one, other[: len(one)], atol=1e-5)
@@ -211,7 +217,7 @@ def test_traces_go_on_beside_the_search(small_with_company):
     rows = jax.tree.map(lambda x: x.reshape(ROWS, 4, *x.shape[1:]), small_with_company[0])
     traces = jax.tree.map(lambda x: x[:, 2:].reshape(ROWS * 2, *x.shape[2:]), rows)
     words = traces.steps[:, :, 0].reshape(ROWS * 2, -1)
-    assert np.array(toy_form().grammar)[np.arange(6), words].all()
+    assert np.array(toy_format().grammar)[np.arange(6), words].all()
     right = np.asarray(ToyTask().check_tokens(jnp.array(traces.prompts), jnp.array(words)))
     np.testing.assert_array_equal(traces.values[:, :, 0], np.tile(right[:, None], 3))
     np.testing.assert_array_equal(traces.prompt_values, right)
@@ -235,8 +241,7 @@ def test_problems_come_from_the_task_from_traces_and_from_other_goals():
             return prompt, jnp.array(other), steps, valid
 
     def shares(**fields):
-        config = distill(**fields)
-        draw = jax.jit(lambda keys: draw_problems(ThreeSources(), keys, config))
+        draw = jax.jit(lambda keys: teaching(**fields).draw_problems(ThreeSources(), keys))
         prompts = np.asarray(draw(row_keys(jax.random.key(1), 512)))
         return [(prompts == problem).all(axis=1).mean() for problem in (held_out, other)]
 
@@ -249,13 +254,10 @@ def test_problems_come_from_the_task_from_traces_and_from_other_goals():
 
 
 def sampled(num_samples, keys, **fields):
-    model, params = toy_model()
-    config = distill(task_fraction=0.5, **fields)
-    return jax.jit(
-        lambda params, keys: expert_iteration_targets(
-            params, keys, ToyTask(), model, toy_form(), config, num_samples, CONTRAST
-        )
-    )(params, keys)
+    company = teaching(task_fraction=0.5, **fields)
+    config = ExpertIteration(num_steps=1, num_samples=num_samples, teaching=company)
+    run = jax.jit(lambda writer, keys: expert_iteration_targets(ToyTask(), writer, keys, config))
+    return run(Writer(toy_policy(), toy_model()[1]), keys)
 
 
 def test_expert_iteration_imitates_right_solutions_alone():
@@ -320,7 +322,7 @@ def test_hindsight_rows_say_what_was_reached():
 
 def test_rows_of_traces_are_widened_to_tokens():
     """Two steps of four tokens at most: what is behind the shorter one is closed up."""
-    form = dataclasses.replace(toy_form(), num_steps=2, max_step_length=4, max_length=6)
+    format = dataclasses.replace(toy_format(), num_steps=2, max_step_length=4, max_length=6)
     rows = StepTargets(
         prompts=jnp.zeros((1, 3), jnp.int32),
         steps=jnp.array([[[[2, 3, 4, 1]], [[2, 1, 0, 0]]]], jnp.int32),
@@ -332,7 +334,7 @@ def test_rows_of_traces_are_widened_to_tokens():
         counted=jnp.array([[[[True, False, True, True]], [[False, True, True, True]]]]),
     )
     like = jax.tree.map(jnp.zeros_like, rows)._replace(steps=jnp.zeros((1, 6, 3, 1), jnp.int32))
-    wide = widen(rows, like, form)
+    wide = widen(rows, like, format)
     assert wide.steps.shape == wide.counted.shape == (1, 6, 3, 1)
     assert wide.steps[0, :, 0, 0].tolist() == [2, 3, 4, 1, 2, 1]
     assert wide.weights[0, :, 0].tolist() == [1, 1, 1, 1, 0.5, 0.5]
