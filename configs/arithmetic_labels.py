@@ -5,8 +5,10 @@
         --verifier.aggregation last --run-dir runs/arithmetic_soft
     rlsearch evaluate runs/arithmetic --suite verifiers --verifier prm runs/arithmetic_soft/prm
 
-So labels of every kind can be compared at equal generations: exact, hard, soft and by bisection.
-The README has exact, soft and bisection labels compared, at 20,000 generations each.
+Compares kinds of labels (exact, hard, soft, by bisection) at equal generations. One CPU core,
+duration not recorded: 20,000 generations of soft labels give a step accuracy of 69.8%, after
+a short training (`--pretrain.num_steps 2000` and `--verifier.num_steps 250`). The other kinds:
+docs/results.md, "Labels at equal generations".
 """
 
 import dataclasses

@@ -2,15 +2,12 @@
 
     rlsearch train chess --run-dir gs://BUCKET/chess
 
-Sized for v5p-256. It has not been run, and nothing is measured. What is planned, by
+It has not been run, and nothing is measured. Sized for v5p-256, where this
 
     rlsearch plan chess --topology v5p-256
 
-with libtpu 0.0.42.1 (2026-11-23), of each of its 128 chips: 2.1 of 95 GiB of memory (trees 0.5,
-replay 0.5, generated code 0.3); 7.1e13 FLOPs a step, 92% of them in searches; at least 0.49 s a
-step, bound by the memory's speed, as products alone would take 0.15 s: in every simulation most of
-what is moved are whole trees, whose statistics are 4,672 actions wide. Chips talk of gradients and
-parameters alone, for 0.02 s.
+says that a step needs 2.1 of 95 GiB of memory on each of the 128 chips. Work, time and links:
+docs/results.md, "Chess, planned only".
 """
 
 from rlsearch.config import Experiment, OptimizerConfig, SearchConfig, TowerConfig

@@ -1,25 +1,13 @@
-"""Game of 24: a language policy that tree search makes better, in one jitted step.
+"""Game of 24: a language policy that tree search improves, in one jitted step.
 
     bash launch/local.sh
     rlsearch train game24 && rlsearch evaluate runs/game24
 
-100 held-out puzzles, in percent, mean and range of training seeds 0, 1 and 2, of each the mean of
-evaluation seeds 0, 1 and 2 (the 95% interval over the puzzles is about 9 points to either side);
-2026-11-22 and 23, CPU. Seed 0 took 19:20 minutes from a fresh clone on 2 cores that were shared
-with other work, and 2.6 GB of memory, control included; seeds 1 and 2 ran on one core each.
+2 CPU cores, shared with other work, 19:20 minutes from a fresh clone, control included: tree search
+with a budget of 64 solves 69.8% of 100 held-out puzzles with policy `distilled`. Every policy, with
+ranges over seeds: docs/results.md, "Game of 24".
 
-    policy      greedy           best-of-64       tree search, budget 64
-    base        11.0 ( 9 to 13)  29.7 (22 to 34)  39.3 (32 to 44)
-    control     20.0 (17 to 24)  60.8 (51 to 66)  71.9 (68 to 74)
-    distilled   20.0 (19 to 22)  62.2 (52 to 68)  69.8 (64 to 74)
-
-801,985 parameters. What a pod makes of it, planned and not run, with a problem a chip:
-
-    rlsearch plan game24 --topology v6e-256
-
-Beam search with N = 64 over all 100 held-out problems at once is 0.95 times as fast as problem by
-problem on one CPU core, which one problem fills, and gives the same answers (`rlsearch bench beams
-game24`, 2026-11-25, a median of 3).
+Planned for a pod, not run, with one problem per chip: `rlsearch plan game24 --topology v6e-256`.
 """
 
 from rlsearch.studies.accuracy import Accuracy

@@ -3,10 +3,9 @@
     rlsearch train go_9x9
     rlsearch arena runs/go_9x9 --simulations 0 16 64 --rollouts --games 12
 
-Training seed 0, 12:30 minutes of one CPU core, of which others took a part at the time
-(2026-11-23): a beginning, that needs its search. Elo, random play being 0, with 95% intervals: 101
-for the policy alone (-13 to 256), 491 with 16 simulations (347 to 791), 795 with 64 (607 to 1,226);
-24 games a pairing.
+One CPU core, shared with other work, 12:30 minutes: a beginning that still needs its search, with
+795 Elo over random play at 64 simulations. Other players and intervals: docs/results.md, "Other
+games".
 """
 
 from rlsearch.config import Experiment, OptimizerConfig, SearchConfig, TowerConfig

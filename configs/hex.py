@@ -3,9 +3,8 @@
     rlsearch train hex
     rlsearch arena runs/hex --simulations 0 16 64 --rollouts --games 12
 
-Training seed 0, 14:30 minutes of one CPU core, of which others took a part at the time
-(2026-11-23). Elo, random play being 0, with 95% intervals: 577 for the policy alone (387 to 1,284),
-770 with 16 simulations (594 to 1,482), 920 with 64 (722 to 1,653); 24 games a pairing.
+One CPU core, shared with other work, 14:30 minutes: 920 Elo over random play at 64 simulations.
+Other players and intervals: docs/results.md, "Other games".
 """
 
 from rlsearch.config import Experiment, OptimizerConfig, SearchConfig, TowerConfig

@@ -3,14 +3,8 @@
     rlsearch train tic_tac_toe
     rlsearch evaluate runs/tic_tac_toe --budgets 16
 
-All 4,520 positions that can be reached, and every line of play of any opponent, from either side;
-training seeds 0, 1 and 2 on 2 CPU cores, 2026-11-23:
-
-    training, start to end                         41, 34 and 33 seconds
-    positions in which the policy keeps the value  99.7, 99.6 and 99.9%
-    lines that it loses                            0, 0 and 0
-
-(The last two found their programs compiled already.)
+2 CPU cores, 41 seconds, compilation included: the policy alone keeps the game-theoretic value in
+99.7% of all 4,520 reachable positions. Other seeds: docs/results.md, "Tic-tac-toe".
 """
 
 from rlsearch.config import Experiment, OptimizerConfig, SearchConfig, TowerConfig

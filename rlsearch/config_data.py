@@ -8,6 +8,7 @@ it and if it is of the kind expected.
 
 import dataclasses
 import sys
+import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -97,6 +98,9 @@ def _by_path(message: str, cls: type, path: str) -> str:
 
 
 def _read(value: Any, hint: Any, modules: tuple[str, ...], path: str) -> Any:
+    hint, optional = _required(hint)
+    if optional and value is None:
+        return None
     item = _item(hint)
     if item is not None:
         if not isinstance(value, list | tuple) or len(value) > MAX_ITEMS:
@@ -174,11 +178,26 @@ def _set(value: Any, parts: list[str], texts: list[str], path: str) -> Any:
         names = [*hints, *(item_name(held) for _, _, held in named_items(value))]
         raise ConfigError(unknown(name, names, f"--{path}", f" = {' '.join(texts)}"[:200]))
     held = getattr(value, name)
+    kind = _kind(hints[name])
+    if rest == ["cls"] and kind is not None:
+        return _rebuilt(value, {name: _of_class(held, kind, texts, path)}, done)
     if rest:
         if not dataclasses.is_dataclass(held):
             raise ConfigError(f"--{path} is no field: {done}{name} has no fields")
         return _rebuilt(value, {name: _set(held, rest, texts, path)}, done)
     return _rebuilt(value, {name: _parsed(value, name, hints[name], texts, path)}, done)
+
+
+def _of_class(held: Any, kind: Kind, texts: list[str], path: str) -> Any:
+    """A value of the class that a user named, with the fields that it shares with `held`."""
+    if len(texts) != 1:
+        raise ConfigError(f"{path} got {len(texts)} values: it must be one, module:Class")
+    try:
+        cls = find_class(path, texts[0], kind)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    shared = [name for name in _hints(cls) if name in _hints(type(held))] if held else []
+    return build(cls, {name: getattr(held, name) for name in shared}, path.removesuffix(".cls"))
 
 
 def _rebuilt(value: Any, changes: dict[str, Any], path: str) -> Any:
@@ -189,6 +208,7 @@ def _rebuilt(value: Any, changes: dict[str, Any], path: str) -> Any:
 
 
 def _parsed(value: Any, name: str, hint: Any, texts: list[str], path: str) -> Any:
+    hint, _ = _required(hint)
     item = _item(hint)
     kind = _kind(item) if item is not None else _kind(hint)
     if kind is not None and item is not None:
@@ -288,6 +308,14 @@ def _hints(cls: type) -> dict[str, Any]:
 def _item(hint: Any) -> Any:
     """The type of the items of a `tuple[X, ...]`; None for any other type."""
     return typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
+
+
+def _required(hint: Any) -> tuple[Any, bool]:
+    """`X` of a type `X | None`, and whether it was one."""
+    if isinstance(hint, types.UnionType):
+        rest = [kind for kind in typing.get_args(hint) if kind is not types.NoneType]
+        return rest[0], True
+    return hint, False
 
 
 def _kind(hint: Any) -> Kind | None:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rlsearch.arena.interval import span
 from rlsearch.arena.opening import open_game
 from rlsearch.arena.solved_positions import (
     Graph,
@@ -71,7 +72,8 @@ def evaluate_board(
 
     One row for the raw policy (budget 1: one position is evaluated for a move), and one for each
     number of simulations and seed. `accuracy` is the share of moves that keep the game-theoretic
-    value, `accuracy_where_it_matters` the same over positions in which some legal move does not.
+    value, `accuracy_where_it_matters` the same over positions in which some legal move does not;
+    None where there is no such position. Both have a 95% interval.
 
     Args:
         positions: a file of solved positions; empty: the game itself is solved, if it is small.
@@ -100,6 +102,7 @@ def evaluate_board(
             seconds = time.monotonic() - began
             keeps, matters = solved.keeps_value(actions), solved.matters
             where_it_matters = float(keeps[matters].mean()) if matters.any() else None
+            kept, mattering = int(keeps[matters].sum()), int(matters.sum())
             row = {
                 "policy": "self_play",
                 "checkpoint_step": checkpoint_step,
@@ -112,8 +115,9 @@ def evaluate_board(
                 "accuracy": float(keeps.mean()),
                 "ci95": list(wilson_interval(int(keeps.sum()), keeps.size)),
                 "accuracy_where_it_matters": where_it_matters,
+                "ci95_where_it_matters": list(wilson_interval(kept, mattering)),
                 "problems": int(keeps.size),
-                "problems_where_it_matters": int(matters.sum()),
+                "problems_where_it_matters": mattering,
                 # A move is one generation, and a position that the network reads its token.
                 "generations": 1.0,
                 "policy_tokens": 1.0 + budget,
@@ -125,7 +129,12 @@ def evaluate_board(
                 row["lost_lines"] = lost_lines(graph, actions)
             rows.append(row)
             report(_line(row))
-    result = {"benchmark": "solved", "positions": positions or "all", "rows": rows}
+    result = {
+        "benchmark": "solved",
+        "positions": positions or "all",
+        "left_out": solved.left_out,  # lines of the file
+        "rows": rows,
+    }
     table = directory.evaluations / "solved.json"
     write_json(table, result)
     return {**result, "table": str(table)}
@@ -134,7 +143,13 @@ def evaluate_board(
 def _line(row: dict[str, Any]) -> str:
     lost = f"  lost lines {row['lost_lines']}" if "lost_lines" in row else ""
     name = "policy" if row["strategy"] == "policy" else f"{row['budget'] - 1} simulations"
-    return (
-        f"{name:16} keeps the value {100 * row['accuracy']:5.1f}%  "
-        f"where it matters {100 * (row['accuracy_where_it_matters'] or 0.0):5.1f}%{lost}"
-    )
+    matters = "nowhere does it matter"
+    if row["problems_where_it_matters"]:
+        share = _percent(row["accuracy_where_it_matters"], row["ci95_where_it_matters"])
+        matters = f"where it matters {share}"
+    return f"{name:16} keeps the value {_percent(row['accuracy'], row['ci95'])}  {matters}{lost}"
+
+
+def _percent(share: float, interval: list[float]) -> str:
+    low, high = (100 * end for end in interval)
+    return f"{100 * share:5.1f}% ({span(low, high, 1)})"

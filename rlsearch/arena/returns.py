@@ -11,13 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
+from scipy.special import stdtrit
 
+from rlsearch.arena.interval import span
 from rlsearch.arena.players import Player, players_of_run, random_player, read_runs
 from rlsearch.environments.base import Environment, finished, game_name, reward_scale
 from rlsearch.figure import save, subplots
 from rlsearch.networks.residual_tower import tower_flops
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.runs.directory import write_json
+from rlsearch.text import for_picture
 from rlsearch.training.progress import Progress
 
 GAMES = 64
@@ -36,7 +39,8 @@ def evaluate_returns(
     """Writes `evaluations/returns.json` and `returns.png`; returns their content and paths.
 
     One row a seed for random moves, for the policy without a search, and for each number of
-    simulations. A return is the sum of a game's rewards, neither scaled nor discounted.
+    simulations. A return is the sum of a game's rewards, neither scaled nor discounted. `ci95` is
+    None where all games had the same return.
 
     Args:
         budgets: simulations of a move; empty for that of the config's `play`.
@@ -56,6 +60,8 @@ def evaluate_returns(
             found = found / reward_scale(run.environment)
             searched = player.settings.get("num_simulations")
             read = 0.0 if searched is None else 1.0 + searched
+            low, high = mean_interval(found)
+            interval = [low, high] if np.isfinite(high - low) else None
             rows.append(
                 {
                     "policy": "random" if searched is None else "self_play",
@@ -67,7 +73,7 @@ def evaluate_returns(
                     "budget": int(read),
                     "seed": seed,
                     "mean_return": float(found.mean()),
-                    "ci95": list(mean_interval(found)),
+                    "ci95": interval,
                     "best_return": float(found.max()),
                     "games": games,
                     "moves": float(moves.mean()),
@@ -79,8 +85,7 @@ def evaluate_returns(
                     "seconds": time.monotonic() - began,
                 }
             )
-            low, high = rows[-1]["ci95"]
-            report(f"{player.name:24} mean return {found.mean():9.4g} ({low:.4g} to {high:.4g})")
+            report(f"{player.name:24} mean return {found.mean():9.4g} ({spread(found)})")
     result = {"benchmark": "returns", "game": game_name(run.environment), "rows": rows}
     folder = run.opened.directory.evaluations
     table, picture = folder / "returns.json", folder / "returns.png"
@@ -122,9 +127,28 @@ def play_games(
 
 
 def mean_interval(values: np.ndarray) -> tuple[float, float]:
-    """The 95% interval of a mean, normal approximation."""
-    half = 1.96 * float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else np.inf
-    return float(values.mean()) - half, float(values.mean()) + half
+    """The 95% interval of the mean of G returns, by Student's t; infinite where they are alike.
+
+    Returns have no bounds and no unit. So of some that are all the same, as of a single one, no
+    interval follows: the return that was not seen may be any. See `spread` for what does follow.
+    """
+    mean, count = float(values.mean()), len(values)
+    if values.min() == values.max():
+        return -np.inf, np.inf
+    half = float(stdtrit(count - 1, 0.975)) * float(values.std(ddof=1)) / count**0.5
+    return mean - half, mean + half
+
+
+def spread(values: np.ndarray) -> str:
+    """Says the interval of the mean of G returns, or how sure it is that they are all alike."""
+    low, high = mean_interval(values)
+    if np.isfinite(high - low):
+        return span(low, high, 4, "g")
+    if len(values) == 1:
+        return "one game: no interval"
+    # None of G games is another with probability (1 - p)^G, where p of all games are.
+    most = 100 * (1 - 0.05 ** (1 / len(values)))
+    return f"all {len(values)} alike: at most {most:.2g}% of games are others, 95% sure"
 
 
 def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:
@@ -135,7 +159,9 @@ def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:
     for seed in dict.fromkeys(row["seed"] for row in rows):
         line = [row for row in rows if row["seed"] == seed and row["strategy"] != "random"]
         means = np.array([row["mean_return"] for row in line])
-        low, high = np.array([row["ci95"] for row in line]).T
+        # Where no interval is known there is no bar.
+        ends = [row["ci95"] or (np.nan, np.nan) for row in line]
+        low, high = np.array(ends, float).T
         budgets = [row["budget"] for row in line]
         bars = [means - low, high - means]
         axes.errorbar(budgets, means, bars, marker="o", capsize=3, label=f"run, seed {seed}")
@@ -143,6 +169,6 @@ def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:
     axes.set(xlabel="positions read for a move (1: the policy alone)", ylabel="mean return")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.suptitle(title)
-    figure.supxlabel("bars: 95% intervals", fontsize=8)
+    figure.suptitle(for_picture(title))
+    figure.supxlabel("bars: 95% intervals; none where all games were alike", fontsize=8)
     save(figure, path)

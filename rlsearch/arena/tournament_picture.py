@@ -6,6 +6,7 @@ from typing import Any
 from etils import epath
 
 from rlsearch.figure import save, subplots
+from rlsearch.text import for_picture
 
 COLOURS = ("#1f77b4", "#d6802b", "#2ca02c", "#9467bd", "#c44e52", "#17becf", "#8c6d31", "#e377c2")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -33,7 +34,7 @@ def draw(players: Sequence[Row], path: epath.Path, title: str) -> None:
         panels[0, 0].set_title("the newest checkpoint", fontsize=10)
         panels[0, 1].set_title("all checkpoints", fontsize=10)
         _draw_time(panels[0, 1], runs, several)
-    figure.suptitle(title)
+    figure.suptitle(for_picture(title))
     figure.supxlabel("bars: 95% intervals against the mean of all players", fontsize=8)
     save(figure, path)
 
@@ -57,7 +58,8 @@ def _draw_simulations(axes: Any, players: Sequence[Row], runs: dict[str, list[Ro
     for rows, name, number in lines:
         # Beside each other, so that no bar hides another.
         aside = 2.0 ** (0.06 * (number + 1))
-        _line(axes, rows, lambda row, aside=aside: aside * place(row), label=name, **_style(number))
+        label, style = for_picture(name), _style(number)
+        _line(axes, rows, lambda row, aside=aside: aside * place(row), label=label, **style)
     axes.set_xscale("log", base=2)
     ticks = [*([left] if 0 in numbers else []), *searched]
     axes.set_xticks(ticks, ["policy" if tick == left else str(tick) for tick in ticks])
@@ -83,7 +85,7 @@ def _draw_time(axes: Any, runs: dict[str, list[Row]], several: Sequence[str]) ->
             rank = numbers.index(strength)
             style = _style(number, 0.6 * (1 - (rank + 1) / len(numbers)))
             style["marker"] = MARKERS[rank % len(MARKERS)]
-            label = f"{name}, {f'simulations: {strength}' if strength else 'policy'}"
+            label = f"{for_picture(name)}, {f'simulations: {strength}' if strength else 'policy'}"
             _line(axes, same, place, label=label, **style)
     axes.set_xlabel("training steps" if steps else "seconds of training")
     axes.grid(alpha=0.3)

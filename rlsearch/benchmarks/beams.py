@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlsearch.config import Experiment
-from rlsearch.measuring.accuracy import MAX_DRAFTS, in_parts
-from rlsearch.measuring.evaluate import make_policy
+from rlsearch.config_file import own_modules
+from rlsearch.decoding.writer import Writer
+from rlsearch.measuring.measure import MAX_DRAFTS, in_parts
 from rlsearch.parallel.mesh import row_keys
+from rlsearch.runs.lineage import Lineage
 from rlsearch.strategies.base import Budget
 from rlsearch.strategies.beam_search import BeamSearch
-from rlsearch.training.setup import make_setup
 from rlsearch.training.state import run_key
 from rlsearch.verifiers.value_head import ValueHead
 
@@ -29,20 +30,20 @@ REPEATS = 3  # timings of each way; they alternate, and medians are compared
 def bench_beams(config: Experiment) -> dict[str, Any]:
     """`batched_speedup`: how many times as fast all held-out problems are at once, with untrained
     weights and N = 64."""
-    setup = make_setup(config)
-    policy = make_policy(setup)
-    prompts = jnp.asarray(setup.task.held_out_prompts())
+    lineage = Lineage(config, own_modules(config))
+    policy = lineage.policy(lineage.of_kind("policy")[0])
+    prompts = jnp.asarray(lineage.task.held_out_prompts())
     keys = row_keys(run_key(config.seed, "evaluation", 0), len(prompts))
     params = jax.jit(policy.model.init)(run_key(config.seed, "parameters", 0))
-    budget = Budget(DRAFTS, DRAFTS * policy.form.max_length)
+    writer, budget = Writer(policy, params), Budget(DRAFTS, DRAFTS * policy.format.max_length)
 
     @jax.jit
-    def solve(params, prompts, keys):
-        found = BeamSearch().solve(policy, params, ValueHead(), prompts, keys, budget)
+    def solve(writer, prompts, keys):
+        found = BeamSearch().solve(writer, ValueHead(), prompts, keys, budget)
         return found.tokens, found.policy_tokens
 
     def in_batches(parts: np.ndarray) -> tuple[np.ndarray, ...]:
-        each = [solve(params, prompts[part], keys[part]) for part in parts]
+        each = [solve(writer, prompts[part], keys[part]) for part in parts]
         return tuple(np.concatenate(x)[: len(prompts)] for x in zip(*each, strict=True))
 
     parts = in_parts(len(prompts), MAX_DRAFTS // DRAFTS), in_parts(len(prompts), 1)

@@ -12,16 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rlsearch.benchmarks.train import searching_stage
 from rlsearch.config import Experiment
-from rlsearch.decoding.steps import sample_solutions, start
+from rlsearch.config_file import own_modules
+from rlsearch.decoding.writer import Writer
 from rlsearch.networks.flops import flops_per_token
-from rlsearch.objectives.search_distillation import draw_problems
 from rlsearch.parallel.mesh import batch_shards, make_mesh, over_data, row_keys
 from rlsearch.parallel.sharding import gathered, param_shardings
-from rlsearch.search.critic import Critic
+from rlsearch.runs.lineage import Lineage
 from rlsearch.search.search import search
-from rlsearch.training.setup import make_setup
 from rlsearch.training.state import run_key
+from rlsearch.verifiers.base import Memory
 from rlsearch.verifiers.checker import Checker
 
 REPEATS = 5  # timings of each program; they alternate, and medians are compared
@@ -40,7 +41,7 @@ def bench_search(config: Experiment) -> dict[str, Any]:
     decode, search_, facts = _programs(config)
     (decode_seconds, decode_tokens), (search_seconds, search_tokens) = _measure(decode, search_)
     decode_rate, search_rate = decode_tokens / decode_seconds, search_tokens / search_seconds
-    expansions = facts["batch_size"] * config.search.num_simulations
+    expansions = facts["batch_size"] * facts["num_simulations"]
     return {
         **facts,
         "expansions_per_second": expansions / search_seconds,
@@ -51,55 +52,48 @@ def bench_search(config: Experiment) -> dict[str, Any]:
 
 
 def _programs(config: Experiment) -> tuple[Callable, Callable, dict[str, Any]]:
-    setup, mesh = make_setup(config), make_mesh(config.parallel)
-    model, form, batch = setup.model, setup.form, config.distill.num_problems
+    lineage, mesh = Lineage(config, own_modules(config)), make_mesh(config.parallel)
+    settings, task = searching_stage(config), lineage.task
+    policy = lineage.policy(settings.name)
+    model, batch = policy.model, settings.teaching.num_problems
     if batch % batch_shards(mesh):
         valid = f"a multiple of parallel.replica x data, {batch_shards(mesh)}"
-        raise ValueError(f"distill.num_problems is {batch}: it must be {valid}")
+        raise ValueError(f"{settings.name}.teaching.num_problems is {batch}: it must be {valid}")
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     where = param_shardings(model.logical_axes(), shapes, mesh, config.parallel.rules)
     init = jax.jit(model.init, out_shardings=gathered(where))  # as a search has them
-    params = init(run_key(config.seed, "parameters", 0))
+    writer = Writer(policy, init(run_key(config.seed, "parameters", 0)))
     keys = row_keys(run_key(config.seed, "evaluation", 0), batch)
-    prompts = draw_problems(setup.task, keys, config.distill)
+    prompts = settings.teaching.draw_problems(task, keys)
 
-    def decode(params, prompts, keys):
-        return sample_solutions(model, params, prompts, keys, form)[0].length
+    def decode(writer, prompts, keys):
+        return writer.sample(prompts, keys)[0].line.length
 
-    def search_once(params, prompts, keys):
-        prompt_cache, prefix = start(model, params, prompts, form)
-        result, _ = search(
-            params,
-            keys,
-            prompts,
-            prompt_cache,
-            prefix,
-            model,
-            form,
-            config.search,
-            critic=Critic(Checker(setup.task.check_tokens).read),
-        )
+    def search_once(writer, prompts, keys):
+        root, critic = writer.start(prompts), Checker.of(task)
+        grown = search(writer, critic, root, Memory(), keys, settings.search).grown
         # The tree is returned only where its size is asked for.
-        return result.tokens, result.tree
+        return grown.tokens, grown.tree
 
-    tree = jax.eval_shape(search_once, params, prompts, keys)[1]
-    nodes = batch * (config.search.num_simulations + 1)
+    tree = jax.eval_shape(search_once, writer, prompts, keys)[1]
+    nodes = batch * (settings.search.num_simulations + 1)
     sizes = [x.size * x.dtype.itemsize for x in jax.tree.leaves(tree)]
+    middle = task.prompt_length + policy.format.max_length / 2
     facts = {
         "config": config.name,
         "device": jax.devices()[0].device_kind,
         "devices": mesh.devices.size,
         "batch_size": batch,
-        "num_simulations": config.search.num_simulations,
+        "num_simulations": settings.search.num_simulations,
         "parameters": model.num_params(),
-        "flops_per_token": flops_per_token(model, setup.task.prompt_length + form.max_length / 2),
+        "flops_per_token": flops_per_token(model, middle),
         "bytes_per_node": sum(sizes) / nodes,
     }
     run_decode = jax.jit(over_data(mesh, decode))
     run_search = jax.jit(over_data(mesh, lambda *arguments: search_once(*arguments)[0]))
     return (
-        lambda: run_decode(params, prompts, keys),
-        lambda: run_search(params, prompts, keys),
+        lambda: run_decode(writer, prompts, keys),
+        lambda: run_search(writer, prompts, keys),
         facts,
     )
 

@@ -26,6 +26,7 @@ from rlsearch.networks.board_model import BoardModel, Params
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.runs.stage import Weights
 from rlsearch.stages.self_play import SelfPlay, playing_stage
+from rlsearch.text import for_picture
 from rlsearch.training.state import init_state, run_key, stage_optimizer
 from rlsearch.training.step import make_step
 
@@ -156,9 +157,9 @@ def draw(curves: dict[str, Curve], path: epath.Path, title: str) -> None:
     for name, curve in curves.items():
         seconds, found = zip(*curve, strict=True)
         minutes, shares = [s / 60.0 for s in seconds], [100.0 * share for share in found]
-        axes.plot(minutes, shares, marker="o", markersize=3, label=name)
+        axes.plot(minutes, shares, marker="o", markersize=3, label=for_picture(name))
     axes.set(xlabel="minutes spent", ylabel="moves of the policy that keep the value, %")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.suptitle(title)
+    figure.suptitle(for_picture(title))
     save(figure, path)

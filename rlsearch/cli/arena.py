@@ -82,13 +82,16 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def _table(players: list[dict[str, Any]]) -> list[str]:
+    from rlsearch.arena.interval import span
+
     names = [for_terminal(row["name"], MAX_LABEL) for row in players]
     width = max(map(len, names))
     header = f"{'player':{width}}  {'Elo':>6}  {'95% from random':>15}  {'95% from mean':>13}"
     lines = [f"{header}  {'score':>6}  {'games':>5}"]
     for name, row in zip(names, players, strict=True):
         from_random, from_mean = (
-            f"{low:.0f} to {high:.0f}" for low, high in (row["ci95"], row["ci95_from_mean"])
+            span(low, high, 0) if low < high else "anchor"
+            for low, high in (row["ci95"], row["ci95_from_mean"])
         )
         elo = f"{row['elo']:.0f}"
         lines.append(

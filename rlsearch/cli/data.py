@@ -42,7 +42,7 @@ def add_parser(subparsers) -> None:
         help="that labels may take, solutions and completions together (default: %(default)s)",
     )
     label.add_argument("--name", metavar="NAME", help="of RUN/labels/NAME; else the kind's")
-    label.add_argument("--policy", metavar="NAME", help="base, distilled or control")
+    label.add_argument("--policy", metavar="NAME", help="of a stage that ends with a policy")
     label.add_argument(
         "--rollouts",
         type=positive,
@@ -107,11 +107,12 @@ def prepare_dataset(arguments: argparse.Namespace) -> int:
 def label_steps(arguments: argparse.Namespace) -> int:
     """Makes the labels, and prints where they are and what they took."""
     from rlsearch.measuring.labelling import LabelSettings, import_labels, make_labels
+    from rlsearch.measuring.opened import open_run
 
-    places = {"data_dir": arguments.data_dir or "", "code": arguments.code or ""}
+    opened = open_run(arguments.run_dir, arguments.data_dir or "", arguments.code or "")
     if arguments.ratings:
         name = arguments.name or arguments.form
-        result = import_labels(arguments.run_dir, arguments.ratings, arguments.form, name, **places)
+        result = import_labels(opened, arguments.ratings, arguments.form, name)
         dropped = f", {result['dropped']} solutions left out" if result["dropped"] else ""
         made = f"{result['labels']} labels of {result['solutions']} solutions{dropped}"
     else:
@@ -126,8 +127,7 @@ def label_steps(arguments: argparse.Namespace) -> int:
             policy=arguments.policy or "",
             seed=arguments.seed,
         )
-        name = arguments.name or ""
-        result = make_labels(arguments.run_dir, settings, name, **places, report=print)
+        result = make_labels(opened, settings, arguments.name or "", report=print)
         made = f"{result['labels']} labels for {result['spent']} generations"
     emit(arguments, result, f"{made}: {result['folder']}")
     return 0

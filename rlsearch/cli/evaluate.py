@@ -1,6 +1,8 @@
 """`rlsearch evaluate`: accuracy against compute, of a trained run."""
 
 import argparse
+import dataclasses
+import importlib
 from typing import Any
 
 from rlsearch.cli.output import emit_results, files_of, say
@@ -9,9 +11,15 @@ from rlsearch.results import results_in
 
 TAKES_FIELDS = False
 SPLITS = ("held_out", "training")
-SUITES = ("test-time-compute", "verifiers", "revisions", "exchange")
+STUDIES = {
+    "": "rlsearch.studies.accuracy:Accuracy",
+    "test-time-compute": "rlsearch.studies.everything:Everything",
+    "verifiers": "rlsearch.studies.verifiers:Verifiers",
+    "revisions": "rlsearch.studies.revisions:Revisions",
+    "exchange": "rlsearch.studies.exchange:Exchange",
+}
+SUITES = tuple(filter(None, STUDIES))
 AGGREGATIONS = ("last", "min", "prod", "mean")
-POLICIES = ("base", "distilled", "control", "revision")
 
 
 def add_parser(subparsers) -> None:
@@ -44,9 +52,8 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "--policies",
         nargs="+",
-        choices=POLICIES,
-        metavar="POLICY",
-        help=f"which of {', '.join(POLICIES)}; else all that the run has",
+        metavar="NAME",
+        help="of stages that end with a policy; else all that the run has",
     )
     parser.add_argument(
         "--suite",
@@ -74,7 +81,7 @@ def add_parser(subparsers) -> None:
         "--verifier",
         nargs="+",
         metavar="NAME",
-        help="value_head (default), orm or prm where they are trained, RUN/prm of another run, "
+        help="value_head (default), one that the run has trained, RUN/NAME of another run's, "
         "constant (none), checker (an oracle) or module:Class",
     )
     parser.add_argument(
@@ -99,152 +106,80 @@ def add_parser(subparsers) -> None:
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Evaluates, and prints the table."""
     del overrides
-    from rlsearch.config import SelfPlayExperiment
     from rlsearch.runs.opening import read_run
     from rlsearch.training.progress import Working
 
-    directory, config = read_run(arguments.run_dir, arguments.code or "")
-    if isinstance(config, SelfPlayExperiment):
+    directory, config, _ = read_run(arguments.run_dir, arguments.code or "")
+    if config.task is None:
         return run_board(arguments, directory.evaluations)
     if arguments.positions:
-        arguments.parser.error(f"--positions is for games, and this is a run of {config.kind}")
+        arguments.parser.error("--positions is for games, and this is a run of language")
 
-    check_usage(arguments)
-    given = {
-        "budgets": arguments.budgets or (),
-        "num_problems": arguments.problems,
-        "aggregation": arguments.aggregation or "",
-        "data_dir": arguments.data_dir or "",
-        "code": arguments.code or "",
-        "split": arguments.split or "held_out",
-    }
+    from rlsearch.measuring.opened import open_run
+
+    study = study_class(arguments.suite or "")
+    given = fields_for(arguments, study)
+    opened = open_run(arguments.run_dir, arguments.data_dir or "", arguments.code or "")
+    if "strategies" in given:
+        given["strategies"] = opened.named_strategies(given["strategies"])
     own = directory.evaluations
     with results_in(arguments.out or own, own) as saved, Working("evaluating", say) as working:
-        given["report"] = working.say
-        result = SUITE_RUNS[arguments.suite](arguments, given)
+        result = study(**given).run(opened, working.say)
     made = [result, *(part for part in result.values() if isinstance(part, dict))]
     names = ("table", "picture", "total_picture")
     files = [line for part in made for line in files_of(part, saved, *names)]
     return emit_results(arguments, result, "\n".join(files), saved)
 
 
-def check_usage(arguments: argparse.Namespace) -> None:
-    """Refuses options that the suite has nothing to do with, and several values where it takes one.
-
-    Raises:
-        ConfigError: in one sentence.
-    """
-    suite, error = arguments.suite, arguments.parser.error
-
-    def several(name: str) -> bool:
-        return len(getattr(arguments, name) or ()) > 1
-
-    if suite == "exchange" and not arguments.against:
-        error("--suite exchange needs --against RUN, of a larger model")
-    if arguments.against and suite not in ("exchange", "test-time-compute"):
-        error("--against RUN, of a larger model, goes with --suite exchange or test-time-compute")
-    if suite and arguments.oracle:
-        error("--oracle is not for a suite: --verifier checker makes one of it")
-    if suite in ("verifiers", "revisions") and arguments.strategies:
-        error(f"--strategies is not for the suite of {suite}")
-    if suite == "exchange" and arguments.policies:
-        error("--policies is not for the exchange: it is about base")
-    if suite not in (None, "revisions") and arguments.sequential:
-        error(f"--sequential is not for the suite of {suite}")
-    if suite != "revisions" and several("sequential"):
-        error("--sequential takes one number; several are for --suite revisions")
-    if suite != "verifiers" and several("verifier"):
-        error("--verifier takes one name; several are for --suite verifiers")
-    if suite in ("verifiers", "revisions") and several("policies"):
-        error(f"--policies takes one in the suite of {suite}")
-    if suite == "verifiers" and several("seeds"):
-        error("--seeds takes one in the suite of verifiers")
-
-
-def run_strategies(arguments: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
-    """Strategies and budgets as they are named, and no suite."""
-    from rlsearch.measuring.evaluate import evaluate
-
-    return evaluate(
-        arguments.run_dir,
-        strategies=arguments.strategies or (),
-        seeds=arguments.seeds or (),
-        names=arguments.policies or (),
-        verifier=first(arguments.verifier, "value_head"),
-        oracle=arguments.oracle,
-        sequential=first(arguments.sequential, 0),
-        **given,
-    )
-
-
-def run_test_time_compute(arguments: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
-    """All strategies, the best of them by difficulty, and what else the run has to show."""
-    from rlsearch.studies.everything import run_whole_suite
-
-    return run_whole_suite(
-        arguments.run_dir,
-        strategies=arguments.strategies or (),
-        seeds=arguments.seeds or (),
-        names=arguments.policies or (),
-        verifier=first(arguments.verifier, "value_head"),
-        against=arguments.against or "",
-        **given,
-    )
-
-
-def run_verifiers(arguments: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
-    """What verifiers are worth."""
-    from rlsearch.studies.verifiers import run_verifier_suite
-
-    return run_verifier_suite(
-        arguments.run_dir,
-        verifiers=arguments.verifier or (),
-        seed=first(arguments.seeds, 0),
-        policy_name=first(arguments.policies, ""),
-        **given,
-    )
-
-
-def run_revisions(arguments: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
-    """The ratio of sequential to parallel attempts, swept."""
-    from rlsearch.studies.revisions import run_revision_suite
-
-    return run_revision_suite(
-        arguments.run_dir,
-        sequential=arguments.sequential or (),
-        seeds=arguments.seeds or (),
-        policy_name=first(arguments.policies, ""),
-        verifier=first(arguments.verifier, "value_head"),
-        **given,
-    )
-
-
-def run_exchange(arguments: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
-    """A small model that spends more on an answer, against a larger one."""
-    from rlsearch.studies.exchange import run_exchange
-
-    return run_exchange(
-        arguments.run_dir,
-        arguments.against,
-        strategies=arguments.strategies or (),
-        seeds=arguments.seeds or (),
-        verifier=first(arguments.verifier, "value_head"),
-        **given,
-    )
-
-
-SUITE_RUNS = {
-    None: run_strategies,
-    "test-time-compute": run_test_time_compute,
-    "verifiers": run_verifiers,
-    "revisions": run_revisions,
-    "exchange": run_exchange,
+# The options that a study may have a field for, each with the field's names: a field that takes one
+# value is named in the singular.
+OPTIONS = {
+    "strategies": ("strategies",),
+    "budgets": ("budgets",),
+    "seeds": ("seeds", "seed"),
+    "problems": ("problems",),
+    "split": ("split",),
+    "policies": ("policies", "policy"),
+    "sequential": ("sequential",),
+    "against": ("against",),
+    "verifier": ("verifiers", "verifier"),
+    "aggregation": ("aggregation",),
+    "oracle": ("oracle",),
 }
 
 
-def first(values: list[Any] | None, default: Any) -> Any:
-    """The first of what an option was given, if it was given."""
-    return values[0] if values else default
+def study_class(suite: str) -> Any:
+    """The class of a study."""
+    module, _, name = STUDIES[suite].partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def fields_for(arguments: argparse.Namespace, study: Any) -> dict[str, Any]:
+    """The fields of a study that the command line gives.
+
+    Raises:
+        ConfigError: in one sentence, if it has no field for an option, takes one value of it where
+            several are given, or needs one that is not.
+    """
+    fields, given = {field.name: field for field in dataclasses.fields(study)}, {}
+    error, name = arguments.parser.error, arguments.suite or "accuracy"
+    for option, names in OPTIONS.items():
+        values = getattr(arguments, option)
+        field = next((fields[name] for name in names if name in fields), None)
+        if not values:
+            if field is not None and field.default is dataclasses.MISSING:
+                error(f"the study of {name} needs --{option}")
+        elif field is None:
+            error(f"--{option} is not for the study of {name}")
+        elif isinstance(field.default, tuple):
+            given[field.name] = tuple(values)
+        elif not isinstance(values, list):
+            given[field.name] = values
+        elif len(values) > 1:
+            error(f"--{option} takes one value in the study of {name}")
+        else:
+            given[field.name] = values[0]
+    return given
 
 
 def run_board(arguments: argparse.Namespace, evaluations: Any) -> int:
@@ -253,7 +188,7 @@ def run_board(arguments: argparse.Namespace, evaluations: Any) -> int:
     Args:
         evaluations: the run's own folder for results.
     """
-    from rlsearch.arena.opening import open_board
+    from rlsearch.arena.opening import open_game
     from rlsearch.arena.tournament import is_for_two
     from rlsearch.training.progress import Working
 
@@ -269,7 +204,7 @@ def run_board(arguments: argparse.Namespace, evaluations: Any) -> int:
         "seeds": arguments.seeds or (),
         "code": arguments.code or "",
     }
-    _, _, environment, _ = open_board(arguments.run_dir, arguments.code or "")
+    environment = open_game(arguments.run_dir, arguments.code or "").environment
     if is_for_two(environment):
         from rlsearch.arena.perfect_play import evaluate_board as measure
 

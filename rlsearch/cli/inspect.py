@@ -32,7 +32,9 @@ def add_parser(subparsers) -> None:
         metavar="N",
         help="of language, in mean sampled solutions; of its trees the first (default: 16)",
     )
-    parser.add_argument("--policy", metavar="NAME", help="of language: base, distilled or control")
+    parser.add_argument(
+        "--policy", metavar="NAME", help="of language: a stage that ends with a policy"
+    )
     parser.add_argument(
         "--seed", type=whole, default=0, metavar="S", help="of the search (default: %(default)s)"
     )
@@ -45,20 +47,18 @@ def add_parser(subparsers) -> None:
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Searches, and prints where the page is."""
     del overrides
-    from rlsearch.pages.inspect import inspect_run
+    from rlsearch.pages.inspect import Asked, inspect_run
 
+    asked = Asked(
+        arguments.problem,
+        simulations=arguments.simulations,
+        budget=arguments.budget,
+        policy=arguments.policy,
+        seed=arguments.seed,
+    )
+    places = {"data_dir": arguments.data_dir or "", "code": arguments.code or ""}
     own = results_of(arguments.run_dir)
     with results_in(epath.Path(arguments.out).parent if arguments.out else own, own) as saved:
-        result = inspect_run(
-            arguments.run_dir,
-            arguments.problem,
-            out=arguments.out or "",
-            simulations=arguments.simulations,
-            budget=arguments.budget,
-            policy_name=arguments.policy,
-            seed=arguments.seed,
-            data_dir=arguments.data_dir or "",
-            code=arguments.code or "",
-        )
+        result = inspect_run(arguments.run_dir, asked, arguments.out or "", **places)
     lines = files_of(result, saved, "page") or ["page: none"]
     return emit_results(arguments, result, f"{lines[0]} ({result['nodes']} nodes)", saved)

@@ -13,7 +13,7 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser("solve", help="solve one problem with a trained run")
     parser.add_argument("run_dir", metavar="RUN", help="the run's directory")
     parser.add_argument("problem", metavar="PROBLEM", help='such as "4 7 8 8"')
-    parser.add_argument("--policy", metavar="NAME", help="base, distilled or control")
+    parser.add_argument("--policy", metavar="NAME", help="of a stage that ends with a policy")
     parser.add_argument(
         "--budget",
         type=positive,
@@ -30,16 +30,11 @@ def add_parser(subparsers) -> None:
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Solves, and prints the solution."""
     del overrides
+    from rlsearch.measuring.opened import open_run
     from rlsearch.measuring.solve import solve
 
-    result = solve(
-        arguments.run_dir,
-        arguments.problem,
-        policy_name=arguments.policy,
-        budget=arguments.budget,
-        data_dir=arguments.data_dir or "",
-        code=arguments.code or "",
-    )
+    opened = open_run(arguments.run_dir, arguments.data_dir or "", arguments.code or "")
+    result = solve(opened, arguments.problem, policy=arguments.policy, budget=arguments.budget)
     right = "right" if result["right"] else "wrong"
     cost = f"{result['policy_tokens']} tokens in {result['generations']} generations"
     emit(arguments, result, "\n".join([*result["solution"], f"{right}, for {cost}"]))

@@ -11,12 +11,18 @@ import hashlib
 import io
 import os
 import tempfile
+import threading
+import urllib.request
 
 import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
+from rlsearch.files import read_bytes
+
 FILE_NAME = "24.csv"
+MAX_FILE = 2**20  # bytes: of the public file there are under 100,000
+SECONDS = 4.0  # within which the place of the file must answer
 URL = (
     "https://raw.githubusercontent.com/princeton-nlp/tree-of-thought-llm/"
     "master/src/tot/data/24/24.csv"
@@ -83,7 +89,8 @@ def benchmark_rows(data_dir: str = "") -> list[tuple[int, ...]]:
             file is downloaded, and TFDS keeps it in its own folder.
 
     Raises:
-        FileNotFoundError: if the file is not there, or cannot be downloaded.
+        FileNotFoundError: if the file is not there; or cannot be downloaded, which is said within
+            `SECONDS`.
         ValueError: if it is another file than the public one.
     """
     with contextlib.ExitStack() as stack:
@@ -97,6 +104,8 @@ def benchmark_rows(data_dir: str = "") -> list[tuple[int, ...]]:
                 prepared = stack.enter_context(tempfile.TemporaryDirectory())
         builder = Game24(source=source, data_dir=prepared)
         try:
+            if not source and not builder.data_path.exists():
+                _reach(URL, SECONDS)  # TFDS would try again for minutes
             tfds.disable_progress_bar()  # it takes milliseconds
             with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints; standard output is ours
                 builder.download_and_prepare(file_format="array_record")
@@ -104,13 +113,45 @@ def benchmark_rows(data_dir: str = "") -> list[tuple[int, ...]]:
             if source:
                 raise
             raise FileNotFoundError(
-                f"{FILE_NAME} could not be downloaded from {URL} ({type(error).__name__}): "
-                "fetch it yourself and name its folder in task.data_dir"
+                f"{FILE_NAME} could not be downloaded from {URL} ({_reason(error)}): "
+                f"put the file into a folder of yours, as FOLDER/{FILE_NAME}, and name the folder "
+                "in task.data_dir (--task.data_dir FOLDER; --data-dir FOLDER where a run is read)"
             ) from error
         # The decorator of TFDS hides the parameters from type checkers.
         examples = builder.as_data_source(split="benchmark")  # pyright: ignore[reportCallIssue]
         rows = sorted((int(row["rank"]), tuple(row["numbers"].tolist())) for row in examples)
     return [numbers for _, numbers in rows]
+
+
+def _reach(url: str, seconds: float) -> None:
+    """Waits until a server has answered that it has something.
+
+    Raises:
+        OSError: if it answers otherwise, or not within `seconds`.
+    """
+    failed: list[BaseException | None] = [TimeoutError(f"no answer within {seconds} seconds")]
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(url, timeout=seconds):
+                failed[0] = None
+        except Exception as error:
+            failed[0] = error
+
+    # A thread, as looking up a name takes as long as it takes, whatever the time that is allowed.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failed[0] is not None:
+        raise OSError(f"{url} cannot be reached") from failed[0]
+
+
+def _reason(error: BaseException) -> str:
+    """The first cause of an error, by its kind: what libraries say of it may be long."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    reason = getattr(error, "reason", None)  # which urllib wraps
+    return type(reason if isinstance(reason, BaseException) else error).__name__
 
 
 def _find(data_dir: str) -> epath.Path:
@@ -126,7 +167,7 @@ def _find(data_dir: str) -> epath.Path:
 
 
 def _read_verified(path: epath.Path) -> str:
-    content = path.read_bytes()
+    content = read_bytes(path, MAX_FILE, "the benchmark of Game of 24")
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256:
         raise ValueError(

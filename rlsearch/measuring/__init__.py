@@ -1,8 +1,10 @@
 """What strategies make of problems, and what that costs.
 
-`evaluate.py` takes each policy of a run through each strategy and budget; `accuracy.py` makes the
-rows of that (costs, FLOPs, intervals) and their means over seeds, `accuracy_picture.py` draws them.
-`judges.py` opens a verifier, `calibration.py`, `pass_at_k.py`, `equal_tokens.py`,
-`compute_optimal.py` and `total_compute.py` are the sums behind the studies, `labelling.py` labels
-what a policy writes, and `solve.py` answers one problem.
+`opened.py` is a run opened for reading: its policies, its verifiers, and all that depends on which
+stages it has. `examination.py` has the problems and those who sit it, `measure.py` takes a policy
+through a strategy, `rows.py` and `costs.py` say what came of it, and `accuracy.py` what that is on
+average over seeds. `judges.py` says which verifiers can judge whom, `calibration.py`,
+`pass_at_k.py`, `equal_tokens.py`, `compute_optimal.py` and `total_compute.py` are the sums behind
+the studies, `accuracy_picture.py` is the look that their pictures share, `labelling.py` labels what
+a policy writes, and `solve.py` answers one problem.
 """

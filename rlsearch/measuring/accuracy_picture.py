@@ -1,11 +1,12 @@
 """Accuracy against generated tokens: one line a policy and strategy."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from etils import epath
 
 from rlsearch.figure import save, subplots
+from rlsearch.text import for_picture
 
 STYLES = {
     "greedy": ("*", ""),
@@ -22,7 +23,7 @@ STYLES = {
     "bfs_v": ("d", "-"),
     "dfs_v": ("H", "-"),
 }
-COLOURS = {"base": "#7f7f7f", "distilled": "#1f77b4", "control": "#d6802b", "revision": "#9467bd"}
+COLOURS = ("#7f7f7f", "#1f77b4", "#d6802b", "#9467bd", "#2ca02c", "#8c564b")
 LABELS = {
     "best_of_n": "best-of-N",
     "weighted_best_of_n": "weighted best-of-N",
@@ -33,9 +34,21 @@ LABELS = {
 }
 
 
+def label_of(strategy: str) -> str:
+    """The name of a strategy in a legend."""
+    return for_picture(LABELS.get(strategy, strategy.replace("_", " ")))
+
+
+def colours_of(policies: Iterable[str]) -> dict[str, str]:
+    """A colour for each policy, by their order: the first is the one that others start from."""
+    names = dict.fromkeys(policies)
+    return {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(names)}
+
+
 def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:
     """Writes a PNG of the summary `rows` (see `accuracy.summarise`)."""
     figure, axes = subplots(figsize=(7.5, 5.0), dpi=150)
+    colours = colours_of(row["policy"] for row in rows)
     lines: dict[tuple, list[dict[str, Any]]] = {}
     for row in rows:
         kind = (row["policy"], row["strategy"], row["verifier"], row["oracle"])
@@ -56,8 +69,8 @@ def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:
             marker=marker,
             linestyle=":" if oracle else line or "none",
             markersize=12 if strategy == "greedy" else 6,
-            color=COLOURS.get(policy),
-            label=label,
+            color=colours[policy],
+            label=for_picture(label),
             capsize=2,
             elinewidth=0.8,
         )
@@ -70,7 +83,7 @@ def draw(rows: Sequence[dict[str, Any]], path: epath.Path, title: str) -> None:
     axes.set_ylim(-2, 102)
     axes.set_xlabel("policy tokens per problem, all candidates counted")
     axes.set_ylabel("problems solved (%)")
-    axes.set_title(title)
+    axes.set_title(for_picture(title))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     save(figure, path, bbox_inches="tight")

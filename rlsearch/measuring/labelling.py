@@ -14,23 +14,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlsearch.data.step_ratings import read_ratings
-from rlsearch.decoding.steps import step_ends
-from rlsearch.measuring.evaluate import make_policy, open_run, policies, policy_params
-from rlsearch.measuring.judges import check_judges, open_verifier
+from rlsearch.decoding.sampling import Sampling
+from rlsearch.decoding.split import step_ends
+from rlsearch.decoding.writer import Writer
+from rlsearch.measuring.opened import OpenedRun
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.runs.directory import write_json
 from rlsearch.strategies.candidates import Candidates, sample
-from rlsearch.verifiers.base import Verifier
+from rlsearch.tasks.base import Task
+from rlsearch.verifiers.base import Judge
 from rlsearch.verifiers.bisection import bisection_labels
 from rlsearch.verifiers.constant import Constant
-from rlsearch.verifiers.label_files import (
-    describe_task,
-    part_path,
-    read_about,
-    read_part,
-    write_part,
-)
-from rlsearch.verifiers.labels import StepLabels, Writer
+from rlsearch.verifiers.label_files import part_path, read_about, read_part, write_part
+from rlsearch.verifiers.labels import StepLabels
 from rlsearch.verifiers.monte_carlo import hard_labels, soft_labels
 from rlsearch.verifiers.rated import rated_labels
 
@@ -38,17 +34,17 @@ KINDS = ("exact", "hard", "soft", "bisection")
 
 
 class LabelSettings(NamedTuple):
-    """What decides which labels are made."""
+    """All that decides which labels are made."""
 
     kind: str = "soft"  # of `KINDS`
     generations: int = 10_000  # that they may take in all, solutions and completions together
     num_problems: int = 32  # of a part
-    num_rollouts: int = 8  # completions of a prefix: all but exact
+    num_rollouts: int = 8  # completions of a draft: all but exact
     num_searches: int = 8  # for a first error, a problem: bisection
     drawn: int = 1  # solutions drawn for each that is labelled: see `convincing`
     active_fraction: float = 0.8  # of the labelled ones that are the most convincing wrong ones
     verifier: str = ""  # that says which are convincing
-    policy: str = ""  # by default the distilled one, else the last
+    policy: str = ""  # empty: the run's default one
     seed: int = 0
 
     def check(self) -> None:
@@ -64,14 +60,12 @@ class LabelSettings(NamedTuple):
 
 
 def make_labels(
-    run_dir: str,
+    opened: OpenedRun,
     settings: LabelSettings,
     name: str = "",
-    data_dir: str = "",
-    code: str = "",
     report: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Writes RUN/labels/NAME, or what is missing of it, and returns what labels.json says.
+    """Writes RUN/labels/NAME, or the rest of it, and returns the content of labels.json.
 
     Args:
         name: by default the kind of labels.
@@ -81,20 +75,19 @@ def make_labels(
         ValueError: if a folder of that name has other labels, or the task has no exact ones.
     """
     settings.check()
-    directory, config, setup = open_run(run_dir, data_dir, code)
-    params, policy_name = policy_params(directory, config, setup, settings.policy or None)
-    if settings.kind == "exact" and not hasattr(setup.task, "step_labels"):
-        raise ValueError(f"labels are 'exact': {config.task.cls} cannot label steps")
-    judge: Verifier = Constant()
+    task = opened.task
+    writer, policy_name = opened.writer(settings.policy or None)
+    if settings.kind == "exact" and not hasattr(task, "step_labels"):
+        raise ValueError(f"labels are 'exact': {opened.task_name} cannot label steps")
+    judge: Judge = Constant()
     if settings.verifier:
-        judge = open_verifier(settings.verifier, directory, config, setup, code=code)
-        check_judges(judge, [policy_name])
-    folder = directory.path / "labels" / (name or settings.kind)
+        judge = opened.judge(settings.verifier, policies=(policy_name,))
+    folder = opened.directory.path / "labels" / (name or settings.kind)
     about = {
         **settings._asdict(),
         "policy": policy_name,
-        "checkpoint_step": policies(directory, config, setup)[policy_name],
-        **describe_task(config.task, setup.task),
+        "checkpoint_step": opened.policies()[policy_name],
+        **opened.describe_task(),
     }
     found = read_about(folder)
     if found is not None:
@@ -108,44 +101,18 @@ def make_labels(
             return {"folder": str(folder), **found}
     else:
         write_json(folder / "labels.json", about)
-    writer = Writer(setup.task, setup.model, setup.form)
-    policy = make_policy(setup)
-
-    @jax.jit
-    def label(params, judge, keys) -> StepLabels:
-        problem_keys, draw_keys, label_keys, choice_keys = jax.vmap(
-            lambda key: tuple(jax.random.split(key, 4))
-        )(keys)
-        prompts = jax.vmap(setup.task.draw_task_problem)(problem_keys)
-        if settings.kind == "bisection":
-            rollouts, searches = settings.num_rollouts, settings.num_searches
-            return bisection_labels(writer, params, prompts, label_keys, rollouts, searches)
-        drawn = sample(policy, params, judge, prompts, draw_keys, settings.drawn, 1.0)
-        chosen = convincing(drawn, setup.task, prompts, choice_keys, settings.active_fraction)
-        solutions = drawn.tokens[jnp.arange(len(prompts)), chosen]
-        if settings.kind == "exact":
-            _, present = step_ends(solutions, setup.form)
-            ones = jnp.ones(prompts.shape[:1], jnp.int32)
-            weights = present.astype(jnp.float32)
-            labels = StepLabels(prompts, solutions, weights, weights, ones)
-        else:
-            labels = soft_labels(
-                writer, params, prompts, solutions, label_keys, settings.num_rollouts
-            )
-            labels = hard_labels(labels) if settings.kind == "hard" else labels
-        return labels._replace(generations=labels.generations + settings.drawn - 1)
-
+    label = jax.jit(lambda writer, judge, keys: draw_labels(task, writer, judge, keys, settings))
     spent, totals = 0, {"solutions": 0, "labels": 0}
     for number in itertools.count():
         path = part_path(folder, number)
         if path.exists():
-            labels = read_part(path, setup.task)
+            labels = read_part(path, task)
         else:
             key = jax.random.fold_in(jax.random.key(settings.seed), number)
-            made = label(params, judge, row_keys(key, settings.num_problems))
+            made = label(writer, judge, row_keys(key, settings.num_problems))
             labels = jax.tree.map(np.asarray, made)
             if settings.kind == "exact":
-                values = setup.task.step_labels(labels.prompts, labels.solutions)
+                values = task.step_labels(labels.prompts, labels.solutions)
                 labels = labels._replace(values=values.astype(np.float32) * labels.weights)
             labels = affordable(labels, settings.generations - spent)
             write_part(path, labels)
@@ -166,6 +133,33 @@ def make_labels(
     }
     write_json(folder / "labels.json", result)
     return {"folder": str(folder), **result}
+
+
+def draw_labels(
+    task: Task, writer: Writer, judge: Judge, keys: jax.Array, settings: LabelSettings
+) -> StepLabels:
+    """Draws one problem for each of `keys [B]`, which are consumed, and labels solutions of it.
+
+    Exact labels are left at 1: they are made on the host.
+    """
+    split = jax.vmap(lambda key: tuple(jax.random.split(key, 4)))
+    problem_keys, draw_keys, label_keys, choice_keys = split(keys)
+    prompts = jax.vmap(task.draw_task_problem)(problem_keys)
+    rollouts = settings.num_rollouts
+    if settings.kind == "bisection":
+        return bisection_labels(task, writer, prompts, label_keys, rollouts, settings.num_searches)
+    drawn = sample(writer, judge, prompts, draw_keys, settings.drawn, Sampling())
+    chosen = convincing(drawn, task, prompts, choice_keys, settings.active_fraction)
+    solutions = drawn.tokens[jnp.arange(len(prompts)), chosen]
+    if settings.kind == "exact":
+        _, present = step_ends(solutions, writer.format)
+        ones = jnp.ones(prompts.shape[:1], jnp.int32)
+        weights = present.astype(jnp.float32)
+        labels = StepLabels(prompts, solutions, weights, weights, ones)
+    else:
+        labels = soft_labels(task, writer, prompts, solutions, label_keys, rollouts)
+        labels = hard_labels(labels) if settings.kind == "hard" else labels
+    return labels._replace(generations=labels.generations + settings.drawn - 1)
 
 
 def rows_of_a_part(settings: LabelSettings) -> int:
@@ -202,9 +196,7 @@ def convincing(
     return jnp.where(active, jnp.argmax(rank, axis=1), 0)
 
 
-def import_labels(
-    run_dir: str, path: str, form: str, name: str, data_dir: str = "", code: str = ""
-) -> dict[str, Any]:
+def import_labels(opened: OpenedRun, path: str, form: str, name: str) -> dict[str, Any]:
     """Writes RUN/labels/NAME from a file of rated solutions, as far as the run's task can say them.
 
     Args:
@@ -214,17 +206,16 @@ def import_labels(
         FileNotFoundError: if there is no such file.
         ValueError: if it has another form, nothing that the task can say, or the folder is there.
     """
-    directory, config, setup = open_run(run_dir, data_dir, code)
-    folder = directory.path / "labels" / name
+    folder = opened.directory.path / "labels" / name
     if read_about(folder) is not None:
         raise ValueError(f"labels are {str(folder)!r}: there are some already; give another --name")
-    labels, dropped = rated_labels(setup.task, read_ratings(path, form))
+    labels, dropped = rated_labels(opened.task, read_ratings(path, form))
     if not len(labels.prompts):
         raise ValueError(f"{path}: of its {dropped} solutions the task can say none")
     write_part(part_path(folder, 0), labels)
     result = {
         "kind": form,
-        **describe_task(config.task, setup.task),
+        **opened.describe_task(),
         "parts": 1,
         "solutions_of_a_part": len(labels.prompts),
         "spent": 0,

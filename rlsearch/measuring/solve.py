@@ -6,46 +6,58 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlsearch.measuring.accuracy import mean_solution_tokens
-from rlsearch.measuring.evaluate import make_policy, open_run, policy_params
+from rlsearch.measuring.examination import Contestant, mean_solution_tokens
+from rlsearch.measuring.opened import OpenedRun
 from rlsearch.parallel.mesh import row_keys
-from rlsearch.strategies.base import Budget, load_strategy
+from rlsearch.strategies.base import Strategy, name_of
+from rlsearch.strategies.tree_search import TreeSearch
 from rlsearch.verifiers.value_head import ValueHead
+
+SEARCH = TreeSearch()
 
 
 def solve(
-    run_dir: str,
+    opened: OpenedRun,
     problem: str,
-    policy_name: str | None = None,
+    policy: str | None = None,
     budget: int = 16,
-    strategy: str = "tree_search",
+    strategy: Strategy = SEARCH,
     seed: int = 0,
-    data_dir: str = "",
-    code: str = "",
 ) -> dict[str, Any]:
     """Solves `problem` with a trained run; the checker is asked only about the final answer.
+
+    Args:
+        policy: by default the run's `default_policy`.
+        budget: in mean sampled solutions.
 
     Raises:
         ValueError: if the task cannot read the problem, or no solution exists.
     """
-    directory, config, setup = open_run(run_dir, data_dir, code)
-    prompt = setup.task.parse_problem(problem)
-    params, name = policy_params(directory, config, setup, policy_name)
-    tokens = jnp.array([setup.task.tokenizer.encode(prompt)], jnp.int32)
-    policy, keys = make_policy(setup), row_keys(jax.random.key(seed), 1)
-    allowed = Budget(budget, round(budget * mean_solution_tokens(policy, params, tokens)))
-    chosen = load_strategy(strategy)
-    run = jax.jit(lambda params, judge: chosen.solve(policy, params, judge, tokens, keys, allowed))
-    answer = run(params, ValueHead())
-    solution = setup.task.tokenizer.decode(np.asarray(answer.tokens[0]).tolist())
+    task = opened.task
+    prompt = task.parse_problem(problem)
+    contestant, tokens = contestant_for(opened, prompt, policy)
+    keys, allowance = row_keys(jax.random.key(seed), 1), contestant.budget(budget)
+    run = jax.jit(lambda writer, judge: strategy.solve(writer, judge, tokens, keys, allowance))
+    answer = run(contestant.writer, ValueHead())
+    solution = task.tokenizer.decode(np.asarray(answer.tokens[0]).tolist())
     return {
         "problem": prompt.strip(),
-        "policy": name,
-        "strategy": strategy,
+        "policy": contestant.name,
+        "strategy": name_of(strategy),
         "budget": budget,
         "solution": solution.splitlines(),
-        "right": setup.task.check(prompt, solution),
+        "right": task.check(prompt, solution),
         "score": float(answer.score[0]),
         "generations": int(answer.generations[0]),
         "policy_tokens": int(answer.policy_tokens[0]),
     }
+
+
+def contestant_for(
+    opened: OpenedRun, prompt: str, policy: str | None
+) -> tuple[Contestant, jax.Array]:
+    """A policy of a run, whose unit is that of one problem, and the problem `[1, P]` int32."""
+    writer, name = opened.writer(policy)
+    tokens = jnp.array([opened.task.tokenizer.encode(prompt)], jnp.int32)
+    unit = float(jax.jit(mean_solution_tokens)(writer, tokens))
+    return Contestant(name, opened.policies()[name], writer, unit), tokens

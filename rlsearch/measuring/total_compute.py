@@ -10,30 +10,9 @@ by side at what each has cost in all.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rlsearch.config import Experiment
-from rlsearch.runs.stage import Stage
-from rlsearch.tasks.base import Task
-
 RATIOS = (0.16, 0.79, 22.0)  # R, the paper's: far more is learnt than answered, as much, far less
 
 Row = dict[str, Any]
-
-
-def pretraining_tokens(config: Experiment, task: Task) -> int:
-    """D_pre, padding included, as it is learnt from."""
-    row = task.prompt_length + task.num_steps * task.max_step_length
-    return config.pretrain.num_steps * config.pretrain.batch_size * row
-
-
-def training_flops(stages: Sequence[Stage]) -> dict[str, float]:
-    """What each stage's parameters have cost, with the stage that it started from, by its name."""
-    by_step, result, step = {}, {}, 0
-    for stage in stages:
-        step += stage.num_steps
-        before = 0.0 if stage.start is None or stage.start.run else by_step[stage.start.step]
-        by_step[step] = before + stage.num_steps * stage.flops_per_step.total
-        result[stage.name] = by_step[step]
-    return result
 
 
 def on_one_axis(
@@ -47,7 +26,7 @@ def on_one_axis(
     "frontier" marks those that answer more than all rows of their policy that cost no more.
 
     Args:
-        trained: FLOPs by the policy's name; see `training_flops`.
+        trained: FLOPs by the policy's name; see `OpenedRun.training_flops`.
         verifier_flops: that training the verifier has taken.
         answers_at_one: D_pre over the tokens of one sample, the answers that R = 1 stands for.
     """

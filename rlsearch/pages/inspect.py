@@ -9,29 +9,24 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
 from rlsearch.arena.notation import Notation, make_notation
-from rlsearch.arena.opening import board_params, board_steps, open_board
+from rlsearch.arena.opening import open_game
 from rlsearch.arena.play import game_keys
-from rlsearch.config import SelfPlayExperiment
-from rlsearch.decoding.steps import finished as finished_solution
-from rlsearch.decoding.steps import start
 from rlsearch.environments.base import Environment, finished
-from rlsearch.measuring.accuracy import mean_solution_tokens
-from rlsearch.measuring.evaluate import make_policy, open_run, policies, policy_params
+from rlsearch.measuring.opened import OpenedRun, open_run
+from rlsearch.measuring.solve import contestant_for
 from rlsearch.pages.tree_page import MAX_DEPTH, MAX_NODES, TreeNode, tree_page
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.runs.directory import write_text
 from rlsearch.runs.opening import read_run
-from rlsearch.search.critic import Critic
 from rlsearch.search.mcts import Tree
 from rlsearch.search.moves import search_moves
 from rlsearch.search.search import search
-from rlsearch.strategies.base import Budget
 from rlsearch.strategies.tree_search import TreeSearch
+from rlsearch.verifiers.base import Memory
 from rlsearch.verifiers.value_head import ValueHead
 
 GAME_NOTES = (
@@ -48,45 +43,42 @@ LANGUAGE_NOTES = (
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """A question about one search."""
+
+    # Of a game the moves from its start, as they are typed in play; of a language task a problem.
+    problem: str
+    simulations: int | None = None  # of a game; None: those of the config's `play`
+    budget: int | None = None  # of a language task, in mean sampled solutions; None: 16
+    policy: str | None = None  # of a language task; None: the run's default one
+    seed: int = 0  # of the search, and of chance in the game; see `play`
+
+
 def inspect_run(
-    run_dir: str,
-    problem: str,
-    out: str = "",
-    simulations: int | None = None,
-    budget: int | None = None,
-    policy_name: str | None = None,
-    seed: int = 0,
-    data_dir: str = "",
-    code: str = "",
+    run_dir: str, asked: Asked, out: str = "", data_dir: str = "", code: str = ""
 ) -> dict[str, Any]:
     """Searches once and writes the tree as a page; returns its path and what is on it.
 
     Args:
-        problem: of a game the moves from its start, as they are typed in play; of a language task
-            a problem.
         out: the page; empty for RUN/evaluations/tree.html.
-        simulations: of a game; None for that of the config's `play`.
-        budget: of a language task, in mean sampled solutions; None for 16.
-        policy_name: of a language task; None for the distilled one, else the last.
-        seed: of the search, and of chance in the game; see `play`.
 
     Raises:
         FileNotFoundError, ValueError: as `read_run`; or if the problem cannot be read, a move in
             it is not legal, the game is over behind it, or an option is of the other kind.
     """
-    directory, config = read_run(run_dir, code)
-    if isinstance(config, SelfPlayExperiment):
-        for name, value in (("budget", budget), ("policy", policy_name), ("data_dir", data_dir)):
+    directory, config, _ = read_run(run_dir, code)
+    if config.task is None:
+        others = {"budget": asked.budget, "policy": asked.policy, "data_dir": data_dir}
+        for name, value in others.items():
             if value:
                 raise ValueError(f"{name} is {value!r}: it is for language, and this is self-play")
-        facts, root, num_nodes = _board_tree(run_dir, problem, simulations, seed, code)
+        facts, root, num_nodes = _board_tree(run_dir, asked, code)
         notes, unit = GAME_NOTES, "move"
     else:
-        if simulations:
-            raise ValueError(f"simulations is {simulations}: language takes a budget instead")
-        facts, root, num_nodes = _language_tree(
-            run_dir, problem, budget or 16, policy_name, seed, data_dir, code
-        )
+        if asked.simulations:
+            raise ValueError(f"simulations is {asked.simulations}: language takes a budget instead")
+        facts, root, num_nodes = _language_tree(open_run(run_dir, data_dir, code), asked)
         notes, unit = LANGUAGE_NOTES, "step"
     shown = _count(root)
     if shown < num_nodes:
@@ -101,18 +93,18 @@ def inspect_run(
     return {"page": str(path), "nodes": num_nodes, "shown": shown, **facts}
 
 
-def _board_tree(
-    run_dir: str, problem: str, simulations: int | None, seed: int, code: str
-) -> tuple[dict[str, Any], TreeNode, int]:
+def _board_tree(run_dir: str, asked: Asked, code: str) -> tuple[dict[str, Any], TreeNode, int]:
     """Facts for the header, the root, and how many nodes the tree has."""
-    directory, config, environment, model = open_board(run_dir, code)
-    notation = make_notation(environment, config.environment)
+    problem, seed = asked.problem, asked.seed
+    opened = open_game(run_dir, code)
+    environment, model = opened.environment, opened.model
+    notation = make_notation(environment)
     state, beginner = play_moves(environment, notation, problem, seed)
-    checkpoint_step = board_steps(directory, config)[-1]
-    params = board_params(directory, config, model, checkpoint_step)
-    settings = config.play
-    if simulations:
-        settings = dataclasses.replace(settings, num_simulations=simulations)
+    checkpoint_step = opened.steps()[-1]
+    params = opened.params(checkpoint_step)
+    settings = opened.search
+    if asked.simulations:
+        settings = dataclasses.replace(settings, num_simulations=asked.simulations)
 
     @jax.jit
     def compute(params, state, key):
@@ -149,7 +141,7 @@ def _board_tree(
         }
 
     facts = {
-        "run": str(directory.path),
+        "run": str(opened.directory.path),
         "checkpoint_step": checkpoint_step,
         "problem": problem.strip(),
         "search": settings.policy,
@@ -187,43 +179,29 @@ def play_moves(
     return state, beginner
 
 
-def _language_tree(
-    run_dir: str,
-    problem: str,
-    budget: int,
-    policy_name: str | None,
-    seed: int,
-    data_dir: str,
-    code: str,
-) -> tuple[dict[str, Any], TreeNode, int]:
+def _language_tree(opened: OpenedRun, asked: Asked) -> tuple[dict[str, Any], TreeNode, int]:
     """As `_board_tree`; the tree is the first of those from which `solve` takes its answer."""
-    directory, config, setup = open_run(run_dir, data_dir, code)
-    task, form = setup.task, setup.form
-    prompt = task.parse_problem(problem)
-    params, name = policy_params(directory, config, setup, policy_name)
-    prompts = jnp.array([task.tokenizer.encode(prompt)], jnp.int32)
-    policy, keys = make_policy(setup), row_keys(jax.random.key(seed), 1)
+    task, budget = opened.task, asked.budget or 16
+    prompt = task.parse_problem(asked.problem)
+    contestant, prompts = contestant_for(opened, prompt, asked.policy)
+    keys = row_keys(jax.random.key(asked.seed), 1)
     first_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 0)  # as `TreeSearch` draws them
-    allowed = Budget(budget, round(budget * mean_solution_tokens(policy, params, prompts)))
-    settings = TreeSearch().search_config(policy, allowed)
+    settings = TreeSearch().search_config(opened.policy, contestant.budget(budget))
     if settings is None:
         raise ValueError(f"budget is {budget}: it pays for no search, only for one answer")
 
     @jax.jit
-    def compute(params):
-        cache, prefix = start(setup.model, params, prompts, form)
-        critic = Critic(ValueHead().read)
-        result, _ = search(
-            params, first_keys, prompts, cache, prefix, setup.model, form, settings, critic
-        )
-        nodes = result.tree.embeddings
-        done = finished_solution(nodes.prefix, form)
-        kept = (nodes.prefix.tokens, nodes.step.tokens, nodes.step.prior_log_prob)
+    def compute(writer):
+        root = writer.start(prompts)
+        tree = search(writer, ValueHead(), root, Memory(), first_keys, settings).grown.tree
+        nodes = tree.embeddings
+        done = nodes.line.finished(writer.format)
+        kept = (nodes.line.tokens, nodes.step.tokens, nodes.step.prior_log_prob)
         # The keys and values that a node holds are most of a tree.
-        tree = result.tree.replace(embeddings=(*kept, nodes.step.duplicate, done))
+        tree = tree.replace(embeddings=(*kept, nodes.step.duplicate, done))
         return jax.tree.map(lambda x: x[0], tree)
 
-    tree = jax.tree.map(np.asarray, compute(params))
+    tree = jax.tree.map(np.asarray, compute(contestant.writer))
     solutions, steps, log_probs, duplicate, done = tree.embeddings
     kept, num_nodes = select_nodes(tree, done)
     # As `TreeSearch` chooses: finished solutions first, and among them by the critic's value.
@@ -249,14 +227,14 @@ def _language_tree(
         }
 
     facts = {
-        "run": str(directory.path),
-        "policy": name,
-        "checkpoint_step": policies(directory, config, setup)[name],
+        "run": opened.path,
+        "policy": contestant.name,
+        "checkpoint_step": contestant.step,
         "problem": prompt.strip(),
         "budget": budget,
         "num_simulations": settings.num_simulations,
         "num_candidates": settings.num_candidates,
-        "seed": seed,
+        "seed": asked.seed,
     }
     return facts, build_tree(tree, kept, done, chosen, describe), num_nodes
 

@@ -10,12 +10,12 @@ from rlsearch.text import for_picture
 
 COLOURS = ("#1f77b4", "#d6802b", "#2ca02c", "#9467bd", "#c44e52", "#17becf", "#8c6d31", "#e377c2")
 LINES = ("-", "--", ":", "-.")
-ACROSS = 3
+ACROSS = 4
 MAX_PANELS = 12  # of the accuracies, and of each stage
 MAX_STAGES = 8
 MAX_LABELS = 16  # of a legend
-NOT_METRICS = ("step", "seconds", "stage")
-WIDTH, HEIGHT, LEGEND_LINE = 5.2, 3.9, 0.24  # inches
+NOT_METRICS = ("step", "stage_step", "seconds", "stage")
+WIDTH, HEIGHT, LEGEND_LINE = 4.6, 3.5, 0.24  # inches
 
 Row = dict[str, Any]
 

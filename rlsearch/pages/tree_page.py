@@ -5,8 +5,9 @@ while the pointer is on the node, and stays when the node was clicked.
 """
 
 import dataclasses
-import html
 from collections.abc import Sequence
+
+from rlsearch.text import for_page
 
 MAX_NODES = 5_000  # on a page
 MAX_DEPTH = 150  # browsers nest no more than some hundreds of elements
@@ -52,8 +53,8 @@ def tree_page(
         unit: what leads from node to node, "move" or "step".
         root: of the whole tree that is to be shown.
     """
-    rows = "".join(f"<div><dt>{_escape(k)}</dt><dd>{_escape(v)}</dd></div>" for k, v in facts)
-    head = f'<div class="row head"><span class="label">{_escape(unit)}</span>' + "".join(
+    rows = "".join(f"<div><dt>{for_page(k)}</dt><dd>{for_page(v)}</dd></div>" for k, v in facts)
+    head = f'<div class="row head"><span class="label">{for_page(unit)}</span>' + "".join(
         f'<span class="{name}">{text}</span>'
         for name, text in (
             *(("bar", "share of visits"), ("number", "visits"), ("number", "Q")),
@@ -63,24 +64,24 @@ def tree_page(
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{_POLICY}\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        f"<header><h1>{_escape(title)}</h1><dl>{rows}</dl><p>{_escape(notes)}</p></header>\n"
+        f"<title>{for_page(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<header><h1>{for_page(title)}</h1><dl>{rows}</dl><p>{for_page(notes)}</p></header>\n"
         f"<main>\n{head}</div>\n{_node(root, root.visits, depth=0)}</main>\n"
-        f'<div class="picture first">{_escape(root.picture)}</div>\n</body>\n</html>\n'
+        f'<div class="picture first">{for_page(root.picture)}</div>\n</body>\n</html>\n'
     )
 
 
 def _node(node: TreeNode, siblings_visits: int, depth: int) -> str:
     share = 100 * node.visits / max(siblings_visits, 1)
-    end = f' <b class="end">{_escape(node.end)}</b>' if node.end else ""
+    end = f' <b class="end">{for_page(node.end)}</b>' if node.end else ""
     chosen = " chosen" if node.chosen else ""
     prior = "" if depth == 0 else f"{100 * node.prior:.1f}%"
     numbers = (str(node.visits), _number(node.value), prior, _number(node.raw_value))
     cells = (
-        f'<span class="label" style="--depth:{depth}">{_escape(node.label)}{end}</span>'
+        f'<span class="label" style="--depth:{depth}">{for_page(node.label)}{end}</span>'
         f'<span class="bar"><i style="width:{share:.1f}%"></i></span>'
         + "".join(f'<span class="number">{number}</span>' for number in numbers)
-        + f'<span class="picture">{_escape(node.picture)}</span>'
+        + f'<span class="picture">{for_page(node.picture)}</span>'
     )
     if not node.children and not node.hidden:
         return f'<div class="row leaf{chosen}" tabindex="0">{cells}</div>\n'
@@ -97,11 +98,6 @@ def _node(node: TreeNode, siblings_visits: int, depth: int) -> str:
 
 def _number(value: float) -> str:
     return f"{round(value, 3) + 0.0:.3f}"  # and never -0.000
-
-
-def _escape(text: str) -> str:
-    # Half a surrogate pair is no character, and could not be written: "?" stands for it.
-    return html.escape(text.encode("utf-8", "replace").decode())
 
 
 _POLICY = (

@@ -49,9 +49,7 @@ class StageCheckpoints:
         metrics: Mapping[str, float] | None = None,
     ) -> None:
         """Saves a state; see `CheckpointStore.save`."""
-        self.store.save(
-            step + self.before, state, permanent=permanent, wait=wait, metrics=metrics
-        )
+        self.store.save(step + self.before, state, permanent=permanent, wait=wait, metrics=metrics)
 
     def restore_latest(self, abstract: Any) -> tuple[int, Any] | None:
         """Reads the newest checkpoint; see `CheckpointStore.restore_latest`."""
@@ -102,7 +100,9 @@ def stage_checkpoints(
 def is_in_one_folder(directory: RunDirectory) -> bool:
     """Whether all stages' checkpoints are in one folder, as in format 1."""
     try:
-        return any(path.name.partition(".")[0].isdecimal() for path in directory.checkpoints.iterdir())
+        return any(
+            path.name.partition(".")[0].isdecimal() for path in directory.checkpoints.iterdir()
+        )
     except (FileNotFoundError, NotADirectoryError):
         return False
 

@@ -15,9 +15,9 @@ from typing import Any
 import jax
 from etils import epath
 
+from rlsearch.files import read_json
 from rlsearch.paths import absolute, check_holds_checkpoints, exists
 from rlsearch.results import results_folder, saving
-from rlsearch.files import read_json
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "mctx", "numpy")
 

@@ -179,8 +179,12 @@ def _language(config: Mapping[str, Any]) -> Data:
         "evaluation": [
             {
                 "cls": "rlsearch.studies.accuracy:Accuracy",
-                "strategies": [_strategy(name, evaluation) for name in evaluation["strategies"]],
-                **_with(evaluation, "budgets", "seeds"),
+                "strategies": [_strategy(name) for name in evaluation["strategies"]],
+                **{
+                    name: evaluation[name]
+                    for name in ("budgets", "seeds", "sequential")
+                    if evaluation[name] != GROUPS["evaluation"][name]
+                },
             }
         ],
     }
@@ -261,14 +265,13 @@ def _verifiers(config: Mapping[str, Any]) -> list[Data]:
     return stages
 
 
-def _strategy(name: Any, evaluation: Data) -> Data:
+def _strategy(name: Any) -> Data:
     if not isinstance(name, str) or len(name) > 200:
         raise ConfigError(f"evaluation.strategies has {shortened(name)}: it must be a name")
     if ":" in name:
         return {"cls": name}
     word = "".join(part.capitalize() for part in name.split("_"))
-    found: Data = {"cls": f"rlsearch.strategies.{name}:{word}"}
-    return found | {"sequential": evaluation["sequential"]} if name == "revisions" else found
+    return {"cls": f"rlsearch.strategies.{name}:{word}"}
 
 
 def _games(config: Mapping[str, Any]) -> Data:

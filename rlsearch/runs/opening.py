@@ -32,10 +32,23 @@ def read_run(run_dir: str, code: str = "") -> tuple[RunDirectory, Experiment, tu
 
 def read_config(run_dir: str, modules: tuple[str, ...] = ()) -> Experiment:
     """Reads the config of a run; see `read_run`."""
-    saved = RunDirectory(run_dir, create=False).read_config()
-    if saved is None:
+    config = saved_config(RunDirectory(run_dir, create=False), modules)
+    if config is None:
         raise FileNotFoundError(f"run is {shortened(run_dir)}: there is no config.json in it")
-    return experiment_of(saved, modules)
+    return config
+
+
+def saved_config(directory: RunDirectory, modules: tuple[str, ...] = ()) -> Experiment | None:
+    """The config in the directory of a run, or None where there is none.
+
+    Raises:
+        ValueError: if it is damaged, or no experiment; the file is named.
+    """
+    saved = directory.read_config()
+    try:
+        return None if saved is None else experiment_of(saved, modules)
+    except ConfigError as error:
+        raise ConfigError(f"{directory.config}: {error}") from error
 
 
 def experiment_of(saved: dict[str, Any], modules: tuple[str, ...] = ()) -> Experiment:
@@ -47,7 +60,9 @@ def experiment_of(saved: dict[str, Any], modules: tuple[str, ...] = ()) -> Exper
     saved = dict(saved)
     number = saved.pop("format", 1)
     if type(number) is not int or not 1 <= number <= FORMAT:
-        raise ConfigError(f"format is {shortened(number)}: it must be a whole number up to {FORMAT}")
+        raise ConfigError(
+            f"format is {shortened(number)}: it must be a whole number up to {FORMAT}"
+        )
     return from_data(Experiment, upgraded(saved) if number == 1 else saved, modules)
 
 

@@ -14,6 +14,7 @@ from rlsearch.measuring.accuracy import summarise
 from rlsearch.runs.directory import RunDirectory
 from rlsearch.runs.parameters import warn
 from rlsearch.runs.records import evaluations_in
+from rlsearch.text import for_terminal
 
 Row = dict[str, Any]
 
@@ -139,9 +140,9 @@ def _table(rows: Sequence[Row]) -> list[str]:
 
 def _quoted(text: str) -> str:
     """`text` as JSON has it, which YAML contains."""
-    return json.dumps(text, ensure_ascii=False)
+    return json.dumps(for_terminal(text), ensure_ascii=False)
 
 
 def _plain(text: str) -> str:
     """`text` without what Markdown or a table would read as its own."""
-    return "".join("-" if char in "|`<>\n\r" else char for char in text)
+    return "".join("-" if char in "|`<>\n\r" else char for char in for_terminal(text))

@@ -72,6 +72,7 @@ def export_run(
     if stage not in found:
         raise ValueError(f"stage is {shortened(stage)}: this run has {', '.join(found)}")
     step, model = found[stage], lineage.model(stage)
+    rows = evaluations_of(directory, stage, step)
     with stage_checkpoints(directory, lineage, stage) as checkpoints:
         params = load_params(checkpoints, step, model, make_mesh(ParallelConfig(data=1)))
     described = {
@@ -82,7 +83,6 @@ def export_run(
         "parameters": model.num_params(),
         "experiment": {"format": FORMAT, **to_data(without_data_dir(config))},
     }
-    rows = evaluations_of(directory, stage, step)
     with new_folder(folder) as new:
         write_tensors(new / TENSORS, params)
         write_json(new / CONFIG, described)

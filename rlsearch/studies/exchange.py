@@ -11,183 +11,174 @@ claimed.
 Letters: Q problems.
 """
 
+import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from rlsearch.measuring.accuracy import (
-    Measured,
-    answer_flops,
-    measure,
-    rows_of,
-    verifier_flops,
-    wilson_interval,
-)
+from rlsearch.config import A_STRATEGY
+from rlsearch.measuring.accuracy import Row, wilson_interval
 from rlsearch.measuring.compute_optimal import NUM_BINS, difficulty_bins, inference_multiplier
-from rlsearch.measuring.evaluate import Subjects, judge_of, subjects
-from rlsearch.measuring.total_compute import RATIOS, pretraining_tokens
+from rlsearch.measuring.costs import answer_flops, verifier_flops
+from rlsearch.measuring.examination import Contestant, Examination, examine
+from rlsearch.measuring.measure import Measured, measure
+from rlsearch.measuring.opened import OpenedRun, open_run
+from rlsearch.measuring.rows import rows_of
+from rlsearch.measuring.total_compute import RATIOS
 from rlsearch.runs.directory import write_json
-from rlsearch.strategies.base import load_strategy
+from rlsearch.strategies.base import Strategy, name_of
+from rlsearch.strategies.beam_search import BeamSearch
+from rlsearch.strategies.best_of_n import BestOfN
+from rlsearch.strategies.greedy import Greedy
+from rlsearch.studies.base import Report, silent, told_apart
 from rlsearch.studies.exchange_picture import draw
-from rlsearch.studies.test_time_compute import estimate_difficulty
-from rlsearch.training.setup import same_task
-from rlsearch.verifiers.base import Verifier
+from rlsearch.studies.test_time_compute import estimate_difficulty, none_can_spend
+from rlsearch.verifiers.base import Judge
 from rlsearch.verifiers.constant import Constant
 
-STRATEGIES = ("best_of_n", "beam_search")
-POLICY = "base"  # what comes after pre-training is no part of this
-
-Row = dict[str, Any]
+STRATEGIES: tuple[Strategy, ...] = (BestOfN(), BeamSearch())
 
 
-def run_exchange(
-    run_dir: str,
-    against: str,
-    strategies: Sequence[str] = (),
-    budgets: Sequence[int] = (),
-    seeds: Sequence[int] = (),
-    num_problems: int | None = None,
-    verifier: str = "value_head",
-    aggregation: str = "",
-    data_dir: str = "",
-    code: str = "",
-    split: str = "held_out",
-    report: Callable[[str], None] = lambda line: None,
-) -> dict[str, Any]:
-    """Writes `evaluations/exchange.json` and `.png` of the small model's run, and returns their
-    content and paths.
+@dataclasses.dataclass(frozen=True)
+class Exchange:
+    """Writes `evaluations/exchange.json` and `.png` of the small model's run.
 
-    Args:
-        run_dir, against: the runs of the small and of the larger model.
-        strategies: of the small one; empty for best-of-N and beam search.
-        budgets, seeds: empty for those of the small model's run.
-        num_problems, data_dir, code, split: see `subjects`.
-        verifier, aggregation: judge for the small one; see `open_verifier`.
-        report: is told one line for each strategy and R.
-
-    Raises:
-        ValueError: if the two have not learnt from the same data, or `against` is not larger.
+    It is about the policies that pre-training ended with: what comes after is no part of it.
     """
-    small = subjects(run_dir, (POLICY,), num_problems, data_dir, code, split)
-    large = subjects(against, (POLICY,), num_problems, data_dir, code, split)
-    ratio = parameter_ratio(small, large, against)
-    judge = judge_of(small, verifier, aggregation, code)
-    seeds = tuple(seeds or small.config.evaluation.seeds)
-    budgets = sorted(budgets or small.config.evaluation.budgets)
-    greedy = measured(large, "greedy", Constant(), budget=1, seeds=seeds[:1])
-    assert greedy is not None
-    answered = greedy.right.mean(axis=0)
-    bins = difficulty_bins(estimate_difficulty(small, POLICY, judge)["oracle"])
-    groups = {"all": np.ones(len(bins), bool)}
-    groups |= {f"bin {number + 1}": bins == number for number in range(NUM_BINS)}
-    groups = {name: inside for name, inside in groups.items() if inside.any()}
-    one = answer_flops(small.policy, small.task, small.units[POLICY])
-    rows, curves, exchange = [], [], []
-    for name in strategies or STRATEGIES:
-        points = {group: [] for group in groups}
-        for budget in budgets:
-            found = measured(small, name, judge, budget, seeds)
-            if found is None:
-                continue
-            made = rows_of(name, POLICY, found, judge, small.policy, small.task, budget, seeds)
-            step = small.checkpoint_steps[POLICY]
-            rows += [{"checkpoint_step": step, **row} for row in made]
-            spent = spent_flops(small, judge, found)
-            for group, inside in groups.items():
-                accuracy = float(found.right[:, inside].mean())
-                points[group].append((float(spent[:, inside].mean()) / one, accuracy))
-        for group, inside in groups.items():
-            if not points[group]:
-                continue
-            curve = sorted(points[group])
-            curves.append({"strategy": name, "group": group, "points": curve})
-            for value in RATIOS:
-                at = {
-                    "strategy": name,
-                    "group": group,
-                    "problems": int(inside.sum()),
-                    **compare(curve, ratio, value, float(answered[inside].mean())),
-                }
-                exchange.append(at)
-                if group == "all":
-                    report(sentence(at))
-    if not curves:
-        raise ValueError(
-            f"strategies are {', '.join(strategies)}: none can spend a budget of "
-            f"{', '.join(map(str, budgets))}"
+
+    against: str  # the run of the larger model
+    strategies: tuple[A_STRATEGY, ...] = ()  # of the small one; empty: `STRATEGIES`
+    budgets: tuple[int, ...] = ()  # empty: those of the small model's run
+    seeds: tuple[int, ...] = ()  # empty: those of the small model's run
+    problems: int | None = None  # the first so many; None: as many as are held out
+    verifier: str = "value_head"  # that judges for the small one; see `OpenedRun.judge`
+    aggregation: str = ""  # of its scores; empty: its own
+    split: str = "held_out"  # see `examine`
+
+    def run(self, opened: OpenedRun, report: Report = silent) -> dict[str, Any]:
+        """See `Study.run`."""
+        other = open_run(self.against, opened.data_dir, opened.code)
+        other.check_same_pretraining(opened)
+        examination, small = self._examine(opened)
+        its_examination, large = self._examine(other)
+        ratio = parameter_ratio(small, large, self.against)
+        judge = opened.judge(self.verifier, self.aggregation, (small.name,))
+        seeds = self.seeds or opened.defaults.seeds
+        budgets = sorted(self.budgets or opened.defaults.budgets)
+        greedy = measure(Greedy(), large, Constant(), its_examination, 1, seeds[:1])
+        assert greedy is not None, "greedy decoding spends one solution"
+        answers = greedy.right.mean(axis=0)
+        groups = by_difficulty(small, judge, examination)
+        rows, curves, exchange = [], [], []
+        for strategy in told_apart(self.strategies or STRATEGIES):
+            name, found = name_of(strategy), {}
+            for budget in budgets:
+                measured = measure(strategy, small, judge, examination, budget, seeds)
+                if measured is not None:
+                    found[budget] = measured
+                    rows += rows_of(name, small, judge, examination, budget, seeds, measured)
+            for group, curve in curves_of(small, judge, examination, groups, found).items():
+                curves.append({"strategy": name, "group": group, "points": curve})
+                for value in RATIOS:
+                    inside = groups[group]
+                    at = {
+                        "strategy": name,
+                        "group": group,
+                        "problems": int(inside.sum()),
+                        **compare(curve, ratio, value, float(answers[inside].mean())),
+                    }
+                    exchange.append(at)
+                    if group == "all":
+                        report(sentence(at))
+        if not curves:
+            raise none_can_spend(self.strategies, budgets)
+        accuracy, problems = float(answers.mean()), len(answers)
+        result = {
+            "benchmark": "exchange",
+            "split": opened.task_split,
+            "parameter_ratio": ratio,
+            "small": describe(opened, small),
+            "large": {
+                **describe(other, large),
+                "accuracy": accuracy,
+                "ci95": list(wilson_interval(accuracy * problems, problems)),
+            },
+            "verifier": judge.label,
+            "rows": rows,
+            "curves": curves,
+            "exchange": exchange,
+        }
+        table, picture = (examination.folder / f"exchange{end}" for end in (".json", ".png"))
+        write_json(table, result)
+        draw(result, picture, examination.title)
+        return {**result, "table": str(table), "picture": str(picture)}
+
+    def _examine(self, run: OpenedRun) -> tuple[Examination, Contestant]:
+        examination, (contestant,) = examine(
+            run, (run.pretrained_policy(),), self.problems, self.split
         )
-    accuracy, problems = float(answered.mean()), len(answered)
-    result = {
-        "benchmark": "exchange",
-        "split": small.config.task.split,
-        "parameter_ratio": ratio,
-        "small": describe(small, run_dir),
-        "large": {
-            **describe(large, against),
-            "accuracy": accuracy,
-            "ci95": list(wilson_interval(accuracy * problems, problems)),
-        },
-        "verifier": judge.label,
-        "rows": rows,
-        "curves": curves,
-        "exchange": exchange,
-    }
-    table, picture = (small.folder / f"exchange{end}" for end in (".json", ".png"))
-    write_json(table, result)
-    draw(result, picture, small.title)
-    return {**result, "table": str(table), "picture": str(picture)}
+        return examination, contestant
 
 
-def parameter_ratio(small: Subjects, large: Subjects, against: str) -> float:
+def parameter_ratio(small: Contestant, large: Contestant, against: str) -> float:
     """m, how many times the parameters `large` has.
 
     Raises:
-        ValueError: if they have not learnt from the same data, or it is no larger.
+        ValueError: if it is no larger.
     """
-    said = f"against is {against!r}"
-    if not same_task(small.config.task, large.config.task):
-        raise ValueError(f"{said}: it must be a run of the same task, {small.config.task}")
-    for field in ("num_steps", "batch_size", "contrast"):
-        ours, theirs = (getattr(of.config.pretrain, field) for of in (small, large))
-        if ours != theirs:
-            raise ValueError(
-                f"{said}: its pretrain.{field} is {theirs} and that of the small model {ours}: "
-                "they must have learnt from the same data"
-            )
-    ours, theirs = (of.setup.model.num_params() for of in (small, large))
+    ours, theirs = (of.writer.policy.model.num_params() for of in (small, large))
     if theirs <= ours:
         raise ValueError(
-            f"{said}: it has {theirs} parameters, and must have more than the {ours} of the other"
+            f"against is {against!r}: it has {theirs} parameters, and must have more than the "
+            f"{ours} of the other"
         )
     return theirs / ours
 
 
-def describe(of: Subjects, run_dir: str) -> Row:
-    """What the models are."""
+def describe(run: OpenedRun, contestant: Contestant) -> Row:
+    """One of the two models."""
     return {
-        "run": run_dir,
-        "parameters": of.setup.model.num_params(),
-        "pretraining_tokens": pretraining_tokens(of.config, of.task),
-        "solution_tokens": of.units[POLICY],
+        "run": run.path,
+        "parameters": contestant.writer.policy.model.num_params(),
+        "pretraining_tokens": run.pretraining_tokens(),
+        "solution_tokens": contestant.unit,
     }
 
 
-def measured(
-    of: Subjects, name: str, judge: Verifier, budget: int, seeds: Sequence[int]
-) -> Measured | None:
-    """What a strategy makes of all problems, where it can spend the budget."""
-    strategy = load_strategy(name)
-    about = (of.policy, of.params_of, of.units, of.task, of.prompts)
-    return measure(strategy, judge, *about, budget, seeds).get(POLICY)
+def by_difficulty(
+    small: Contestant, judge: Judge, examination: Examination
+) -> dict[str, np.ndarray]:
+    """The groups of problems, `[Q]` bool: all, and those in each bin that is not empty."""
+    bins = difficulty_bins(estimate_difficulty(small, judge, examination)["oracle"])
+    groups = {"all": np.ones(len(bins), bool)}
+    groups |= {f"bin {number + 1}": bins == number for number in range(NUM_BINS)}
+    return {name: inside for name, inside in groups.items() if inside.any()}
 
 
-def spent_flops(of: Subjects, judge: Verifier, found: Measured) -> np.ndarray:
-    """`[seeds, Q]` FLOPs of each answer, the verifier's included."""
-    # Both are affine in their tokens, so that arrays go through.
-    policy = answer_flops(of.policy, of.task, found.policy_tokens)  # pyright: ignore
-    return policy + verifier_flops(judge, of.policy, of.task, found.verifier_tokens)  # pyright: ignore
+def curves_of(
+    small: Contestant,
+    judge: Judge,
+    examination: Examination,
+    groups: Mapping[str, np.ndarray],
+    found: Mapping[int, Measured],
+) -> dict[str, list[tuple[float, float]]]:
+    """In each group the accuracy over the FLOPs of an answer, in samples of the policy, ascending;
+    nothing where nothing was `found`, which is by budget."""
+    if not found:
+        return {}
+    policy, task = small.writer.policy, examination.task
+    one = answer_flops(policy, task, small.unit)
+    curves = {group: [] for group in groups}
+    for measured in found.values():
+        # Both are affine in their tokens, so that arrays [seeds, Q] go through.
+        spent: Any = answer_flops(policy, task, measured.policy_tokens)  # pyright: ignore
+        spent = spent + verifier_flops(judge, policy, task, measured.verifier_tokens)  # pyright: ignore
+        for group, inside in groups.items():
+            accuracy = float(measured.right[:, inside].mean())
+            curves[group].append((float(spent[:, inside].mean()) / one, accuracy))
+    return {group: sorted(points) for group, points in curves.items()}
 
 
 def interpolate(curve: Sequence[tuple[float, float]], place: float) -> float | None:

@@ -5,7 +5,8 @@ from typing import Any
 from etils import epath
 
 from rlsearch.figure import save, subplots
-from rlsearch.measuring.accuracy_picture import LABELS, STYLES
+from rlsearch.measuring.accuracy_picture import STYLES, label_of
+from rlsearch.text import for_picture
 
 COLOURS = ("#1f77b4", "#2ca02c", "#d6802b")  # of each R
 
@@ -16,7 +17,7 @@ def draw(result: Row, path: epath.Path, title: str) -> None:
     """Writes a PNG of two panels: the small model's curves, and both models by difficulty.
 
     Args:
-        result: of `run_exchange`.
+        result: of `Exchange.run`.
     """
     figure, (curves, by_bin) = subplots(1, 2, figsize=(12.0, 4.6), dpi=120)
     _curves(curves, result)
@@ -26,7 +27,8 @@ def draw(result: Row, path: epath.Path, title: str) -> None:
         panel.set_ylabel("solved (%)")
         panel.grid(alpha=0.3)
         panel.legend(fontsize=7)
-    figure.suptitle(f"{title}; {result['parameter_ratio']:.1f} times the parameters, or inference")
+    larger = f"{result['parameter_ratio']:.1f} times the parameters, or inference"
+    figure.suptitle(f"{for_picture(title)}; {larger}")
     figure.tight_layout()
     save(figure, path)
 
@@ -38,7 +40,7 @@ def _curves(axes: Any, result: Row) -> None:
             places, shares = zip(*curve["points"], strict=True)
             name = curve["strategy"]
             marker, line = STYLES.get(name, ("P", "-."))
-            label = f"small, {LABELS.get(name, name.replace('_', ' '))}"
+            label = f"small, {label_of(name)}"
             shares = [100 * share for share in shares]
             axes.plot(places, shares, marker=marker, linestyle=line or "none", label=label)
             ends.append(places[-1])
@@ -73,7 +75,6 @@ def _bins(axes: Any, result: Row) -> None:
     large = [100 * next(row["large"] for row in rows if row["group"] == name) for name in names]
     left, right = ([place + side for place in places] for side in (-0.4, 0.4))
     axes.hlines(large, left, right, colors="black", label="large, greedy")
-    axes.set_xticks(places, [name.removeprefix("bin ") for name in names])
+    axes.set_xticks(places, [for_picture(name.removeprefix("bin ")) for name in names])
     axes.set_xlabel("difficulty, easiest to hardest fifth")
-    label = LABELS.get(first, first.replace("_", " "))
-    axes.set_title(f"{label}; dashed: the curve ends before", fontsize=10)
+    axes.set_title(f"{label_of(first)}; dashed: the curve ends before", fontsize=10)

@@ -11,26 +11,27 @@ first of them.
 Letters: Q problems of all seeds, p chains, s attempts of a chain, T tokens.
 """
 
+import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlsearch.measuring.accuracy import (
+from rlsearch.decoding.sampling import Sampling
+from rlsearch.measuring.accuracy import Row
+from rlsearch.measuring.examination import Contestant, Examination, examine
+from rlsearch.measuring.measure import (
     MAX_DRAFTS,
-    answer_flops,
-    context_flops,
+    Measured,
     in_parts,
-    verifier_flops,
+    under_seeds,
     warn_of_bad_scores,
-    wilson_interval,
 )
-from rlsearch.measuring.evaluate import Subjects, judge_of, subjects
-from rlsearch.networks.language_model import Params
-from rlsearch.parallel.mesh import row_keys
+from rlsearch.measuring.opened import OpenedRun
+from rlsearch.measuring.rows import rows_of
 from rlsearch.runs.directory import write_json
 from rlsearch.strategies.chains import (
     Chains,
@@ -38,10 +39,72 @@ from rlsearch.strategies.chains import (
     majority_of_chains,
     sample_chains,
 )
+from rlsearch.studies.base import Report, silent
 from rlsearch.studies.revisions_picture import draw
-from rlsearch.verifiers.base import Verifier
+from rlsearch.verifiers.base import Judge
 
-Row = dict[str, Any]
+SAMPLING = Sampling()  # of all attempts
+
+
+@dataclasses.dataclass(frozen=True)
+class Revisions:
+    """Writes `evaluations/revisions.json` and `.png`."""
+
+    sequential: tuple[int, ...] = ()  # s; empty: the powers of 2 up to each budget
+    budgets: tuple[int, ...] = ()  # empty: those of the run's config
+    seeds: tuple[int, ...] = ()  # empty: those of the run's config
+    policy: str = ""  # that revises; empty: the first that has learnt to
+    problems: int | None = None  # the first so many; None: as many as are held out
+    verifier: str = "value_head"  # that chooses; see `OpenedRun.judge`
+    aggregation: str = ""  # of its scores; empty: its own
+    split: str = "held_out"  # see `examine`
+
+    def run(self, opened: OpenedRun, report: Report = silent) -> dict[str, Any]:
+        """See `Study.run`."""
+        policy = self.policy or self._revising(opened)
+        examination, (contestant,) = examine(opened, (policy,), self.problems, self.split)
+        judge = opened.judge(self.verifier, self.aggregation, (policy,))
+        budgets = sorted(set(self.budgets or opened.defaults.budgets))
+        seeds = self.seeds or opened.defaults.seeds
+        lengths = sorted(set(self.sequential) or _powers_of_2(budgets[-1]))
+        if lengths[-1] > budgets[-1]:
+            raise ValueError(
+                f"sequential is {lengths[-1]}: a budget of {budgets[-1]} does not pay for so many "
+                "attempts"
+            )
+        rows: list[Row] = []
+        revised: list[Row] = []
+        for length in lengths:
+            shape = budgets[-1] // length, length
+            drawn = draw_chains(contestant, examination, judge, shape, seeds)
+            revised.append({"sequential": length, **what_revising_did(drawn.right)})
+            name = f"revisions, {length} in a chain"
+            for budget in [budget for budget in budgets if budget >= length]:
+                first = first_chains(drawn, budget // length)
+                for chooser in (judge, None):
+                    measured = answered(first, chooser is not None, len(seeds))
+                    rows += rows_of(name, contestant, chooser, examination, budget, seeds, measured)
+                    same = rows[-len(seeds) :]
+                    accuracy = float(np.mean([row["accuracy"] for row in same]))
+                    report(
+                        f"budget {budget:4}  {same[0]['settings']['parallel']:4} chains of "
+                        f"{length:3}  {same[0]['verifier']:18} {100 * accuracy:5.1f}%"
+                    )
+        result = {"benchmark": "revisions", "rows": rows, "revised": revised}
+        table, picture = (examination.folder / f"revisions{end}" for end in (".json", ".png"))
+        write_json(table, result)
+        draw(rows, revised, picture, examination.title)
+        return {**result, "table": str(table), "picture": str(picture)}
+
+    def _revising(self, opened: OpenedRun) -> str:
+        found = opened.revising_policies()
+        if not found:
+            has = ", ".join(opened.complete_policies())
+            raise ValueError(
+                f"run is {opened.path!r}: none of its policies has learnt to revise; it has {has}: "
+                "give --policies for one of them"
+            )
+        return found[0]
 
 
 class Drawn(NamedTuple):
@@ -52,90 +115,41 @@ class Drawn(NamedTuple):
     seconds: float  # of each seed on average, compilation left out
 
 
-def run_revision_suite(
-    run_dir: str,
-    sequential: Sequence[int] = (),
-    budgets: Sequence[int] = (),
-    seeds: Sequence[int] = (),
-    policy_name: str = "",
-    num_problems: int | None = None,
-    verifier: str = "value_head",
-    aggregation: str = "",
-    data_dir: str = "",
-    code: str = "",
-    split: str = "held_out",
-    report: Callable[[str], None] = lambda line: None,
-) -> dict[str, Any]:
-    """Writes `evaluations/revisions.json` and `.png`, and returns their content and paths.
-
-    Args:
-        sequential: s; empty for the powers of 2 up to each budget.
-        budgets, seeds: empty for those of the run's config.
-        policy_name: who revises; empty for the policy of the stage "revision".
-        num_problems, data_dir, code, split: see `subjects`.
-        verifier, aggregation: see `open_verifier`.
-        report: is told one line after each result.
-    """
-    of = subjects(run_dir, [policy_name or "revision"], num_problems, data_dir, code, split)
-    judge = judge_of(of, verifier, aggregation, code)
-    budgets = sorted(set(budgets or of.config.evaluation.budgets))
-    seeds = list(seeds or of.config.evaluation.seeds)
-    lengths = sorted(set(sequential) or _powers_of_2(budgets[-1]))
-    if lengths[-1] > budgets[-1]:
-        raise ValueError(
-            f"sequential is {lengths[-1]}: a budget of {budgets[-1]} does not pay for so many "
-            "attempts"
-        )
-    rows: list[Row] = []
-    revised: list[Row] = []
-    for length in lengths:
-        drawn = draw_chains(of, judge, budgets[-1] // length, length, seeds)
-        revised.append({"sequential": length, **what_revising_did(drawn.right)})
-        for budget in [budget for budget in budgets if budget >= length]:
-            for chosen_by in (judge, None):
-                rows += rows_of(of, chosen_by, first_chains(drawn, budget // length), budget, seeds)
-                same = rows[-len(seeds) :]
-                accuracy = float(np.mean([row["accuracy"] for row in same]))
-                report(
-                    f"budget {budget:4}  {same[0]['settings']['parallel']:4} chains of {length:3}  "
-                    f"{same[0]['verifier']:18} {100 * accuracy:5.1f}%"
-                )
-    result = {"benchmark": "revisions", "rows": rows, "revised": revised}
-    table, picture = (of.folder / f"revisions{end}" for end in (".json", ".png"))
-    write_json(table, result)
-    draw(rows, revised, picture, of.title)
-    return {**result, "table": str(table), "picture": str(picture)}
-
-
 def _powers_of_2(most: int) -> list[int]:
     return [2**power for power in range(most.bit_length())]
 
 
 def draw_chains(
-    of: Subjects, verifier: Verifier, parallel: int, sequential: int, seeds: Sequence[int]
+    contestant: Contestant,
+    examination: Examination,
+    judge: Judge,
+    shape: tuple[int, int],
+    seeds: Sequence[int],
 ) -> Drawn:
-    """Chains of every problem under every seed, in parts of equal size where they are many."""
-    ((_, params),) = of.params_of.items()
-    prompts = jnp.tile(of.prompts, (len(seeds), 1))
-    keys = jnp.concatenate([row_keys(jax.random.key(seed), len(of.prompts)) for seed in seeds])
+    """Chains of every problem under every seed, in parts of equal size where they are many.
+
+    Args:
+        shape: how many chains, and of how many attempts.
+    """
+    task, (parallel, sequential) = examination.task, shape
+    prompts, keys = under_seeds(examination.prompts, seeds)
 
     @jax.jit
-    def solve(params: Params, verifier: Verifier, prompts: jax.Array, keys: jax.Array):
-        chains = sample_chains(
-            of.policy, params, verifier, prompts, keys, parallel, sequential, temperature=1.0
-        )
+    def solve(writer, judge: Judge, prompts: jax.Array, keys: jax.Array):
+        chains = sample_chains(writer, judge, prompts, keys, parallel, sequential, SAMPLING)
         attempts = jnp.moveaxis(
             chains.tokens.reshape(len(prompts), -1, chains.tokens.shape[-1]), 1, 0
         )
-        right = jax.lax.map(lambda tokens: of.task.check_tokens(prompts, tokens), attempts)
+        right = jax.lax.map(lambda tokens: task.check_tokens(prompts, tokens), attempts)
         return chains, right.T.reshape(chains.scores.shape)
 
     parts = in_parts(len(prompts), MAX_DRAFTS // (parallel * sequential))
-    run = solve.lower(params, verifier, prompts[parts[0]], keys[parts[0]]).compile()
+    first = prompts[parts[0]], keys[parts[0]]
+    run = solve.lower(contestant.writer, judge, *first).compile()
     began = time.monotonic()
-    each = [run(params, verifier, prompts[part], keys[part]) for part in parts]
+    each = [run(contestant.writer, judge, prompts[part], keys[part]) for part in parts]
     chains, right = jax.tree.map(lambda *x: np.concatenate(x)[: len(prompts)], *each)
-    warn_of_bad_scores(verifier, chains.bad_scores.sum(axis=(1, 2)))
+    warn_of_bad_scores(judge, chains.bad_scores.sum(axis=(1, 2)))
     return Drawn(chains, right, (time.monotonic() - began) / len(seeds))
 
 
@@ -148,54 +162,33 @@ def first_chains(drawn: Drawn, number: int) -> Drawn:
     return Drawn(chains, right, drawn.seconds * number / total)
 
 
-def rows_of(
-    of: Subjects, verifier: Verifier | None, drawn: Drawn, budget: int, seeds: Sequence[int]
-) -> list[Row]:
-    """One row for each seed; `verifier` is None where the majority chooses."""
-    chains, (_, parallel, sequential) = drawn.chains, drawn.right.shape
-    choose = majority_of_chains if verifier is None else best_of_chains
+def answered(drawn: Drawn, judged: bool, num_seeds: int) -> Measured:
+    """The answers that are chosen from chains, under each seed: by their scores, or where they are
+    not `judged` by the majority, which reads nothing."""
+    chains, (number, parallel, sequential) = drawn.chains, drawn.right.shape
+    choose = best_of_chains if judged else majority_of_chains
     chosen = np.asarray(jax.jit(choose)(chains.answers, chains.scores))
-    right = drawn.right.reshape(len(chosen), -1)[np.arange(len(chosen)), chosen]
-    contexts = parallel * (sequential - 1)
-    spent: dict[str, Any] = {
-        "generations": (chains.scores >= 0).sum(axis=(1, 2)),
-        "policy_tokens": chains.policy_tokens.sum(axis=(1, 2)),
-        "verifier_tokens": chains.verifier_tokens.sum(axis=(1, 2)) + chains.shared_verifier_tokens,
-        "context_tokens": chains.context_tokens.sum(axis=(1, 2)),
-    }
-    if verifier is None:
-        spent["verifier_tokens"] = np.zeros_like(spent["verifier_tokens"])
-    ((name, _),), rows = of.params_of.items(), []
-    for seed, part in zip(seeds, np.split(np.arange(len(right)), len(seeds)), strict=True):
-        costs = {cost: float(values[part].mean()) for cost, values in spent.items()}
-        solved = int(right[part].sum())
-        rows.append(
-            {
-                "policy": name,
-                "checkpoint_step": of.checkpoint_steps[name],
-                "strategy": f"revisions, {sequential} in a chain",
-                "settings": {
-                    "n": parallel * sequential,
-                    "parallel": parallel,
-                    "sequential": sequential,
-                    "temperature": 1.0,
-                },
-                "verifier": "none" if verifier is None else verifier.label,
-                "oracle": verifier is not None and verifier.oracle,
-                "budget": budget,
-                "seed": seed,
-                "accuracy": solved / len(part),
-                "ci95": list(wilson_interval(solved, len(part))),
-                "problems": len(part),
-                "prompt_tokens": of.task.prompt_length,
-                **costs,
-                "flops": answer_flops(of.policy, of.task, costs["policy_tokens"])
-                + context_flops(of.policy, of.task, costs["context_tokens"], contexts)
-                + verifier_flops(verifier, of.policy, of.task, costs["verifier_tokens"]),
-                "seconds": drawn.seconds,
-            }
-        )
-    return rows
+    right = drawn.right.reshape(number, -1)[np.arange(number), chosen]
+    read = chains.verifier_tokens.sum(axis=(1, 2)) + chains.shared_verifier_tokens
+
+    def by_seed(x: Any) -> np.ndarray:
+        return np.asarray(x).reshape(num_seeds, -1)
+
+    return Measured(
+        settings={
+            "n": parallel * sequential,
+            "parallel": parallel,
+            "sequential": sequential,
+            "temperature": SAMPLING.temperature,
+        },
+        right=by_seed(right),
+        generations=by_seed((chains.scores >= 0).sum(axis=(1, 2))),
+        policy_tokens=by_seed(chains.policy_tokens.sum(axis=(1, 2))),
+        verifier_tokens=by_seed(read if judged else np.zeros_like(read)),
+        context_tokens=by_seed(chains.context_tokens.sum(axis=(1, 2))),
+        contexts=by_seed(np.full(number, parallel * (sequential - 1))),
+        seconds=drawn.seconds,
+    )
 
 
 def what_revising_did(right: np.ndarray) -> Row:

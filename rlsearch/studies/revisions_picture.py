@@ -7,6 +7,7 @@ import numpy as np
 from etils import epath
 
 from rlsearch.figure import save, subplots
+from rlsearch.text import for_picture
 
 Row = dict[str, Any]
 
@@ -15,13 +16,13 @@ def draw(rows: Sequence[Row], revised: Sequence[Row], path: epath.Path, title: s
     """Writes a PNG of three panels.
 
     Args:
-        rows, revised: of `run_revision_suite`.
+        rows, revised: of `Revisions.run`.
     """
     figure, (ratio, attempts, turned) = subplots(1, 3, figsize=(16.0, 4.6), dpi=120)
     _ratio(ratio, rows)
     _attempts(attempts, revised)
     _turned(turned, revised)
-    figure.suptitle(title)
+    figure.suptitle(for_picture(title))
     figure.tight_layout()
     save(figure, path)
 
@@ -51,7 +52,7 @@ def _ratio(axes: Any, rows: Sequence[Row]) -> None:
             elinewidth=0.6,
             capsize=2,
             color=colours[budget],
-            label=f"{budget} attempts, {'majority' if majority else verifier}",
+            label=f"{budget} attempts, {'majority' if majority else for_picture(verifier)}",
         )
     axes.set_xscale("log", base=4)
     most = [row["settings"] for row in rows if row["budget"] == budgets[-1]]

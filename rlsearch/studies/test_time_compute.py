@@ -9,15 +9,18 @@ the budgets and stands in a column of its own. And what the policies have cost t
 one axis with that (`total_compute`).
 """
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlsearch.decoding.steps import split_steps
-from rlsearch.measuring.accuracy import measure, rows_of, summarise, wilson_interval
+from rlsearch.config import A_STRATEGY
+from rlsearch.decoding.sampling import Sampling
+from rlsearch.decoding.split import split_steps
+from rlsearch.measuring.accuracy import Row, summarise, wilson_interval
 from rlsearch.measuring.calibration import quality
 from rlsearch.measuring.compute_optimal import (
     budget_needed,
@@ -26,156 +29,168 @@ from rlsearch.measuring.compute_optimal import (
     mean_by_bin,
 )
 from rlsearch.measuring.equal_tokens import at_equal_tokens, in_words
-from rlsearch.measuring.evaluate import Subjects, judge_of, load_strategies, subjects
+from rlsearch.measuring.examination import Contestant, Examination, examine
+from rlsearch.measuring.measure import measure_each
+from rlsearch.measuring.opened import OpenedRun
 from rlsearch.measuring.pass_at_k import pass_at_k
-from rlsearch.measuring.total_compute import on_one_axis, pretraining_tokens, training_flops
+from rlsearch.measuring.rows import rows_of
+from rlsearch.measuring.total_compute import on_one_axis
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.runs.directory import write_json
+from rlsearch.strategies.base import Strategy, name_of
+from rlsearch.strategies.beam_search import BeamSearch
+from rlsearch.strategies.best_of_n import BestOfN
+from rlsearch.strategies.bfs_v import BfsV
 from rlsearch.strategies.candidates import Candidates, sample
+from rlsearch.strategies.dfs_v import DfsV
+from rlsearch.strategies.diverse_search import DiverseSearch
+from rlsearch.strategies.lookahead_search import LookaheadSearch
+from rlsearch.strategies.mcts_alpha import MctsAlpha
+from rlsearch.strategies.mcts_rollout import MctsRollout
+from rlsearch.strategies.self_consistency import SelfConsistency
+from rlsearch.strategies.tree_search import TreeSearch
+from rlsearch.strategies.weighted_best_of_n import WeightedBestOfN
+from rlsearch.studies.base import Report, silent, told_apart
 from rlsearch.studies.test_time_compute_picture import draw
 from rlsearch.studies.total_compute_picture import draw as draw_total
-from rlsearch.training.setup import policy_stages, trained_verifiers
-from rlsearch.verifiers.base import Verifier
+from rlsearch.verifiers.base import Judge
 
-STRATEGIES = (
-    "self_consistency",
-    "best_of_n",
-    "weighted_best_of_n",
-    "beam_search",
-    "lookahead_search",
-    "diverse_search",
-    "tree_search",
-    "mcts_alpha",
-    "mcts_rollout",
-    "bfs_v",
-    "dfs_v",
+STRATEGIES: tuple[Strategy, ...] = (
+    SelfConsistency(),
+    BestOfN(),
+    WeightedBestOfN(),
+    BeamSearch(),
+    LookaheadSearch(),
+    DiverseSearch(),
+    TreeSearch(),
+    MctsAlpha(),
+    MctsRollout(),
+    BfsV(),
+    DfsV(),
 )
 BASELINE = "best_of_n"
 DIFFICULTY_SAMPLES = 64  # of each problem, none of them any strategy's
 DIFFICULTY_SEED = 1_000_003
 
-Row = dict[str, Any]
 
+@dataclasses.dataclass(frozen=True)
+class TestTimeCompute:
+    """Writes `evaluations/test_time_compute.json`, `.png` and `_total.png`."""
 
-def run_suite(
-    run_dir: str,
-    strategies: Sequence[str] = (),
-    budgets: Sequence[int] = (),
-    seeds: Sequence[int] = (),
-    names: Sequence[str] = (),
-    num_problems: int | None = None,
-    verifier: str = "value_head",
-    aggregation: str = "",
-    data_dir: str = "",
-    code: str = "",
-    split: str = "held_out",
-    report: Callable[[str], None] = lambda line: None,
-) -> dict[str, Any]:
-    """Writes `evaluations/test_time_compute.json`, `.png` and `_total.png`, and returns their
-    content and paths.
+    __test__ = False  # it is no test, whatever its name
 
-    Args:
-        strategies: which compete; empty for all that are there.
-        budgets, seeds: empty for those of the run's config.
-        names, num_problems, data_dir, code, split: see `subjects`.
-        verifier, aggregation: judge for all strategies; see `open_verifier`.
-        report: is told one line after each result.
-    """
-    of = subjects(run_dir, names, num_problems, data_dir, code, split)
-    judge = judge_of(of, verifier, aggregation, code)
-    budgets = sorted(budgets or of.config.evaluation.budgets)
-    seeds = seeds or of.config.evaluation.seeds
-    rows, right = [], {}
-    loaded = load_strategies(strategies or STRATEGIES, of.config.evaluation.sequential)
-    for name, strategy in loaded.items():
-        for budget in budgets:
-            common = (of.policy, of.params_of, of.units, of.task, of.prompts, budget, seeds)
-            found = measure(strategy, judge, *common)
-            for policy_name, measured in found.items():
-                made = rows_of(
-                    name, policy_name, measured, judge, of.policy, of.task, budget, seeds
+    strategies: tuple[A_STRATEGY, ...] = ()  # that compete; empty: `STRATEGIES`
+    budgets: tuple[int, ...] = ()  # empty: those of the run's config
+    seeds: tuple[int, ...] = ()  # empty: those of the run's config
+    policies: tuple[str, ...] = ()  # empty: all that are complete
+    problems: int | None = None  # the first so many; None: as many as are held out
+    verifier: str = "value_head"  # that judges for all strategies; see `OpenedRun.judge`
+    aggregation: str = ""  # of its scores; empty: its own
+    split: str = "held_out"  # see `examine`
+
+    def run(self, opened: OpenedRun, report: Report = silent) -> dict[str, Any]:
+        """See `Study.run`."""
+        examination, contestants = examine(opened, self.policies, self.problems, self.split)
+        judge = opened.judge(self.verifier, self.aggregation, [x.name for x in contestants])
+        budgets = sorted(self.budgets or opened.defaults.budgets)
+        seeds = self.seeds or opened.defaults.seeds
+        rows, right = [], {}
+        for strategy in told_apart(self.strategies or STRATEGIES):
+            name = name_of(strategy)
+            for budget in budgets:
+                for contestant, measured in measure_each(
+                    strategy, contestants, judge, examination, budget, seeds
+                ):
+                    rows += rows_of(name, contestant, judge, examination, budget, seeds, measured)
+                    right[contestant.name, name, budget] = measured.right.mean(axis=0)
+                    accuracy = 100 * measured.right.mean()
+                    report(f"{contestant.name:10} {name:22} budget {budget:4}  {accuracy:5.1f}%")
+        if not rows:
+            raise none_can_spend(self.strategies, budgets)
+        optimal, qualities = [], {}
+        for contestant in contestants:
+            difficulty = estimate_difficulty(contestant, judge, examination)
+            qualities[contestant.name] = difficulty["verifier"]
+            best = [
+                row
+                for kind in ("oracle", "predicted")
+                for row in best_by_difficulty(contestant.name, kind, difficulty, right, budgets)
+            ]
+            optimal += best
+            if best:
+                report(
+                    f"{contestant.name:10} {'compute-optimal':22} "
+                    f"budget {best[-1]['budget']:4}  {100 * best[-1]['accuracy']:5.1f}%"
                 )
-                step = of.checkpoint_steps[policy_name]
-                rows += [{"checkpoint_step": step, **row} for row in made]
-                right[policy_name, name, budget] = measured.right.mean(axis=0)
-                accuracy = 100 * measured.right.mean()
-                report(f"{policy_name:10} {name:22} budget {budget:4}  {accuracy:5.1f}%")
-    if not rows:
-        raise ValueError(
-            f"strategies are {', '.join(strategies)}: none can spend a budget of "
-            f"{', '.join(map(str, budgets))}"
-        )
-    optimal, qualities = [], {}
-    for policy_name in of.params_of:
-        difficulty = estimate_difficulty(of, policy_name, judge)
-        qualities[policy_name] = difficulty["verifier"]
-        for kind in ("oracle", "predicted"):
-            optimal += best_by_difficulty(policy_name, kind, difficulty, right, budgets)
-        best = [row for row in optimal if row["policy"] == policy_name]
-        if not best:
-            continue
-        largest = best[-1]
-        report(
-            f"{policy_name:10} {'compute-optimal':22} budget {largest['budget']:4}  "
-            f"{100 * largest['accuracy']:5.1f}%"
-        )
-    summary = summarise(rows)
-    equal = at_equal_tokens(summary)
-    for row in equal:
-        report(in_words(row))
-    result = {
-        "benchmark": "test_time_compute",
-        "split": of.config.task.split,
-        "rows": rows,
-        "equal_tokens": equal,
-        "optimal": optimal,
-        "verifier": {"label": judge.label, "policies": qualities},
-        "budget_for_baseline": needed(summary, optimal),
-        "total_compute": total_compute(of, judge, summary),
-    }
-    ends = (".json", ".png", "_total.png")
-    table, picture, total = (of.folder / f"test_time_compute{end}" for end in ends)
-    write_json(table, result)
-    draw(summary, optimal, picture, of.title)
-    draw_total(result["total_compute"], total, of.title)
-    paths = {"table": str(table), "picture": str(picture), "total_picture": str(total)}
-    return {**result, **paths}
+        summary = summarise(rows)
+        equal = at_equal_tokens(summary)
+        for row in equal:
+            report(in_words(row))
+        result = {
+            "benchmark": "test_time_compute",
+            "split": opened.task_split,
+            "rows": rows,
+            "equal_tokens": equal,
+            "optimal": optimal,
+            "verifier": {"label": judge.label, "policies": qualities},
+            "budget_for_baseline": needed(summary, optimal),
+            "total_compute": total_compute(opened, contestants, judge, summary),
+        }
+        ends = (".json", ".png", "_total.png")
+        table, picture, total = (examination.folder / f"test_time_compute{end}" for end in ends)
+        write_json(table, result)
+        draw(summary, optimal, picture, examination.title)
+        draw_total(result["total_compute"], total, examination.title)
+        paths = {"table": str(table), "picture": str(picture), "total_picture": str(total)}
+        return {**result, **paths}
 
 
-def total_compute(of: Subjects, judge: Verifier, summary: Sequence[Row]) -> list[Row]:
+def none_can_spend(strategies: Sequence[Strategy], budgets: Sequence[int]) -> ValueError:
+    """The error that nothing was measured."""
+    return ValueError(
+        f"strategies are {', '.join(map(name_of, strategies))}: none can spend a budget of "
+        f"{', '.join(map(str, budgets))}"
+    )
+
+
+def total_compute(
+    opened: OpenedRun, contestants: Sequence[Contestant], judge: Judge, summary: Sequence[Row]
+) -> list[Row]:
     """The rows of `on_one_axis`. A verifier is charged for where this run has trained it."""
-    trained = training_flops(policy_stages(of.config, of.setup))
-    verifiers = {
-        stage.name: stage.num_steps * stage.flops_per_step.total
-        for stage in trained_verifiers(of.config, of.setup)
-    }
-    unit = next(iter(of.units.values()))
-    answers = pretraining_tokens(of.config, of.task) / of.units.get("base", unit)
-    return on_one_axis(summary, trained, verifiers.get(judge.label, 0.0), answers)
+    units = {contestant.name: contestant.unit for contestant in contestants}
+    unit = units.get(opened.pretrained_policy(), contestants[0].unit)
+    answers = opened.pretraining_tokens() / unit
+    spent = opened.verifier_training_flops(judge.label)
+    return on_one_axis(summary, opened.training_flops(), spent, answers)
 
 
-def estimate_difficulty(of: Subjects, name: str, verifier: Verifier) -> dict[str, Any]:
+def estimate_difficulty(
+    contestant: Contestant, judge: Judge, examination: Examination
+) -> dict[str, Any]:
     """How easy each problem is to a policy, `[Q]`: "oracle" and "predicted". Beside it the "tokens"
     that the samples took, and what they say of the "verifier"."""
-    keys = row_keys(jax.random.key(DIFFICULTY_SEED), len(of.prompts))
+    prompts, task = examination.prompts, examination.task
+    keys = row_keys(jax.random.key(DIFFICULTY_SEED), len(prompts))
 
     @jax.jit
-    def draw_samples(params, verifier):
-        found = sample(of.policy, params, verifier, of.prompts, keys, DIFFICULTY_SAMPLES, 1.0)
+    def draw_samples(writer, judge):
+        found = sample(writer, judge, prompts, keys, DIFFICULTY_SAMPLES, Sampling())
         each = jnp.swapaxes(found.tokens, 0, 1)
-        right = jax.lax.map(lambda tokens: of.task.check_tokens(of.prompts, tokens), each)
+        right = jax.lax.map(lambda tokens: task.check_tokens(prompts, tokens), each)
         return found, right.T
 
-    found, right = jax.tree.map(np.asarray, draw_samples(of.params_of[name], verifier))
+    found, right = jax.tree.map(np.asarray, draw_samples(contestant.writer, judge))
     return {
         "oracle": pass_at_k(DIFFICULTY_SAMPLES, right.sum(axis=1), 1),
         "predicted": np.maximum(found.scores, 0.0).mean(axis=1),
         "tokens": float((found.policy_tokens + found.verifier_tokens).mean()),
-        "verifier": verifier_quality(of, found, right),
+        "verifier": verifier_quality(contestant, examination, found, right),
     }
 
 
-def verifier_quality(of: Subjects, found: Candidates, right: np.ndarray) -> Row:
+def verifier_quality(
+    contestant: Contestant, examination: Examination, found: Candidates, right: np.ndarray
+) -> Row:
     """How well a verifier judges samples, against the checker, and against exact labels of their
     steps where the task has them.
 
@@ -183,14 +198,14 @@ def verifier_quality(of: Subjects, found: Candidates, right: np.ndarray) -> Row:
         found: n samples of each problem.
         right: `[Q, n]` bool.
     """
-    scores = np.asarray(found.scores)
+    scores, format = np.asarray(found.scores), contestant.writer.format
     result: Row = {"solutions": quality(scores[scores >= 0], right[scores >= 0])}
-    if hasattr(of.task, "step_labels"):
+    if hasattr(examination.task, "step_labels"):
         solutions = np.asarray(found.tokens).reshape(-1, found.tokens.shape[-1])
-        prompts = np.repeat(np.asarray(of.prompts), found.tokens.shape[1], axis=0)
-        labels = of.task.step_labels(prompts, solutions)
-        steps = split_steps(jnp.asarray(solutions), of.policy.form)
-        written = np.asarray(steps[:, :, 0] != of.policy.form.pad)
+        prompts = np.repeat(np.asarray(examination.prompts), found.tokens.shape[1], axis=0)
+        labels = examination.task.step_labels(prompts, solutions)
+        steps = split_steps(jnp.asarray(solutions), format)
+        written = np.asarray(steps[:, :, 0] != format.pad)
         scores = np.asarray(found.step_scores).reshape(written.shape)
         result["steps"] = quality(scores[written], labels[written])
     return result

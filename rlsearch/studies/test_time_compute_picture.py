@@ -6,8 +6,9 @@ from typing import Any
 from etils import epath
 
 from rlsearch.figure import save, subplots
-from rlsearch.measuring.accuracy_picture import LABELS, STYLES
+from rlsearch.measuring.accuracy_picture import STYLES, label_of
 from rlsearch.measuring.equal_tokens import tokens_of
+from rlsearch.text import for_picture
 
 COLOURS = {
     "self_consistency": "#8c8c8c",
@@ -32,7 +33,7 @@ def draw(summary: Sequence[Row], optimal: Sequence[Row], path: epath.Path, title
 
     Args:
         summary: rows of `accuracy.summarise`.
-        optimal: rows of `suite.best_by_difficulty`.
+        optimal: rows of `test_time_compute.best_by_difficulty`.
     """
     policies = list(dict.fromkeys(row["policy"] for row in summary))
     figure, panels = subplots(
@@ -42,16 +43,17 @@ def draw(summary: Sequence[Row], optimal: Sequence[Row], path: epath.Path, title
         rows = [row for row in summary if row["policy"] == policy]
         best = [row for row in optimal if row["policy"] == policy]
         _strategies(by_tokens, rows)
-        by_tokens.set_title(f"{policy}: every strategy", fontsize=10)
+        shown = for_picture(policy)
+        by_tokens.set_title(f"{shown}: every strategy", fontsize=10)
         _optimal(by_budget, rows, best)
-        by_budget.set_title(f"{policy}: the best of each difficulty, held out", fontsize=10)
+        by_budget.set_title(f"{shown}: the best of each difficulty, held out", fontsize=10)
         _bins(by_bin, best)
         for panel in (by_tokens, by_budget, by_bin):
             panel.set_ylim(-2, 102)
             panel.set_ylabel("solved (%)")
             panel.grid(alpha=0.3)
             panel.legend(fontsize=7)
-    figure.suptitle(title)
+    figure.suptitle(for_picture(title))
     figure.tight_layout()
     save(figure, path)
 
@@ -88,7 +90,7 @@ def _strategies(axes: Any, rows: Sequence[Row]) -> None:
             marker=marker,
             linestyle=line or "none",
             color=COLOURS.get(name),
-            label=LABELS.get(name, name.replace("_", " ")),
+            label=label_of(name),
         )
     _logarithmic(axes)
     axes.set_xlabel("tokens a problem: all candidates, and what the verifier reads")
@@ -99,9 +101,8 @@ def _optimal(axes: Any, rows: Sequence[Row], best: Sequence[Row]) -> None:
         same = [row for row in rows if row["strategy"] == name]
         if same:
             marker, line = STYLES[name]
-            label = LABELS.get(name, name.replace("_", " "))
-            style = {"marker": marker, "linestyle": line, "color": COLOURS[name], "label": label}
-            _line(axes, same, "budget", **style)
+            style = {"marker": marker, "linestyle": line, "color": COLOURS[name]}
+            _line(axes, same, "budget", label=label_of(name), **style)
     for kind, (colour, line) in OPTIMAL.items():
         same = [row for row in best if row["difficulty"] == kind]
         if same:

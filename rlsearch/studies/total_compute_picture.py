@@ -5,17 +5,19 @@ from collections.abc import Sequence
 from etils import epath
 
 from rlsearch.figure import save, subplots
-from rlsearch.measuring.accuracy_picture import COLOURS
+from rlsearch.measuring.accuracy_picture import colours_of
 from rlsearch.measuring.total_compute import RATIOS, Row
+from rlsearch.text import for_picture
 
 
 def draw(rows: Sequence[Row], path: epath.Path, title: str) -> None:
     """Writes a PNG: a panel for each R, and in it for each policy the best for so many FLOPs."""
     figure, panels = subplots(1, len(RATIOS), figsize=(15.0, 4.4), dpi=120, sharey=True)
+    colours = colours_of(row["policy"] for row in rows)
     for ratio, axes in zip(RATIOS, panels, strict=True):
         here = [row for row in rows if row["ratio"] == ratio]
-        for policy in dict.fromkeys(row["policy"] for row in rows):
-            own, colour = [row for row in here if row["policy"] == policy], COLOURS.get(policy)
+        for policy in colours:
+            own = [row for row in here if row["policy"] == policy]
             for kind, style in ((False, {"alpha": 0.3, "linestyle": "none"}), (True, {})):
                 chosen = [row for row in own if row["frontier"] or not kind]
                 axes.plot(
@@ -23,8 +25,8 @@ def draw(rows: Sequence[Row], path: epath.Path, title: str) -> None:
                     [100 * row["accuracy"] for row in chosen],
                     marker="o",
                     markersize=4,
-                    color=colour,
-                    label=policy if kind else None,
+                    color=colours[policy],
+                    label=for_picture(policy) if kind else None,
                     **style,
                 )
         answers = here[0]["answers"] if here else 0
@@ -35,6 +37,6 @@ def draw(rows: Sequence[Row], path: epath.Path, title: str) -> None:
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("solved (%)")
     panels[0].legend(fontsize=8)
-    figure.suptitle(f"{title}: training and answering on one axis")
+    figure.suptitle(f"{for_picture(title)}: training and answering on one axis")
     figure.tight_layout()
     save(figure, path)

@@ -9,39 +9,79 @@ evaluation (400 of them, Lightman et al. 2023).
 Letters: Q problems, n samples of each, S steps, T tokens.
 """
 
+import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlsearch.decoding.steps import finished, sample_solutions, step_ends
-from rlsearch.measuring.accuracy import answer_flops, verifier_flops, wilson_interval
+from rlsearch.decoding.split import step_ends
+from rlsearch.measuring.accuracy import Row
 from rlsearch.measuring.calibration import quality, reliability
-from rlsearch.measuring.evaluate import Subjects, judge_of, subjects
-from rlsearch.measuring.judges import training_of
+from rlsearch.measuring.examination import Contestant, Examination, examine
+from rlsearch.measuring.opened import OpenedRun
 from rlsearch.measuring.pass_at_k import pass_at_k
-from rlsearch.networks.language_model import Params
+from rlsearch.measuring.rows import Costs, Result, row_of
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.runs.directory import write_json
 from rlsearch.runs.parameters import warn
 from rlsearch.strategies.vote import first_best, vote
+from rlsearch.studies.base import Report, silent
 from rlsearch.studies.verifiers_picture import draw
 from rlsearch.verifiers.aggregate import aggregate
-from rlsearch.verifiers.base import Verifier
-from rlsearch.verifiers.labels import Writer
-from rlsearch.verifiers.monte_carlo import prefix_of, read_solutions
+from rlsearch.verifiers.base import Judge
+from rlsearch.verifiers.monte_carlo import first_steps, read_solutions
 from rlsearch.verifiers.network import NetworkVerifier
 
 SUBSETS = 400  # of the samples, over which a curve is a mean
 
-Row = dict[str, Any]
+
+@dataclasses.dataclass(frozen=True)
+class Verifiers:
+    """Writes `evaluations/verifiers.json` and `.png`."""
+
+    verifiers: tuple[str, ...] = ()  # empty: the policy's value head and all that the run trains
+    budgets: tuple[int, ...] = ()  # N; empty: those of the run's config
+    seed: int = 0  # of the samples and subsets
+    policy: str = ""  # that writes the samples; empty: the one that the verifiers were trained on
+    problems: int | None = None  # the first so many; None: as many as are held out
+    aggregation: str = ""  # of the scores of steps; empty: each verifier's own
+    split: str = "held_out"  # see `examine`
+
+    def run(self, opened: OpenedRun, report: Report = silent) -> dict[str, Any]:
+        """See `Study.run`."""
+        policy = self.policy or opened.judged_policy()
+        examination, (contestant,) = examine(opened, (policy,), self.problems, self.split)
+        budgets = sorted(self.budgets or opened.defaults.budgets)
+        names = self.verifiers or ("value_head", *opened.verifiers())
+        judges = {name: opened.judge(name, self.aggregation, (policy,)) for name in names}
+        samples = draw_samples(contestant, examination, budgets[-1], self.seed)
+        rows: list[Row] = []
+        qualities: list[Row] = []
+        for label, judge in [("majority", None), *judges.items()]:
+            began = time.monotonic()
+            scores = None if judge is None else score(contestant, examination, judge, samples)
+            seconds = time.monotonic() - began
+            for strategy, budget, accuracy in curves(samples, scores, budgets, self.seed):
+                result = result_of(contestant, samples, scores, budget, accuracy, seconds)
+                rows.append(row_of(strategy, contestant, judge, examination, self.seed, result))
+                report(f"{label:18} {strategy:20} N {budget:4}  {100 * accuracy:5.1f}%")
+            if scores is not None:
+                found = judged(samples, scores)
+                qualities.append({"verifier": label, **opened.training_of(label), **found})
+                report(describe(label, found))
+        result = {"benchmark": "verifiers", "rows": rows, "verifiers": qualities}
+        table, picture = (examination.folder / f"verifiers{end}" for end in (".json", ".png"))
+        write_json(table, result)
+        draw(rows, qualities, picture, examination.title)
+        return {**result, "table": str(table), "picture": str(picture)}
 
 
 class Samples(NamedTuple):
-    """Solutions of all problems, and what is true of them."""
+    """Solutions of all problems, and the truth about them."""
 
     tokens: np.ndarray  # [Q, n, T] int32
     answers: np.ndarray  # [Q, n] int32, -1 where there is none
@@ -51,7 +91,7 @@ class Samples(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """What a verifier says of samples."""
+    """The scores that a verifier gives samples."""
 
     steps: np.ndarray  # [Q, n, S] float32; 1 where there is no step
     solutions: np.ndarray  # [Q, n] float32; -1 for what is not finished
@@ -59,137 +99,76 @@ class Scores(NamedTuple):
     prompt_tokens: int  # that it reads once a problem
 
 
-def run_verifier_suite(
-    run_dir: str,
-    verifiers: Sequence[str] = (),
-    budgets: Sequence[int] = (),
-    seed: int = 0,
-    policy_name: str = "",
-    num_problems: int | None = None,
-    aggregation: str = "",
-    data_dir: str = "",
-    code: str = "",
-    split: str = "held_out",
-    report: Callable[[str], None] = lambda line: None,
-) -> dict[str, Any]:
-    """Writes `evaluations/verifiers.json` and `.png`, and returns their content and paths.
-
-    Args:
-        verifiers: empty for the policy's value head and all that the run has trained.
-        budgets: N; empty for those of the run's config.
-        seed: of the samples and subsets.
-        policy_name: whose samples; empty for the one that the run's verifiers were trained on.
-        num_problems, data_dir, code, split: see `subjects`.
-        aggregation: see `open_verifier`.
-        report: is told one line after each result.
-    """
-    of = subjects(run_dir, [], num_problems, data_dir, code, split)
-    policy_name = policy_name or of.config.verifier.policy
-    if policy_name not in of.params_of:
-        raise ValueError(f"policy is {policy_name!r}: this run has {', '.join(of.params_of)}")
-    params = of.params_of[policy_name]
-    of = of._replace(params_of={policy_name: params})
-    budgets = sorted(budgets or of.config.evaluation.budgets)
-    names = list(verifiers) or ["value_head", *of.config.verifier.train]
-    judges = {name: judge_of(of, name, aggregation, code) for name in names}
-    samples = draw_samples(of, params, budgets[-1], seed)
-    common = {
-        "policy": policy_name,
-        "checkpoint_step": of.checkpoint_steps[policy_name],
-        "seed": seed,
-        "problems": len(of.prompts),
-    }
-    rows: list[Row] = []
-    qualities: list[Row] = []
-    for label, verifier in [("majority", None), *judges.items()]:
-        began = time.monotonic()
-        scores = None if verifier is None else judge(of, params, verifier, samples)
-        seconds = time.monotonic() - began
-        for strategy, budget, accuracy in curves(samples, scores, budgets, seed):
-            rows.append(
-                {
-                    **common,
-                    "strategy": strategy,
-                    **row_of(of, verifier, samples, scores, budget, accuracy, seconds),
-                }
-            )
-            report(f"{label:18} {strategy:20} N {budget:4}  {100 * accuracy:5.1f}%")
-        if scores is not None:
-            found = judged(samples, scores)
-            training = training_of(label, of.config, code)
-            qualities.append({"verifier": label, **training, **found})
-            report(describe(label, found))
-    result = {"benchmark": "verifiers", "rows": rows, "verifiers": qualities}
-    table, picture = (of.folder / f"verifiers{end}" for end in (".json", ".png"))
-    write_json(table, result)
-    draw(rows, qualities, picture, of.title)
-    return {**result, "table": str(table), "picture": str(picture)}
-
-
-def draw_samples(of: Subjects, params: Params, number: int, seed: int) -> Samples:
+def draw_samples(
+    contestant: Contestant, examination: Examination, number: int, seed: int
+) -> Samples:
     """`number` samples of every problem, and the truth about them."""
-    keys = row_keys(jax.random.key(seed), len(of.prompts))
-    form = of.policy.form
+    prompts, task = examination.prompts, examination.task
+    keys = row_keys(jax.random.key(seed), len(prompts))
 
     @jax.jit
-    def one(params: Params, sample: jax.Array):
+    def one(writer, sample: jax.Array):
         sample_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, sample)
-        prefix, _ = sample_solutions(of.policy.model, params, of.prompts, sample_keys, form)
-        answers = jnp.where(
-            finished(prefix, form), of.policy.answers(of.prompts, prefix.tokens), -1
-        )
-        right = of.task.check_tokens(of.prompts, prefix.tokens)
-        return prefix.tokens, answers, right, step_ends(prefix.tokens, form)[1]
+        draft, _ = writer.sample(prompts, sample_keys)
+        tokens = draft.line.tokens
+        answers = jnp.where(writer.finished(draft), writer.policy.answers(prompts, tokens), -1)
+        right = task.check_tokens(prompts, tokens)
+        return tokens, answers, right, step_ends(tokens, writer.format)[1]
 
-    each = [one(params, jnp.int32(sample)) for sample in range(number)]
+    each = [one(contestant.writer, jnp.int32(sample)) for sample in range(number)]
     tokens, answers, right, present = (
         np.stack([np.asarray(x) for x in column], axis=1) for column in zip(*each, strict=True)
     )
     labels = None
-    if hasattr(of.task, "step_labels"):
-        prompts = np.repeat(np.asarray(of.prompts), number, axis=0)
-        labels = of.task.step_labels(prompts, tokens.reshape(-1, tokens.shape[-1]))
+    if hasattr(task, "step_labels"):
+        each_prompt = np.repeat(np.asarray(prompts), number, axis=0)
+        labels = task.step_labels(each_prompt, tokens.reshape(-1, tokens.shape[-1]))
         labels = labels.reshape(present.shape)
     return Samples(tokens, answers, right, present, labels)
 
 
-def judge(of: Subjects, params: Params, verifier: Verifier, samples: Samples) -> Scores:
-    """What a verifier says of samples that are there already.
+def score(
+    contestant: Contestant, examination: Examination, judge: Judge, samples: Samples
+) -> Scores:
+    """The scores of samples that are there already.
 
     A score that is no number counts as 0.
     """
-    form, writer = of.policy.form, Writer(of.task, of.policy.model, of.policy.form)
+    prompts = examination.prompts
 
     @jax.jit
-    def one(params: Params, verifier: Any, tokens: jax.Array):
-        if isinstance(verifier, NetworkVerifier):
-            scores, read = verifier.step_scores(of.prompts, tokens, form)
-            return scores, read - of.prompts.shape[1]
-        read = read_solutions(writer, params, of.prompts, tokens)
+    def one(writer, judge: Any, tokens: jax.Array):
+        format = writer.format
+        if isinstance(judge, NetworkVerifier):
+            scores, read = judge.step_scores(prompts, tokens, format)
+            return scores, read - prompts.shape[1]
+        solutions = read_solutions(writer, prompts, tokens)
 
-        def score(step: jax.Array):
-            prefix = prefix_of(read, jnp.full(len(of.prompts), step), form)
-            found = verifier.score(of.policy.model, params, of.prompts, prefix, form)
-            return found, verifier.tokens(of.prompts, prefix)
+        def score_step(step: jax.Array):
+            draft = first_steps(solutions, jnp.full(len(prompts), step), format)
+            return judge.score(writer, draft), judge.tokens(draft)
 
-        scores, paid = jax.lax.map(score, jnp.arange(1, form.num_steps + 1))
-        there = step_ends(tokens, form)[1]
+        scores, paid = jax.lax.map(score_step, jnp.arange(1, format.num_steps + 1))
+        there = step_ends(tokens, format)[1]
         return jnp.where(there, scores.T, 1.0), jnp.where(there, paid.T, 0).sum(axis=1)
 
-    each = [one(params, verifier, jnp.asarray(tokens)) for tokens in samples.tokens.swapaxes(0, 1)]
+    each = [
+        one(contestant.writer, judge, jnp.asarray(tokens))
+        for tokens in samples.tokens.swapaxes(0, 1)
+    ]
     steps, tokens = (
         np.stack([np.asarray(x) for x in column], 1) for column in zip(*each, strict=True)
     )
     bad = np.isnan(steps) & samples.present
     if bad.any():
         warn(
-            f"verifier {verifier.label!r} gave {bad.sum()} scores that are no numbers, in "
+            f"verifier {judge.label!r} gave {bad.sum()} scores that are no numbers, in "
             f"{bad.any(axis=(1, 2)).sum()} of {len(bad)} problems: they count as 0"
         )
     steps = np.clip(np.nan_to_num(steps, nan=0.0), 0.0, 1.0)
-    solutions = aggregate(jnp.asarray(steps), samples.present.sum(axis=2), verifier.aggregation)
+    solutions = aggregate(jnp.asarray(steps), samples.present.sum(axis=2), judge.aggregation)
     solutions = np.where(samples.answers >= 0, np.asarray(solutions), -1.0)
-    own = of.prompts.shape[1] if isinstance(verifier, NetworkVerifier) else 0
+    own = prompts.shape[1] if isinstance(judge, NetworkVerifier) else 0
     return Scores(steps, solutions, tokens, own)
 
 
@@ -249,36 +228,26 @@ def voted(samples: Samples, weights: np.ndarray, budget: int, seed: int) -> floa
     return total / len(places)
 
 
-def row_of(
-    of: Subjects,
-    verifier: Verifier | None,
+def result_of(
+    contestant: Contestant,
     samples: Samples,
     scores: Scores | None,
     budget: int,
     accuracy: float,
     seconds: float,
-) -> Row:
-    """What the tables of all evaluations say of a result, for N = `budget`."""
+) -> Result:
+    """An accuracy with N = `budget`, and what that many samples cost."""
     problems, number = samples.right.shape
-    lengths = (samples.tokens != of.policy.form.pad).sum(axis=2)
-    policy_tokens = float(lengths.mean() * budget)
+    lengths = (samples.tokens != contestant.writer.format.pad).sum(axis=2)
     read = 0.0 if scores is None else float(scores.tokens.mean() * budget + scores.prompt_tokens)
-    return {
-        "settings": {"samples": number, "subsets": 1 if budget == number else SUBSETS},
-        "verifier": "none" if verifier is None else verifier.label,
-        "oracle": verifier is not None and verifier.oracle,
-        "budget": budget,
-        "accuracy": accuracy,
-        "ci95": list(wilson_interval(accuracy * problems, problems)),
-        "generations": float(budget),
-        "prompt_tokens": of.task.prompt_length,
-        "policy_tokens": policy_tokens,
-        "verifier_tokens": read,
-        "context_tokens": 0.0,
-        "flops": answer_flops(of.policy, of.task, policy_tokens)
-        + verifier_flops(verifier, of.policy, of.task, read),
-        "seconds": seconds,
-    }
+    return Result(
+        settings={"samples": number, "subsets": 1 if budget == number else SUBSETS},
+        budget=budget,
+        solved=accuracy * problems,
+        problems=problems,
+        costs=Costs(float(budget), float(lengths.mean() * budget), read),
+        seconds=seconds,
+    )
 
 
 def judged(samples: Samples, scores: Scores) -> Row:

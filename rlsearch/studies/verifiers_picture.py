@@ -6,6 +6,7 @@ from typing import Any
 from etils import epath
 
 from rlsearch.figure import save, subplots
+from rlsearch.text import for_picture
 
 STYLES = {"best_of_n": ("o", "-"), "weighted_best_of_n": ("D", "--")}
 MEASURES = (("accuracy", "accuracy"), ("auc", "AUC"), ("calibration_error", "calibration error"))
@@ -17,16 +18,16 @@ def draw(rows: Sequence[Row], verifiers: Sequence[Row], path: epath.Path, title:
     """Writes a PNG of three panels: accuracy over N, calibration of steps, and their measures.
 
     Args:
-        rows, verifiers: of `run_verifier_suite`.
+        rows, verifiers: of `Verifiers.run`.
     """
-    names = list(dict.fromkeys(row["verifier"] for row in rows if row["verifier"] != "none"))
+    names = list(dict.fromkeys(row["verifier"] for row in rows if row["strategy"] in STYLES))
     colours = {name: f"C{number % 10}" for number, name in enumerate(names)}
     figure, (curves, calibration, measures) = subplots(1, 3, figsize=(16.0, 4.6), dpi=120)
     _curves(curves, rows, colours)
     judged = [row for row in verifiers if "steps" in row]
     _calibration(calibration, judged)
     _measures(measures, judged)
-    figure.suptitle(title)
+    figure.suptitle(for_picture(title))
     figure.tight_layout()
     save(figure, path)
 
@@ -55,7 +56,7 @@ def _curves(axes: Any, rows: Sequence[Row], colours: dict[str, str]) -> None:
                 elinewidth=0.6,
                 capsize=2,
                 color=colours[verifier],
-                label=f"{verifier}: {kind}",
+                label=f"{for_picture(verifier)}: {kind}",
             )
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:.0f}")
@@ -72,7 +73,7 @@ def _calibration(axes: Any, verifiers: Sequence[Row]) -> None:
     for row in verifiers:
         points = row["steps"]["reliability"]
         scores, shares = [point[0] for point in points], [point[1] for point in points]
-        axes.plot(scores, shares, "o-", markersize=4, label=row["verifier"])
+        axes.plot(scores, shares, "o-", markersize=4, label=for_picture(row["verifier"]))
     axes.set_xlabel("what the verifier says of steps")
     axes.set_ylabel("share of them that is right")
     axes.grid(alpha=0.3)
@@ -86,7 +87,8 @@ def _measures(axes: Any, verifiers: Sequence[Row]) -> None:
         heights = [row["steps"][key] or 0.0 for key, _ in MEASURES]
         places = [place + (number + 0.5) * width - 0.4 for place in range(len(MEASURES))]
         cost = row.get("generations")
-        label = row["verifier"] if cost is None else f"{row['verifier']} ({cost} generations)"
+        label = for_picture(row["verifier"])
+        label += "" if cost is None else f" ({cost} generations)"
         bars = axes.bar(places, heights, width=0.95 * width, label=label)
         axes.bar_label(bars, fmt="%.2f", fontsize=6)
     axes.set_xticks(range(len(MEASURES)), [name for _, name in MEASURES])

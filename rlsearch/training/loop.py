@@ -19,7 +19,7 @@ from rlsearch.runs.checkpoints import StageCheckpoints, stage_checkpoints
 from rlsearch.runs.directory import RunDirectory
 from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.lock import RunLock
-from rlsearch.runs.opening import experiment_of
+from rlsearch.runs.opening import saved_config
 from rlsearch.runs.parameters import restore_params, warn
 from rlsearch.runs.stage import CheckpointRef, Params, Stage, Weights
 from rlsearch.training.beginning import (
@@ -280,7 +280,8 @@ def run_stage(
             check_best_metric(log, [stage.name], metrics)
             if number == end or (number - first) % log.every_steps == 0:
                 seconds = time.monotonic() - run.began
-                shown = run.writer.write(number, seconds, stage.name, metrics) or shown
+                written = run.writer.write(number, seconds, stage.name, metrics, number - first)
+                shown = written or shown
                 check_finite(shown)
                 progress.update(number - first, **_headline(shown))
             stopping = run.stop.reached(number)
@@ -347,15 +348,14 @@ def check_same_run(lineage: Lineage, directory: RunDirectory) -> None:
     Raises:
         ConfigError: if it is another run, or an imported one.
     """
-    saved = directory.read_config()
+    before = saved_config(directory, lineage.modules)
     if exists(directory.imported):
         raise ConfigError(
             f"{directory.path} is an imported run: it has the parameters alone, which can be "
             "evaluated and not trained on, so train in another --run-dir"
         )
-    if saved is None:
+    if before is None:
         return
-    before = experiment_of(saved, lineage.modules)
     begun = stages_begun(Lineage(before, lineage.modules), directory)
     changed = check_resumable(before, lineage.config, begun)
     if changed:

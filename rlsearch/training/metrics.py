@@ -16,6 +16,7 @@ from rlsearch.paths import exists, is_remote
 from rlsearch.runs.directory import RunDirectory
 from rlsearch.runs.records import metric_rows
 
+LINE_KEYS = ("step", "stage_step", "seconds", "stage")  # of a line, beside its metrics
 _REWRITE_SECONDS = 60.0  # between two uploads of a file that cannot be appended to
 
 
@@ -38,7 +39,8 @@ class MetricsWriter:
         """
         self._file = None
         self._events = None
-        self._held: tuple[int, float, str, dict[str, Any]] | None = None
+        # The keys of a line, and its metrics.
+        self._held: tuple[dict[str, Any], dict[str, Any]] | None = None
         self.seconds = 0.0  # the time that the lines kept of earlier starts had taken
         if jax.process_index() != 0:
             return
@@ -61,7 +63,12 @@ class MetricsWriter:
         )
 
     def write(
-        self, step: int, seconds: float, stage: str, metrics: Mapping[str, jax.Array | float]
+        self,
+        step: int,
+        seconds: float,
+        stage: str,
+        metrics: Mapping[str, jax.Array | float],
+        stage_step: int | None = None,
     ) -> dict[str, float] | None:
         """Holds the metrics of this step, and writes those held from the call before.
 
@@ -70,22 +77,26 @@ class MetricsWriter:
           seconds: of training, those of earlier starts counted.
           stage: of the training; TensorBoard shows its metrics as `stage/name`.
           metrics: scalars by name, on device or host; NaN and infinities are written as null.
+          stage_step: number of steps of the stage done; not written where it is None.
 
         Returns:
           The metrics written, NaN and infinities as they are; None if nothing was held.
 
         Raises:
-          ValueError: a metric is called "step", "seconds" or "stage", or is not a scalar.
+          ValueError: a metric has the name of a key that every line has, or is not a scalar.
         """
         for name, value in metrics.items():
-            if name in ("step", "seconds", "stage"):
+            if name in LINE_KEYS:
                 raise ValueError(f"a metric is called {name!r}: that is a key of every line")
             if np.ndim(value) != 0:
                 raise ValueError(f"metric {name!r} has shape {np.shape(value)}: it must be scalar")
             if isinstance(value, jax.Array):
                 value.copy_to_host_async()
         written = self._flush()
-        self._held = (int(step), float(seconds), stage, dict(metrics))
+        keys: dict[str, Any] = {"step": int(step), "seconds": float(seconds), "stage": stage}
+        if stage_step is not None:
+            keys["stage_step"] = int(stage_step)
+        self._held = (keys, dict(metrics))
         return written
 
     def flush(self) -> None:
@@ -117,17 +128,16 @@ class MetricsWriter:
     def _flush(self) -> dict[str, float] | None:
         if self._held is None:
             return None
-        step, seconds, stage, metrics = self._held
+        keys, metrics = self._held
         self._held = None
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         if self._events is None:  # another process writes
             return values
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
-        line = {"step": step, "seconds": seconds, "stage": stage}
-        line |= {name: finite.get(name) for name in values}
+        line = keys | {name: finite.get(name) for name in values}
         self._append(json.dumps(line, allow_nan=False) + "\n")
         for name, value in finite.items():
-            self._events.add_scalar(f"{stage}/{name}", value, step)
+            self._events.add_scalar(f"{keys['stage']}/{name}", value, keys["step"])
         return values
 
     def _append(self, line: str) -> None:

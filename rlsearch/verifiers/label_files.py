@@ -9,8 +9,10 @@ a look at the others.
 """
 
 import io
-import json
+import math
 import os
+import struct
+import tokenize
 import zipfile
 from typing import Any
 
@@ -20,10 +22,15 @@ from etils import epath
 
 from rlsearch.classes import class_name
 from rlsearch.config_data import to_data
+from rlsearch.files import read_bytes, read_json
 from rlsearch.tasks.base import Task
+from rlsearch.text import shortened
 from rlsearch.verifiers.labels import StepLabels
 
 MAX_BYTES = 2**31  # of a part's arrays: more is refused before it is read
+MAX_ABOUT = 2**24  # bytes of a labels.json, which has all words of a task
+MAX_SOLUTIONS = 2**26  # of a folder
+_MAX_HEADERS = 2**16  # bytes of a part beside its arrays
 
 
 def describe_task(config: Any, task: Task) -> dict[str, Any]:
@@ -77,36 +84,73 @@ def write_part(path: epath.Path, labels: StepLabels) -> None:
     temporary.replace(path)
 
 
-def read_part(path: epath.Path, task: Task) -> StepLabels:
+def read_part(path: epath.Path, task: Task, number: int | None = None) -> StepLabels:
     """Reads a part.
+
+    Args:
+        number: the most solutions that it may have, where that is known.
 
     Raises:
         ValueError: if it is damaged, or holds anything but labels of such a task.
     """
+    limit = MAX_BYTES if number is None else min(MAX_BYTES, _num_bytes(number, task))
+    content = read_bytes(path, limit + _MAX_HEADERS, "a part of labels")
     try:
-        content = path.read_bytes()
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
-                raise ValueError(f"it has more than {MAX_BYTES} bytes")
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            found: dict[str, Any] = {name: arrays[name] for name in StepLabels._fields}
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        found = _arrays(content)
+    except _DAMAGE as error:
+        raise ValueError(f"{path} is damaged: {shortened(str(error))}") from error
     number = found["generations"].size
     for name, expected in abstract_labels(number, task)._asdict().items():
         if found[name].shape != expected.shape or found[name].dtype != expected.dtype:
             raise ValueError(
-                f"{path} is no part of labels: {name} is {found[name].dtype} {found[name].shape}, "
-                f"and {expected.dtype} {expected.shape} is expected"
+                f"{path} is no part of labels: {name} is {str(found[name].dtype)[:80]} "
+                f"{found[name].shape}, and {expected.dtype} {expected.shape} is expected"
             )
-    tokens = np.concatenate([found["prompts"], found["solutions"]], axis=1)
-    shares = np.stack([found["values"], found["weights"]])
+    return _checked(path, StepLabels(**found), task)
+
+
+def _num_bytes(number: int, task: Task) -> int:
+    """Of the arrays of labels of `number` solutions."""
+    return sum(x.dtype.itemsize * x.size for x in abstract_labels(number, task))
+
+
+_DAMAGE = (  # what `zipfile` and numpy raise at bytes that are not what they say
+    *(OSError, ValueError, KeyError, EOFError, TypeError, SyntaxError, RuntimeError, OverflowError),
+    *(MemoryError, zipfile.BadZipFile, struct.error, tokenize.TokenError),
+)
+
+
+def _arrays(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays of a part, none of which takes more memory than the bytes that are there."""
+    found = {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for name in StepLabels._fields:
+            member = archive.getinfo(f"{name}.npy")
+            # Packed, a few bytes might say that they are billions. `write_part` packs nothing.
+            if member.compress_type != zipfile.ZIP_STORED or member.file_size > len(content):
+                raise ValueError(f"{name} is packed")
+            array = io.BytesIO(archive.read(member))
+            major, _ = np.lib.format.read_magic(array)
+            if major != 1:
+                raise ValueError(f"{name} is of version {major} of its format, and not 1")
+            shape, in_columns, dtype = np.lib.format.read_array_header_1_0(array)
+            data = array.read()
+            if dtype.hasobject:
+                raise ValueError(f"{name} has pickled objects, and allow_pickle=False")
+            if dtype.itemsize * math.prod(shape) != len(data):
+                raise ValueError(f"{name} has not the size that it says")
+            order = "F" if in_columns else "C"
+            found[name] = np.ndarray(shape, dtype, data, order=order)
+    return found
+
+
+def _checked(path: epath.Path, found: StepLabels, task: Task) -> StepLabels:
+    tokens = np.concatenate([found.prompts, found.solutions], axis=1)
+    shares = np.stack([found.values, found.weights])
     inside = not tokens.size or (tokens.min() >= 0 and tokens.max() < task.vocab_size)
     if not (inside and np.isfinite(shares).all() and (shares >= 0).all() and (shares <= 1).all()):
         raise ValueError(f"{path} is no part of labels: a token, value or weight is out of range")
-    return StepLabels(**found)
+    return found
 
 
 def read_about(folder: epath.PathLike) -> dict[str, Any] | None:
@@ -118,10 +162,7 @@ def read_about(folder: epath.PathLike) -> dict[str, Any] | None:
     path = epath.Path(folder) / "labels.json"
     if not path.exists():
         return None
-    try:
-        about = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: it is not valid JSON ({error})") from error
+    about = read_json(path, MAX_ABOUT, "a description of labels")
     if not isinstance(about, dict):
         raise ValueError(f"{path} is damaged: it must be a JSON object")
     return about
@@ -137,7 +178,7 @@ class LabelFolder:
 
     def __init__(self, folder: epath.PathLike, config: Any, task: Task):
         self.folder, self.task = epath.Path(folder), task
-        about, said = read_about(folder), f"labels are {str(folder)!r}:"
+        about, said = read_about(folder), f"labels are {shortened(str(folder))}:"
         if about is None:
             raise FileNotFoundError(f"{said} there is no labels.json in it")
         expected = describe_task(config, task)
@@ -152,13 +193,16 @@ class LabelFolder:
                 f"{said} they are not all made yet; give the command that makes them again"
             )
         for name in ("solutions", "solutions_of_a_part"):
-            if type(about.get(name)) is not int or about[name] < 1:
+            if type(about.get(name)) is not int or not 1 <= about[name] <= MAX_SOLUTIONS:
                 raise ValueError(
-                    f"{said} in labels.json, {name} is {about.get(name)!r}: it must be a whole "
-                    "number of at least 1"
+                    f"{said} in labels.json, {name} is {shortened(about.get(name))}: it must be a "
+                    f"whole number from 1 to {MAX_SOLUTIONS}"
                 )
         self.solutions: int = about["solutions"]
         self.solutions_of_a_part: int = about["solutions_of_a_part"]
+        # Room is made for so many solutions, and other stages run, before these are read.
+        for number in {0, (self.solutions - 1) // self.solutions_of_a_part}:
+            self._read(number)
 
     def take(self, rows: np.ndarray) -> StepLabels:
         """The labels of the solutions `rows [N]`, on the host; only parts with one are read.
@@ -173,7 +217,7 @@ class LabelFolder:
         parts = rows // self.solutions_of_a_part
         for number in np.unique(parts):
             there, first = parts == number, number * self.solutions_of_a_part
-            part = self._read(int(number), min(self.solutions_of_a_part, self.solutions - first))
+            part = self._read(int(number))
             for to, found in zip(taken, part, strict=True):
                 to[there] = found[rows[there] - first]
         return taken
@@ -182,9 +226,13 @@ class LabelFolder:
         """The labels of all solutions, on the host. Raises: see `take`."""
         return self.take(np.arange(self.solutions))
 
-    def _read(self, number: int, solutions: int) -> StepLabels:
-        path = part_path(self.folder, number)
-        part = read_part(path, self.task)
+    def _size_of(self, number: int) -> int:
+        """The solutions of a part."""
+        return min(self.solutions_of_a_part, self.solutions - number * self.solutions_of_a_part)
+
+    def _read(self, number: int) -> StepLabels:
+        path, solutions = part_path(self.folder, number), self._size_of(number)
+        part = read_part(path, self.task, solutions)
         if len(part.prompts) != solutions:
             raise ValueError(
                 f"{path} is damaged: it has {len(part.prompts)} solutions, and labels.json says "

@@ -4,12 +4,12 @@ import dataclasses
 
 import jax.numpy as jnp
 import pytest
+from rlsearch.training.language import rows_stage
 
 from rlsearch.benchmarks import train as bench_train
 from rlsearch.config import OptimizerConfig
 from rlsearch.objectives.hindsight import hindsight_targets
 from rlsearch.runs.stage import StageFlops
-from rlsearch.training.language import rows_stage
 from tests.tiny import tiny_experiment
 from tests.toy import PAD, ToyTask, toy_model
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlsearch.measuring.evaluate import SPLITS, subjects
+from rlsearch.measuring.examination import SPLITS, examine
+from rlsearch.measuring.opened import open_run
 from tests.commands import call, fail, read_json, succeed
 from tests.tiny import STAGE_ENDS, write_config_file
 
@@ -109,7 +110,8 @@ def test_the_suite_of_test_time_compute_writes_its_table_and_picture(run):
         *[0.79] * 4,
         *[22] * 4,
     ]
-    assert "--oracle is not for a suite" in fail("evaluate", run, *asked, "--oracle")
+    said = fail("evaluate", run, *asked, "--oracle")
+    assert "--oracle is not for the study of test-time-compute" in said
     greedy = ["--suite", "test-time-compute", "--strategies", "greedy", "--budgets", 4]
     assert "none can spend a budget of 4" in fail("evaluate", run, *greedy)
     assert "there is no SUITE 'speed'" in fail("evaluate", run, "--suite", "speed")
@@ -124,7 +126,8 @@ def test_settings_are_chosen_on_training_problems_and_nothing_held_out_is_touche
     assert result["table"] == str(run / "evaluations" / "training" / "training.json")
     assert Path(result["picture"]).is_file()
     assert (held_out.read_bytes() if held_out.exists() else None) == before
-    drawn, held = (subjects(str(run), ["base"], 50, split=split) for split in SPLITS[::-1])
+    opened = open_run(str(run))
+    drawn, held = (examine(opened, ["base"], 50, split)[0] for split in SPLITS[::-1])
     assert len(drawn.prompts) == 50
     numbers = {tuple(prompt) for prompt in np.asarray(drawn.prompts).tolist()}
     assert not numbers & {tuple(prompt) for prompt in np.asarray(held.prompts).tolist()}
@@ -239,7 +242,7 @@ def test_a_bad_problem_is_named(run, problem, said):
         ("bench search CONFIG --parallel.data 3", "distill.num_problems is 4: it must be a multi"),
         ("bench decode nowhere.py", "there is no config 'nowhere.py'"),
         ("evaluate RUN --strategies bestofn", "strategy is 'bestofn': it must be greedy, self"),
-        ("evaluate RUN --policies control best", "there is no POLICY 'best'"),
+        ("evaluate RUN --policies control best", "policy is 'best': this run has base, distilled"),
         ("evaluate NOWHERE", "there is no config.json in it"),
         ("solve NOWHERE 4", "there is no config.json in it"),
         ("solve RUN 4,7,8,8 --policy best", "policy is 'best': this run has base, distilled, con"),

@@ -7,13 +7,13 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from rlsearch.training.setup import model_and_stages
 
 from rlsearch.checkpoints.store import CheckpointStore
 from rlsearch.config import RevisionConfig
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.studies.revisions import what_revising_did
 from rlsearch.training import loop
-from rlsearch.training.setup import model_and_stages
 from tests.commands import fail, read_json
 from tests.interruption import InterruptionError, limit_steps
 from tests.verifier_run import verifier_experiment, write_config
@@ -117,11 +117,12 @@ def test_what_was_revised_is_counted():
 def test_what_cannot_be_done_is_said(run, tmp_path):
     suite = ["evaluate", run, "--suite", "revisions"]
     assert "a budget of 4 does not pay" in fail(*suite, "--budgets", 4, "--sequential", 8)
-    assert "--strategies is not for the suite" in fail(*suite, "--strategies", "revisions")
-    assert "--policies takes one" in fail(*suite, "--policies", "base", "revision")
-    assert "--sequential takes one number" in fail("evaluate", run, "--sequential", 1, 2)
+    said = fail(*suite, "--strategies", "revisions")
+    assert "--strategies is not for the study of revisions" in said
+    assert "--policies takes one value" in fail(*suite, "--policies", "base", "revision")
+    assert "--sequential takes one value" in fail("evaluate", run, "--sequential", 1, 2)
     said = fail("evaluate", run, "--suite", "verifiers", "--sequential", 1)
-    assert "--sequential is not for the suite of verifiers" in said
+    assert "--sequential is not for the study of verifiers" in said
     other = dataclasses.replace(CONFIG.revision, policy="distilled")
     with pytest.raises(
         ValueError, match="revision.policy is 'distilled': this experiment has base"
@@ -131,4 +132,4 @@ def test_what_cannot_be_done_is_said(run, tmp_path):
     write_config(tmp_path / "plain", plain)
     shutil.copytree(run / "checkpoints", tmp_path / "plain" / "checkpoints")
     said = fail("evaluate", tmp_path / "plain", "--suite", "revisions")
-    assert "policy is 'revision': this run has base" in said
+    assert "none of its policies has learnt to revise; it has base" in said

@@ -10,6 +10,7 @@ import pytest
 from huggingface_hub import ModelCard
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
+from rlsearch.training.setup import model_and_stages
 
 from rlsearch.checkpoints.store import CheckpointStore
 from rlsearch.config import ParallelConfig
@@ -17,7 +18,6 @@ from rlsearch.config_file import from_dict, to_dict
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.runs.directory import RunDirectory, write_json
 from rlsearch.runs.parameters import load_params
-from rlsearch.training.setup import model_and_stages
 from tests.boards import tiny_board_experiment
 from tests.commands import call, fail, read_json, succeed
 from tests.tiny import STAGE_ENDS, tiny_experiment, write_config_file

@@ -8,15 +8,18 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from rlsearch.training.setup import load_task, model_and_stages
 
 from rlsearch.checkpoints.store import CheckpointStore
 from rlsearch.config import ParallelConfig, TaskConfig
 from rlsearch.measuring import labelling
 from rlsearch.measuring.labelling import LabelSettings, make_labels
+from rlsearch.measuring.opened import open_run
 from rlsearch.parallel.mesh import make_mesh
-from rlsearch.studies import everything
+from rlsearch.studies.everything import Everything
+from rlsearch.studies.test_time_compute import TestTimeCompute
+from rlsearch.studies.verifiers import Verifiers
 from rlsearch.training import loop
-from rlsearch.training.setup import load_task, model_and_stages
 from rlsearch.training.state import abstract_state
 from rlsearch.verifiers.label_files import LabelFolder, read_part
 from tests.commands import fail, read_json
@@ -74,6 +77,7 @@ def test_a_verifier_of_the_run_judges_and_is_paid_for(run):
 
 
 def test_the_suite_of_verifiers(run):
+    few = ["--budgets", 1, "--problems", 2]
     result = read_json("evaluate", run, "--suite", "verifiers", "--budgets", 1, 4)
     assert (run / "evaluations" / "verifiers.png").read_bytes().startswith(b"\x89PNG")
     saved = json.loads((run / "evaluations" / "verifiers.json").read_text())
@@ -88,7 +92,10 @@ def test_the_suite_of_verifiers(run):
     assert row["verifier_tokens"] == 10 + row["policy_tokens"]
     said = fail("evaluate", run, "--suite", "verifiers", "--policies", "base", "control")
     assert "--policies takes one" in said
-    assert "takes one name" in fail("evaluate", run, "--verifier", "prm", "orm")
+    assert "--verifier takes one value" in fail("evaluate", run, "--verifier", "prm", "orm")
+    # No verifier is one too: its first sample, and the majority by another name.
+    none = read_json("evaluate", run, "--suite", "verifiers", "--verifier", "constant", *few)
+    assert {row["verifier"] for row in none["rows"]} == {"none"} and len(none["rows"]) == 4
 
 
 def test_one_command_shows_what_strategies_and_verifiers_are_worth(run):
@@ -105,14 +112,13 @@ def test_verifiers_in_training_are_left_out_of_the_one_command(run, tmp_path, mo
     shutil.copytree(run / "checkpoints", tmp_path / "checkpoints")
     shutil.copy(run / "config.json", tmp_path)
     called = []
-    monkeypatch.setattr(everything, "run_suite", lambda *args, **settings: {"rows": []})
-    monkeypatch.setattr(
-        everything, "run_verifier_suite", lambda *args, **settings: called.append(args) or {}
-    )
-    assert set(everything.run_whole_suite(str(tmp_path))) == {"rows", "verifiers"}
+    monkeypatch.setattr(TestTimeCompute, "run", lambda *arguments: {"rows": []})
+    monkeypatch.setattr(Verifiers, "run", lambda *arguments: called.append(arguments) or {})
+    asked = Everything(budgets=(4,), seeds=(7, 3), problems=5)
+    assert set(asked.run(open_run(str(tmp_path)))) == {"rows", "verifiers"}
+    assert [study for study, *_ in called] == [Verifiers(budgets=(4,), seed=7, problems=5)]
     shutil.rmtree(tmp_path / "checkpoints" / str(STAGE_ENDS["prm"]))
-    assert set(everything.run_whole_suite(str(tmp_path))) == {"rows"}
-    assert called == [(str(tmp_path),)]
+    assert set(asked.run(open_run(str(tmp_path)))) == {"rows"} and len(called) == 1
 
 
 @pytest.mark.parametrize(
@@ -120,7 +126,7 @@ def test_verifiers_in_training_are_left_out_of_the_one_command(run, tmp_path, mo
 )
 def test_labels_are_made_again_bit_for_bit_after_a_kill(run, kind, monkeypatch):
     settings = LabelSettings(kind, 60, num_problems=4, num_rollouts=2, num_searches=1)
-    whole = make_labels(str(run), settings, f"{kind}_whole")
+    whole = make_labels(open_run(str(run)), settings, f"{kind}_whole")
     assert 0 < whole["spent"] <= 60 and whole["parts"] > 1
 
     write, written = labelling.write_part, []
@@ -134,13 +140,13 @@ def test_labels_are_made_again_bit_for_bit_after_a_kill(run, kind, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(labelling, "write_part", killed)
         with pytest.raises(InterruptionError):
-            make_labels(str(run), settings, f"{kind}_killed")
+            make_labels(open_run(str(run)), settings, f"{kind}_killed")
     folder = run / "labels" / f"{kind}_killed"
     with pytest.raises(ValueError, match="they are not all made yet"):
         LabelFolder(folder, CONFIG.task, model_task())
     first = pathlib.Path(written[0])
     modified = first.stat().st_mtime_ns
-    assert make_labels(str(run), settings, f"{kind}_killed")["spent"] == whole["spent"]
+    assert make_labels(open_run(str(run)), settings, f"{kind}_killed")["spent"] == whole["spent"]
     assert first.stat().st_mtime_ns == modified  # what was there was not made again
     one, other = (read_all(f) for f in (whole["folder"], folder))
     for a, b in zip(one, other, strict=True):
@@ -229,7 +235,7 @@ def test_policies_and_labels_of_another_task_are_refused(run, tmp_path):
         loop.train(verifier_experiment(train=("prm",), policy_run="nowhere"), str(tmp_path / "a"))
     with pytest.raises(ValueError, match="verifier.policy is 'control': this experiment has base"):
         loop.train(verifier_experiment(policy="control"), str(tmp_path / "a"))
-    made = make_labels(str(run), LabelSettings("exact", 4, num_problems=4), "of_two")
+    made = make_labels(open_run(str(run)), LabelSettings("exact", 4, num_problems=4), "of_two")
     with pytest.raises(ValueError, match="which has another task.split_seed"):
         LabelFolder(made["folder"], TaskConfig(**vars(other.task)), model_task())
     with pytest.raises(FileNotFoundError, match="there is no labels.json in it"):
@@ -238,7 +244,7 @@ def test_policies_and_labels_of_another_task_are_refused(run, tmp_path):
 
 
 def test_labels_are_taken_from_the_parts_they_are_in_and_fill_all_lanes(run):
-    made = make_labels(str(run), LabelSettings("exact", 11, num_problems=4), "taken")
+    made = make_labels(open_run(str(run)), LabelSettings("exact", 11, num_problems=4), "taken")
     assert (made["solutions"], made["solutions_of_a_part"], made["parts"]) == (11, 4, 3)
     folder, whole = LabelFolder(made["folder"], CONFIG.task, model_task()), read_all(made["folder"])
     config = verifier_experiment(train=("prm",), labels=made["folder"], num_solutions=8)
@@ -271,7 +277,7 @@ def test_labels_are_taken_from_the_parts_they_are_in_and_fill_all_lanes(run):
 
 
 def test_a_damaged_part_is_no_labels(run, tmp_path):
-    made = make_labels(str(run), LabelSettings("exact", 8, num_problems=4), "damaged")
+    made = make_labels(open_run(str(run)), LabelSettings("exact", 8, num_problems=4), "damaged")
     part = next(iter((run / "labels" / "damaged").glob("000000.npz")))
     good = dict(np.load(part))
     np.savez(part, **(good | {"values": good["values"] + 2}))

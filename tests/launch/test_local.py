@@ -15,6 +15,7 @@ import pytest
 
 from rlsearch.config import ParallelConfig
 from rlsearch.measuring.labelling import LabelSettings, make_labels
+from rlsearch.measuring.opened import open_run
 from rlsearch.training import loop
 from rlsearch.training.metrics import read_metrics
 from tests.launch import two_processes
@@ -110,7 +111,7 @@ def test_a_process_that_lost_another_ends_within_a_minute_and_says_which(tmp_pat
 def test_each_process_reads_its_own_share_of_labels(tmp_path):
     policy = tmp_path / "policy"
     loop.train(verifier_experiment(train=()), str(policy))
-    made = make_labels(str(policy), LabelSettings("exact", 8, num_problems=4), "exact")
+    made = make_labels(open_run(str(policy)), LabelSettings("exact", 8, num_problems=4), "exact")
     assert (made["solutions"], made["solutions_of_a_part"]) == (8, 4)
     folders = [tmp_path / "one", tmp_path / "other"]
     for index, folder in enumerate(folders):  # in which there is the part for its two lanes alone

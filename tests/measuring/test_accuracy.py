@@ -1,45 +1,8 @@
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlsearch.measuring import accuracy
-from rlsearch.measuring.accuracy import (
-    answer_flops,
-    evaluate_strategy,
-    in_parts,
-    mean_solution_tokens,
-    summarise,
-    wilson_interval,
-)
-from rlsearch.measuring.accuracy_picture import draw
-from rlsearch.strategies.best_of_n import BestOfN
-from rlsearch.strategies.greedy import Greedy
-from rlsearch.strategies.tree_search import TreeSearch
-from rlsearch.verifiers.checker import Checker
-from rlsearch.verifiers.value_head import ValueHead
-from tests.toy import ToyTask, perturbed, toy_model, toy_policy
-
-PROMPTS = jnp.array(ToyTask.PROBLEMS, jnp.int32)
-# As DESIGN.md lists them for RUN/evaluations/NAME.json, but for the step, which the caller adds.
-KEYS = {
-    "policy",
-    "strategy",
-    "settings",
-    "verifier",
-    "oracle",
-    "budget",
-    "seed",
-    "accuracy",
-    "ci95",
-    "problems",
-    "generations",
-    "policy_tokens",
-    "prompt_tokens",
-    "verifier_tokens",
-    "context_tokens",
-    "flops",
-    "seconds",
-}
+from rlsearch.measuring.accuracy import summarise, wilson_interval
+from rlsearch.measuring.accuracy_picture import colours_of, draw
 
 
 @pytest.mark.parametrize(
@@ -64,103 +27,6 @@ def test_the_interval_always_holds_the_share():
         for successes in {0, 1, trials // 2, trials - 1, trials}:
             low, high = wilson_interval(successes, trials)
             assert 0 <= low <= successes / trials <= high <= 1
-
-
-@pytest.fixture(scope="module")
-def policy():
-    return toy_policy()
-
-
-@pytest.fixture(scope="module")
-def params_of():
-    _, params = toy_model()
-    return {"base": params, "distilled": perturbed(params)}
-
-
-@pytest.fixture(scope="module")
-def rows(policy, params_of):
-    units = {
-        name: mean_solution_tokens(policy, params, PROMPTS) for name, params in params_of.items()
-    }
-    assert units == {"base": 6.0, "distilled": 6.0}
-    task, found = ToyTask(), []
-    critic, oracle = ValueHead(), Checker.of(task)
-    for name, strategy, verifier, budgets in (
-        ("greedy", Greedy(), critic, (1, 2)),
-        ("best_of_n", BestOfN(), critic, (1, 2)),
-        ("tree_search", TreeSearch(), critic, (2,)),
-        ("tree_search", TreeSearch(), oracle, (2,)),
-    ):
-        for budget in budgets:
-            found += evaluate_strategy(
-                name, strategy, verifier, policy, params_of, units, task, PROMPTS, budget, (0, 5)
-            )
-    return found
-
-
-def test_rows_are_those_of_the_run_directory(rows):
-    assert all(set(row) == KEYS for row in rows)
-    settings = [(row["policy"], row["strategy"], row["oracle"], row["budget"]) for row in rows]
-    assert len(settings) == 2 * 2 * (1 + 2 + 1 + 1)  # greedy has one budget
-    assert ("base", "greedy", False, 2) not in settings
-    for row in rows:
-        assert row["seed"] in (0, 5) and row["problems"] == 9
-        solved = row["accuracy"] * 9
-        np.testing.assert_allclose(solved, round(solved))
-        assert row["ci95"] == list(wilson_interval(round(solved), 9))
-        assert 6 <= row["policy_tokens"] <= 6 * row["budget"]
-        assert row["generations"] >= 1 and row["verifier_tokens"] == 0
-        assert row["verifier"] == ("checker" if row["oracle"] else "value head")
-        assert row["flops"] > 0 and row["seconds"] > 0
-
-
-def test_parts_are_of_equal_size_and_hold_all():
-    for number, largest in ((1, 1), (7, 3), (300, 128), (5, 0), (100, 8192)):
-        parts = in_parts(number, largest)
-        assert parts.shape[1] <= max(1, largest) and set(parts.reshape(-1)) == set(range(number))
-        assert parts.size - number < parts.shape[0]
-
-
-def test_batches_that_would_be_too_large_are_solved_in_parts(rows, policy, params_of, monkeypatch):
-    monkeypatch.setattr(accuracy, "MAX_DRAFTS", 10)
-    base = {"base": params_of["base"]}
-    task, budget, seeds = ToyTask(), 2, (0, 5)
-    parted = evaluate_strategy(
-        "best_of_n", BestOfN(), ValueHead(), policy, base, {"base": 6.0}, task, PROMPTS, 2, seeds
-    )
-    whole = [r for r in rows if r["policy"] == "base" and r["strategy"] == "best_of_n"]
-    whole = [{**row, "seconds": 0} for row in whole if row["budget"] == budget]
-    assert [{**row, "seconds": 0} for row in parted] == whole
-
-
-def test_seeds_in_one_batch_are_what_each_is_alone(rows, policy, params_of):
-    alone = evaluate_strategy(
-        "best_of_n",
-        BestOfN(),
-        ValueHead(),
-        policy,
-        {"base": params_of["base"]},
-        {"base": 6.0},
-        ToyTask(),
-        PROMPTS,
-        2,
-        seeds=(5,),
-    )
-    together = [
-        row
-        for row in rows
-        if (row["policy"], row["strategy"], row["budget"], row["seed"])
-        == ("base", "best_of_n", 2, 5)
-    ]
-    for one, other in zip(alone, together, strict=True):
-        assert {**one, "seconds": 0} == {**other, "seconds": 0}
-
-
-def test_flops_grow_with_tokens(policy):
-    task = ToyTask()
-    few, more, most = (answer_flops(policy, task, tokens) for tokens in (0, 6, 12))
-    assert 0 < few < more < most
-    np.testing.assert_allclose(most - more, more - few)
 
 
 def row(policy="base", strategy="greedy", oracle=False, budget=1, **facts):
@@ -207,3 +73,11 @@ def test_a_picture_can_be_drawn_of_any_result(tmp_path):
     draw(summarise([*rows, row(oracle=True, strategy="tree_search")]), path, "a title")
     assert path.read_bytes().startswith(b"\x89PNG")
     draw(summarise(rows[3:4]), path, "a tree search alone")
+
+
+def test_every_policy_has_a_colour_by_its_order_whatever_its_name():
+    names = ["mine", "my \u2028 other", "a third", "mine"]
+    colours = colours_of(names)
+    assert list(colours) == names[:3] and len(set(colours.values())) == 3
+    assert list(colours_of(["x", "y", "z"]).values()) == list(colours.values())
+    assert len(colours_of(str(number) for number in range(50))) == 50  # they begin again

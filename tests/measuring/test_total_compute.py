@@ -1,17 +1,19 @@
 """Training and answering on one axis of FLOPs."""
 
 import pytest
-
-from rlsearch.measuring.total_compute import on_one_axis, pretraining_tokens, training_flops
-from rlsearch.studies.total_compute_picture import draw
-from rlsearch.tasks.game24 import Game24
 from rlsearch.training.setup import make_setup, policy_stages
+
+from rlsearch.measuring.opened import open_run
+from rlsearch.measuring.total_compute import on_one_axis, training_flops
+from rlsearch.studies.total_compute_picture import draw
 from tests.tiny import tiny_experiment
+from tests.verifier_run import write_config
 
 
-def test_tokens_of_pre_training_are_those_of_its_rows():
-    config = tiny_experiment()  # three steps of eight traces of 7 and 3 times 8 tokens
-    assert pretraining_tokens(config, Game24(config.task)) == 3 * 8 * (7 + 24)
+def test_tokens_of_pre_training_are_those_of_its_rows(tmp_path):
+    run = write_config(tmp_path / "run", tiny_experiment())
+    # Three steps of eight traces of 7 and 3 times 8 tokens.
+    assert open_run(str(run)).pretraining_tokens() == 3 * 8 * (7 + 24)
 
 
 def test_a_policy_has_cost_what_the_stages_behind_it_have():

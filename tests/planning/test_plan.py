@@ -7,6 +7,8 @@ from pathlib import Path
 
 import jax
 import pytest
+from rlsearch.training.language import rows_stage
+from rlsearch.training.setup import model_and_stages
 
 from rlsearch import config_file
 from rlsearch.config import OptimizerConfig, ParallelConfig, RevisionConfig
@@ -20,15 +22,13 @@ from rlsearch.planning.plan import forbidden, plan, plan_stage
 from rlsearch.planning.plan_fields import shrinking_field, split_evenly
 from rlsearch.planning.topology import find_topology, topologies
 from rlsearch.runs.stage import StageFlops
-from rlsearch.training.language import rows_stage
-from rlsearch.training.setup import model_and_stages
 from tests.boards import tiny_board_experiment
 from tests.commands import call, fail
 from tests.tiny import tiny_experiment
 from tests.toy import PAD, ToyTask, wide_model
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS, README = ROOT / "configs", (ROOT / "README.md").read_text()
+CONFIGS, PAGE = ROOT / "configs", (ROOT / "docs" / "pods.md").read_text()
 POD = re.compile(r"\b(v5e|v5p|v6e|h100|h200)-[\dx]+\b")
 HAS_LIBTPU = pytest.mark.skipif(
     not LIBTPU.installed, reason="libtpu, TPUs' compiler, is not installed"
@@ -335,10 +335,10 @@ def test_a_config_fits_the_pod_that_its_docstring_names(name, pod):
 
 @pytest.mark.slow
 @HAS_LIBTPU
-def test_the_readme_shows_what_the_command_prints():
-    command = re.search("^rlsearch (plan .*)$", README, re.M)
+def test_the_page_of_pods_shows_what_the_command_prints():
+    command = re.search("^rlsearch (plan .*)$", PAGE, re.M)
     assert command
-    shown = README.partition("The first of them prints")[2].split("```")[1].strip()
+    shown = PAGE.partition("The first of them prints")[2].split("```")[1].strip()
     code, out, _ = call(*command[1].split())
     assert code == 0
     compiler = re.search("Compiled by .*[.] ", out)

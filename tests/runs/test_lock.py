@@ -145,11 +145,14 @@ def test_of_many_at_once_one_has_it(tmp_path, left):
         with holding(tmp_path) as first:
             kill(first)
     processes = [start(tmp_path) for _ in range(5)]
-    time.sleep(1.0)
-    ended = [process.communicate("") for process in processes]
-    held = [process for process in processes if process.returncode == 0]
-    assert len(held) == 1, ended
-    assert all("error: " in err for (out, err) in ended if "held" not in out)
+    # None ends before all have been told: a line of the one that holds it, and none of the others.
+    said = [process.stdout.readline() for process in processes if process.stdout]
+    errors = [process.communicate("")[1] for process in processes]
+    assert sorted(said) == [""] * 4 + ["held\n"], errors
+    assert sum(process.returncode for process in processes) == 4
+    assert all(
+        ("error: " in error) != (line == "held\n") for line, error in zip(said, errors, strict=True)
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -196,7 +199,9 @@ def test_a_heartbeat_that_fails_stops_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(lock_module, "_write", failing)
     with take(tmp_path) as lock:
+        deadline = time.monotonic() + 10.0
         while len(failed) < 2:
+            assert time.monotonic() < deadline, "no heartbeats"
             time.sleep(SECONDS / 10)
         lock.check()
     assert list(tmp_path.iterdir()) == []
@@ -255,3 +260,12 @@ def test_in_a_bucket_it_is_held_if_it_reads_the_same_afterwards(bucket, monkeypa
     with pytest.raises(RunInUseError, match="process 7 on"), take(run):
         pass
     assert (run / NAME).read_text() == other
+
+
+def test_one_that_comes_between_looking_and_taking_has_it(tmp_path, monkeypatch):
+    read, seen = lock_module._read, iter([None])
+    with holding(tmp_path) as first:
+        monkeypatch.setattr(lock_module, "_read", lambda path: next(seen, read(path)))
+        with pytest.raises(RunInUseError, match=f"process {first.pid} on"), take(tmp_path):
+            pass
+        assert json.loads((tmp_path / NAME).read_text())["pid"] == first.pid

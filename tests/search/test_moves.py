@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rlsearch.objectives.self_play import found_value
 
 from rlsearch.config import ParallelConfig, SearchConfig, ShardingRules, TowerConfig
 from rlsearch.networks.board_model import BoardModel
-from rlsearch.objectives.self_play import found_value
 from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
 from rlsearch.parallel.sharding import gathered, param_shardings
 from rlsearch.planning.collectives import collectives, num_loops

@@ -91,11 +91,11 @@ def test_the_exchange_writes_its_table_and_picture(runs):
     # And what cannot be compared is refused.
     assert "must have more than the" in fail("evaluate", large, *asked, "--against", small)
     assert "must have more than the" in fail("evaluate", small, *asked, "--against", small)
-    assert "--against RUN" in fail("evaluate", small, *asked)
-    assert "--against RUN" in fail("evaluate", small, "--against", large)
-    assert "it is about base" in fail(
-        "evaluate", small, *asked, "--against", large, "--policies", "base"
-    )
+    assert "the study of exchange needs --against" in fail("evaluate", small, *asked)
+    said = fail("evaluate", small, "--against", large)
+    assert "--against is not for the study of accuracy" in said
+    said = fail("evaluate", small, *asked, "--against", large, "--policies", "base")
+    assert "--policies is not for the study of exchange" in said
     config = (large / "config.json").read_text()
     (large / "config.json").write_text(config.replace('"batch_size": 8', '"batch_size": 4', 1))
     said = fail("evaluate", small, *asked, "--against", large)

@@ -1,4 +1,4 @@
-"""The suite's bookkeeping; that it runs is tested with the command."""
+"""The study's bookkeeping; that it runs is tested with the command."""
 
 import numpy as np
 

@@ -298,23 +298,23 @@ def test_a_signal_while_it_is_prepared_ends_a_training(whole, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    "name", ["config.json", "environment.json", "metrics.jsonl", "checkpoints"]
+    "name", ["config.json", "environment.json", "metrics.jsonl", "checkpoints", NAME]
 )
 def test_what_cannot_be_read_now_ends_a_training_and_is_left(whole, tmp_path, monkeypatch, name):
     """A run whose files cannot be looked at is not taken for a new one."""
     run = shutil.copytree(whole, tmp_path / "run")
-    interrupt_calls(monkeypatch, run / name)
     before = contents(run)
-    with pytest.raises((OSError, CheckpointError)) as caught:
-        loop.train(CONFIG, str(run))
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        fail_calls(patch, run / name)
+        with pytest.raises((OSError, CheckpointError)) as caught:
+            loop.train(CONFIG, str(run))
     assert os.strerror(errno.ESTALE) in str(caught.value)
     after = contents(run)
     changed = {path for path in before.keys() | after if after.get(path) != before.get(path)}
     assert changed <= ({"environment.json"} if name == "metrics.jsonl" else set())
 
 
-def interrupt_calls(monkeypatch, path: pathlib.Path):
+def fail_calls(monkeypatch, path: pathlib.Path):
     """Makes every call that looks at a file, or opens it, fail as a network's file system may."""
     for module, name in (
         (os, "stat"),

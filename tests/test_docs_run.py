@@ -1,0 +1,129 @@
+"""Commands and programs of README.md and docs/ that are quick do what the pages say.
+
+They are typed, line for line, where the configs of their names are tiny ones. What takes long even
+then (whole suites, sweeps, tournaments, throughput) is parsed in `test_docs.py`, and has tests of
+its own in `tests/cli`.
+"""
+
+import dataclasses
+import json
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+from rlsearch.training.setup import model_and_stages
+
+from rlsearch.config import ControlConfig, EnvironmentConfig, Experiment, TaskConfig
+from rlsearch.config_file import load, to_dict
+from tests.boards import tiny_board_experiment
+from tests.commands import call
+from tests.doc_pages import COMMANDS, blocks, split, write_programs
+from tests.tiny import tiny_experiment
+
+CONFIGS = {
+    "game24": dataclasses.replace(tiny_experiment(), control=ControlConfig(enabled=False)),
+    "tic_tac_toe": tiny_board_experiment(),
+}
+RUNS = ("runs/game24", "runs/game12", "runs/tic_tac_toe")
+FILES = [block.partition("\n")[0].removeprefix("# ") for block in blocks("python")]
+# What a training with a class of the reader's own leaves out.
+LESS = {"game24": ["--distill.enabled", "false"], "tic_tac_toe": ["--self_play.reanalysed", "0"]}
+
+
+def shortened(line: str) -> list[str] | None:
+    """The words behind `rlsearch`, with options that make it quick; None for what stays slow."""
+    _, (_, command, subject, *options) = split(line)
+    words, own = [command, subject, *options], "--code" in options
+    if command == "train" and subject in CONFIGS and (own or not options):
+        return [*words, *LESS[subject]] if own else words
+    if command in ("report", "export", "import") and "sweep" not in subject:
+        return words
+    if subject not in RUNS:
+        return None
+    if command in ("solve", "inspect"):
+        return words + ([] if "tic_tac_toe" in subject else ["--budget", "2"])
+    if command == "play":
+        return words
+    if command == "evaluate" and (own or set(options) <= {"--budgets", "1", "4", "16", "64"}):
+        words += [
+            "--problems",
+            "2",
+            "--budgets",
+            "2",
+            "--seeds",
+            "0",
+            "--policies",
+            "base",
+            "--json",
+        ]
+        return [*words, "--strategies", "best_of_n"] if subject == "runs/game12" else words
+    return None
+
+
+LINES = [line for line in COMMANDS if shortened(line)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The folder of a reader, with the programs of the pages and tiny configs."""
+    folder = tmp_path_factory.mktemp("reader")
+    write_programs(folder)
+    for name, config in CONFIGS.items():
+        fields = json.dumps(to_dict(dataclasses.replace(config, name=name)))
+        (folder / "configs" / f"{name}.py").write_text(
+            "import json\n\nfrom rlsearch.config_file import from_dict\n\n"
+            f"config = from_dict(json.loads({fields!r}))\n"
+        )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    """What each line gives. They run once, trainings first, in the order of the pages."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return {
+            line: call(*shortened(line), lines="1\nquit\n")
+            for line in sorted(LINES, key=lambda line: split(line)[1][1] != "train")
+        }
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_quick_command_does_what_it_is_asked(results, line):
+    code, out, err = results[line]
+    assert code == 0, err
+    assert out
+
+
+def test_every_program_is_a_config_or_given_to_a_quick_command():
+    typed = [word for line in LINES for word in split(line)[1]]
+    assert [name for name in FILES if not name.startswith("configs/") and name not in typed] == []
+    assert {split(line)[1][1] for line in LINES} >= {"train", "evaluate", "solve", "inspect"}
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("configs/")])
+def test_a_config_of_the_pages_has_stages(folder, name):
+    config = load(str(folder / name))
+    assert isinstance(config, Experiment) and f"configs/{config.name}.py" == name
+    _, stages = model_and_stages(config)
+    assert [stage.name for stage in stages] == ["base", "distilled", "control"]
+
+
+def test_the_readers_own_classes_are_used(results, folder):
+    (judged,) = (out for line, (_, out, _) in results.items() if "mine:Brief" in line)
+    rows = json.loads(judged)["rows"]
+    assert [(row["strategy"], row["verifier"]) for row in rows] == [
+        ("best_of_n", "brief"),
+        ("mine:WeakestStep", "brief"),
+    ]
+    task = sys.modules["my_tasks"].Game12(TaskConfig(num_held_out=40))
+    goals = {goal for _, goal in task.held_out_problems}
+    assert goals == {12} and 10 < len(task.held_out_prompts()) <= 40
+    config = json.loads((folder / "runs" / "game12" / "config.json").read_text())
+    assert config["task"]["cls"] == "my_tasks:Game12"
+    game = sys.modules["my_games"].Misere(EnvironmentConfig())
+    state, step = game.reset(jax.random.key(0)), jax.jit(game.step)
+    for action in (0, 3, 1, 4, 2):  # three in a row
+        state = step(state, jnp.int32(action), jax.random.key(0))
+    assert bool(state.terminated) and float(state.reward) == -1.0
