@@ -1,5 +1,6 @@
 """Killing a training with SIGKILL at moments drawn by chance, seen from outside by its files."""
 
+import functools
 import json
 import os
 import pathlib
@@ -10,7 +11,9 @@ import sys
 import time
 from typing import NamedTuple
 
+from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.lock import NAME
+from rlsearch.runs.opening import read_config
 
 _PATIENCE = 600  # seconds until what is waited for has failed to come
 
@@ -78,7 +81,7 @@ def signal_training(
     return process.returncode, errors
 
 
-def _reached(run: pathlib.Path, moment: Moment, starts: int, before: set[str]) -> bool:
+def _reached(run: pathlib.Path, moment: Moment, starts: int, before: set[_Entry]) -> bool:
     if moment.phase in ("start", "compile"):
         return moment.phase == "start" or _starts(run) > starts
     new = _entries(run) - before
@@ -86,23 +89,40 @@ def _reached(run: pathlib.Path, moment: Moment, starts: int, before: set[str]) -
     return max(steps, default=0) > moment.beyond
 
 
-def _entries(run: pathlib.Path) -> set[tuple[str, int]]:
-    """Names and inodes: what a kill has left half done is written anew under the same name."""
+class _Entry(NamedTuple):
+    """A file or folder of checkpoints: what a kill has left half done is written anew under the
+    same name."""
+
+    before: int  # steps of the run in front of its stage
+    name: str
+    inode: int
+
+
+def _entries(run: pathlib.Path) -> set[_Entry]:
     folder = run / "checkpoints"
-    return (
-        {(entry.name, entry.inode()) for entry in os.scandir(folder)} if folder.exists() else set()
-    )
+    return {
+        _Entry(_before(run, stage.name), entry.name, entry.inode())
+        for stage in (folder.iterdir() if folder.exists() else ())
+        for entry in os.scandir(stage)
+    }
 
 
-def _complete(entries: set[tuple[str, int]]) -> list[int]:
-    """Steps of the checkpoints among them."""
-    return [int(name) for name, _ in entries if name.isdecimal()]
+@functools.cache
+def _before(run: pathlib.Path, stage: str) -> int:
+    """Steps of a run in front of one of its stages."""
+    lineage = Lineage(read_config(str(run)))
+    return lineage.ends()[stage] - lineage.num_steps(stage)
 
 
-def _in_flight(entries: set[tuple[str, int]]) -> list[int]:
-    """Steps of those that are being written, or were cut short."""
-    names = [name for name, _ in entries if ".orbax-checkpoint-tmp" in name]
-    return [int(name.partition(".")[0]) for name in names]
+def _complete(entries: set[_Entry]) -> list[int]:
+    """Steps of the run at the checkpoints among them."""
+    return [entry.before + int(entry.name) for entry in entries if entry.name.isdecimal()]
+
+
+def _in_flight(entries: set[_Entry]) -> list[int]:
+    """Those of the ones that are being written, or were cut short."""
+    written = [entry for entry in entries if ".orbax-checkpoint-tmp" in entry.name]
+    return [entry.before + int(entry.name.partition(".")[0]) for entry in written]
 
 
 def _starts(run: pathlib.Path) -> int:

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rlsearch.objectives.self_play import found_value, new_game, play
 
 from rlsearch.config import SearchConfig
 from rlsearch.environments.base import finished
