@@ -37,6 +37,15 @@ class Kill(NamedTuple):
     step: int  # of the newest complete checkpoint
 
 
+class _Entry(NamedTuple):
+    """A file or folder of checkpoints: what a kill has left half done is written anew under the
+    same name."""
+
+    before: int  # steps of the run in front of its stage
+    name: str
+    inode: int
+
+
 def draw_seed() -> int:
     """A new one each time; KILL_SEED repeats one. pytest shows it where a test fails."""
     seed = int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(2**32)))
@@ -87,15 +96,6 @@ def _reached(run: pathlib.Path, moment: Moment, starts: int, before: set[_Entry]
     new = _entries(run) - before
     steps = _complete(new) if moment.phase == "step" else _in_flight(new)
     return max(steps, default=0) > moment.beyond
-
-
-class _Entry(NamedTuple):
-    """A file or folder of checkpoints: what a kill has left half done is written anew under the
-    same name."""
-
-    before: int  # steps of the run in front of its stage
-    name: str
-    inode: int
 
 
 def _entries(run: pathlib.Path) -> set[_Entry]:
