@@ -135,9 +135,8 @@ def test_the_player_to_move_sees_his_own_stones_first():
 
 
 def test_an_unknown_game_is_refused_with_the_nearest():
-    with pytest.raises(
-        ValueError, match="game is 'conect_four': it must be .*; the nearest is connect_four"
-    ):
+    sentence = "game is 'conect_four': it must be .*; the nearest is connect_four"
+    with pytest.raises(ValueError, match=sentence):
         pgx_game("conect_four")
 
 

@@ -95,22 +95,22 @@ def test_stages_differ_and_learn(whole):
 
 
 def test_an_interrupted_run_ends_as_if_it_had_not_been(whole, tmp_path, interrupt_after, capsys):
-    longer = {
-        name: Lineage(with_stage(CONFIG, name, num_steps=4)) for name in ("base", "distilled")
-    }
+    def check_longer(name):
+        lineage = Lineage(with_stage(CONFIG, name, num_steps=4))
+        loop.check_same_run(lineage, RunDirectory(tmp_path))
 
     def assert_refused(name):
         with pytest.raises(ConfigError, match=f"{name}.num_steps .3 there, 4 now"):
-            loop.check_same_run(longer[name], RunDirectory(tmp_path))
+            check_longer(name)
 
     interrupt_after(3)  # at the end of a stage
     interrupt(tmp_path)
     # Only a stage that has not begun may change its length.
-    loop.check_same_run(longer["distilled"], RunDirectory(tmp_path))
+    check_longer("distilled")
     assert_refused("base")
     interrupt_after(2)  # within the next
     interrupt(tmp_path)
-    for name in longer:
+    for name in ("base", "distilled"):
         assert_refused(name)
     said = capsys.readouterr().err
     assert said.startswith("tiny: preparing to train in ")
@@ -305,13 +305,8 @@ def test_a_signal_while_it_is_prepared_ends_a_training(whole, tmp_path, monkeypa
 @pytest.mark.parametrize(
     "name",
     [
-        "config.json",
-        "environment.json",
-        "metrics.jsonl",
-        "checkpoints",
-        "checkpoints/base",
-        "checkpoints/control",
-        NAME,
+        *("config.json", "environment.json", "metrics.jsonl", NAME),
+        *("checkpoints", "checkpoints/base", "checkpoints/control"),
     ],
 )
 def test_what_cannot_be_read_now_ends_a_training_and_is_left(whole, tmp_path, monkeypatch, name):
