@@ -71,6 +71,8 @@ def _train(
     lineage = Lineage(config, own_modules(config))
     check_best_metric(config.log, [stage.name for stage in config.stages])
     stages = build_stages(lineage)
+    if config.task is not None:  # one whose files are missing says so before there is a run
+        jax.eval_shape(config.task.draw_task_problem, run_key(config.seed, "training", 0))
     mesh, rules = make_mesh(config.parallel), config.parallel.rules
     for stage in stages:
         check_split(stage, mesh, config.parallel.accumulate)

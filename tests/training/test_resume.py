@@ -23,6 +23,7 @@ from rlsearch.parallel.mesh import make_mesh
 from rlsearch.runs.directory import RunDirectory
 from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.lock import NAME, RunInUseError, RunLock
+from rlsearch.tasks.game24 import Game24
 from rlsearch.training import loop
 from rlsearch.training.metrics import read_metrics
 from rlsearch.training.stopping import TrainingStopped
@@ -188,7 +189,7 @@ def test_a_config_that_cannot_run_does_not_take_the_directory(tmp_path):
         loop.train(dataclasses.replace(CONFIG, parallel=mesh), str(tmp_path))
     with pytest.raises(ValueError, match="stage is 'bass': this experiment has base, distilled"):
         loop.train(with_stage(CONFIG, "distilled", start="bass"), str(tmp_path))
-    task = dataclasses.replace(CONFIG.task, split="tot", data_dir=str(tmp_path / "nowhere"))
+    task = Game24(split="tot", data_dir=str(tmp_path / "nowhere"))
     with pytest.raises(FileNotFoundError, match="24.csv"):
         loop.train(dataclasses.replace(CONFIG, task=task), str(tmp_path))
     assert list(tmp_path.iterdir()) == []
