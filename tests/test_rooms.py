@@ -8,8 +8,8 @@ import pytest
 import rlsearch
 
 PACKAGE = Path(rlsearch.__file__).parent
-DOWN = """cli pages benchmarks studies arena planning sharing measuring training runs strategies
-objectives verifiers search checkpoints decoding networks environments tasks data
+DOWN = """cli pages benchmarks studies arena planning sharing measuring training stages runs
+strategies objectives search verifiers decoding networks checkpoints environments tasks data
 parallel""".split()
 
 

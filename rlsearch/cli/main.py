@@ -1,8 +1,9 @@
 """The console script `rlsearch`.
 
 Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted; a training that stops and saves on a
-signal ends with 128 and its number, 130 for SIGINT and 143 for SIGTERM. A failure is one line on
-standard error; with RLSEARCH_TRACEBACK=1 the traceback stands before it.
+signal ends with 128 and its number: 129 for SIGHUP, 130 for SIGINT and 143 for SIGTERM. SIGUSR1, by
+which schedulers warn of a time limit, saves and ends nothing. A failure is one line on standard
+error; with RLSEARCH_TRACEBACK=1 the traceback stands before it.
 """
 
 import contextlib
@@ -29,8 +30,10 @@ from rlsearch.cli import (
 )
 from rlsearch.cli.output import safe_output
 from rlsearch.cli.parser import Parser, check_places, unknown
+from rlsearch.cli.quiet import quiet_libraries
 from rlsearch.config_data import SEVERAL, ConfigError
-from rlsearch.parallel.compilation_cache import use_compilation_cache
+from rlsearch.jax_switches import check_jax_switches
+from rlsearch.parallel.compilation_cache import repair_compilation_cache, use_compilation_cache
 from rlsearch.parallel.hosts import leave
 from rlsearch.text import sentence, shortened
 
@@ -61,7 +64,9 @@ def main(argv: list[str] | None = None) -> int:
     use_compilation_cache()
     safe_output()
     try:
-        code = _run(sys.argv[1:] if argv is None else argv)
+        with quiet_libraries():
+            repair_compilation_cache()
+            code = _run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()  # a closed pipe should show here, not when Python exits
         return code
     except BrokenPipeError:
@@ -104,6 +109,7 @@ def _run(argv: list[str]) -> int:
         _refuse(extra[0].partition("=")[0], arguments.parser)
     check_places(arguments)
     arguments.stdout, arguments.argv = sys.stdout, argv
+    check_jax_switches()
     with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
         return arguments.run(arguments, overrides)
 

@@ -1,6 +1,7 @@
 """An argparse parser whose errors are one sentence, and the arguments that commands share."""
 
 import argparse
+import os
 import re
 from collections.abc import Iterable
 from typing import Any, NoReturn
@@ -82,16 +83,26 @@ def check_places(arguments: argparse.Namespace) -> None:
     """Refuses what is neither a path here nor one of a bucket: nothing is read from elsewhere.
 
     Raises:
-        ConfigError: an argument names a place such as `http://...`.
+        ConfigError: an argument names a place such as `http://...`, or is no name of a file.
     """
     for name, value in vars(arguments).items():
         for text in value if isinstance(value, list) else [value]:
-            # A problem is what its task reads: it may be any text.
-            if name != "problem" and isinstance(text, str) and _ELSEWHERE.match(text):
+            if name == "problem" or not isinstance(text, str):
+                continue  # what a task reads may be any text
+            said = f"{name.replace('_', '-')} is {shortened(text)}"
+            if _ELSEWHERE.match(text):
                 arguments.parser.error(
-                    f"{name.replace('_', '-')} is {shortened(text)}: it must be a path here, or "
-                    "one of a bucket, gs://..."
+                    f"{said}: it must be a path here, or one of a bucket, gs://..."
                 )
+            if not _is_file_name(text):
+                arguments.parser.error(f"{said}: it holds a character that no path can have")
+
+
+def _is_file_name(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -57,7 +57,7 @@ def train(config: Experiment, run_dir: str) -> dict[str, Any]:
         CheckpointError: if a checkpoint cannot be written; what was saved before is untouched.
         FloatingPointError: if a loss stops being a number.
         RunInUseError: if another process trains in the directory.
-        TrainingStopped: on SIGTERM or SIGINT, when the step is finished and saved.
+        TrainingStopped: on SIGTERM, SIGINT or SIGHUP, when the step is finished and saved.
     """
     directory = RunDirectory(run_dir)
     tell(f"{config.name}: preparing to train in {directory.path}")
@@ -288,7 +288,8 @@ def run_stage(
                 progress.update(number - first, **_headline(shown))
             stopping = run.stop.reached(number)
             saving = number == end or stopping
-            if saving or run.time_to_save(due(number - first, saved_at)):
+            wanted = run.stop.wants_save() or due(number - first, saved_at)
+            if saving or run.time_to_save(wanted):
                 # What is not a number must never become the newest checkpoint.
                 values = {name: float(value) for name, value in jax.device_get(metrics).items()}
                 check_finite(values)

@@ -88,6 +88,7 @@ class Progress:
             return
         if self._bar is not None:
             self._bar.update(self._task, shown=for_terminal(doing, _MAX_WORDS))
+            self._bar.refresh()
         else:
             print(f"{self._line}  {for_terminal(doing, _MAX_WORDS)}", file=self._stream, flush=True)
 
@@ -197,7 +198,8 @@ class Working:
             self._bar.update(self._task, description=self._status())
 
     def _status(self) -> str:
-        return f"{self._description}: {self._found} results" if self._found else self._description
+        found = f": {self._found} result{'s' * (self._found != 1)}" if self._found else ""
+        return self._description + found
 
     @contextlib.contextmanager
     def _hidden(self) -> Iterator[None]:

@@ -115,6 +115,7 @@ def test_a_game_that_ends_with_its_last_move_is_not_broken_off():
 
 def test_rewards_are_scaled():
     assert play_out("tic_tac_toe", WON["tic_tac_toe"], reward_scale=0.25)[-1].reward == 0.25
+    assert pgx_game("tic_tac_toe", reward_scale=0.25).reward_scale == 0.25
 
 
 def test_chance_is_drawn_from_the_key():

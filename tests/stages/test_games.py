@@ -159,6 +159,19 @@ def test_who_is_worth_too_little_gives_up():
     np.testing.assert_allclose(metrics["decisions"], over, rtol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [None, 0.25])
+def test_who_gives_up_loses_a_game_of_its_own_scale(scale):
+    game = TableGame(TWICE)
+    if scale is not None:
+        game.reward_scale = scale
+    model, few = NoKnowledge(game), SearchConfig(actions="moves", num_simulations=1)
+    config = SelfPlayConfig(moves_per_step=1, replay_moves=1, resign_below=0.99)
+    states = jax.vmap(game.reset)(keys(0))
+    moves = jax.jit(lambda s, k: play({}, s, k, game, model, few, config))(states, keys(0))[1]
+    np.testing.assert_array_equal(moves.reward, -(scale or 1.0))
+    np.testing.assert_array_equal(moves.discount, 0.0)
+
+
 def test_a_won_position_is_not_given_up():
     game = OneGoodMove()
     search = SearchConfig(actions="moves", num_simulations=32, num_candidates=16, value_scale=0.5)
