@@ -165,9 +165,9 @@ def test_who_gives_up_loses_a_game_of_its_own_scale(scale):
     if scale is not None:
         game.reward_scale = scale
     model, few = NoKnowledge(game), SearchConfig(actions="moves", num_simulations=1)
-    config = SelfPlayConfig(moves_per_step=1, replay_moves=1, resign_below=0.99)
+    config = SelfPlay(search=few, moves_per_step=1, replay_moves=1, resign_below=0.99)
     states = jax.vmap(game.reset)(keys(0))
-    moves = jax.jit(lambda s, k: play({}, s, k, game, model, few, config))(states, keys(0))[1]
+    moves = jax.jit(lambda s, k: play({}, s, k, game, model, config))(states, keys(0))[1]
     np.testing.assert_array_equal(moves.reward, -(scale or 1.0))
     np.testing.assert_array_equal(moves.discount, 0.0)
 

@@ -1,30 +1,19 @@
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rlsearch.config import ParallelConfig, SearchConfig
-from rlsearch.decoding.writer import Writer
-from rlsearch.objectives.hindsight import hindsight_targets
-from rlsearch.objectives.step_targets import StepTargets
-from rlsearch.objectives.widen import widen
 from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
-from rlsearch.stages.expert_iteration import ExpertIteration, expert_iteration_targets
 from rlsearch.stages.search_distillation import SearchDistillation, search_targets
 from rlsearch.stages.teaching import Teaching
 from tests.toy import (
-    NEWLINE,
     PAD,
-    B,
-    C,
     ImpossibleToyTask,
     ToyTask,
-    solution,
+    can_be_right,
     toy_format,
     toy_model,
-    toy_policy,
     toy_writer,
 )
 
@@ -76,12 +65,6 @@ def small_with_company():
 def small(small_with_company):
     rows, metrics = small_with_company
     return jax.tree.map(lambda x: x[::4], rows), metrics
-
-
-def can_be_right(prompt, letters) -> bool:
-    """Whether a word that begins with `letters` can solve `prompt`."""
-    first, last = prompt[:2]
-    return letters[:1] in ([], [first]) and (len(letters) < 3 or letters[2] == last)
 
 
 def taken_before(rows, row, step) -> list[int]:
@@ -227,120 +210,3 @@ def test_traces_go_on_beside_the_search(small_with_company):
     seen = np.concatenate([traces.prompts, words], axis=1).reshape(ROWS, 2, -1)
     assert (seen[:, 0] != seen[:, 1]).any(axis=1).mean() > 0.5
     assert (rows.prompts[:, 0] != rows.prompts[:, 2]).any(axis=1).mean() > 0.5
-
-
-def test_problems_come_from_the_task_from_traces_and_from_other_goals():
-    held_out, other = [C, C, NEWLINE], [B, C, NEWLINE]
-
-    class ThreeSources(ToyTask):
-        def draw_task_problem(self, key):
-            return jnp.array(held_out)  # which no valid trace has
-
-        def draw_trace(self, key):
-            prompt, _, steps, valid = super().draw_trace(key)
-            return prompt, jnp.array(other), steps, valid
-
-    def shares(**fields):
-        draw = jax.jit(lambda keys: teaching(**fields).draw_problems(ThreeSources(), keys))
-        prompts = np.asarray(draw(row_keys(jax.random.key(1), 512)))
-        return [(prompts == problem).all(axis=1).mean() for problem in (held_out, other)]
-
-    # One trace in nine is not valid, and the task's own problem stands in for it; one prompt in
-    # nine is by chance the other.
-    own, others = shares(task_fraction=0.4)
-    np.testing.assert_allclose([own, others], [0.4 + 0.6 / 9, 0.6 / 9], atol=0.08)
-    own, others = shares(task_fraction=0.1, other_goal_fraction=0.5)
-    np.testing.assert_allclose([own, others], [0.1 + 0.9 / 9, 0.5 * 8 / 9 + 0.4 / 9], atol=0.08)
-
-
-def sampled(num_samples, keys, **fields):
-    company = teaching(task_fraction=0.5, **fields)
-    config = ExpertIteration(num_steps=1, num_samples=num_samples, teaching=company)
-    run = jax.jit(lambda writer, keys: expert_iteration_targets(ToyTask(), writer, keys, config))
-    return run(Writer(toy_policy(), toy_model()[1]), keys)
-
-
-def test_expert_iteration_imitates_right_solutions_alone():
-    rows, metrics = sampled(1, row_keys(jax.random.key(2), 64))
-    assert rows.steps.shape == (64, 3, 1, 2)
-    for row in range(64):
-        letters = rows.steps[row, :, 0, 0].tolist()
-        assert rows.steps[row].reshape(-1).tolist() == solution(letters)
-        right = can_be_right(rows.prompts[row].tolist(), letters)
-        for field in (rows.weights, rows.values, rows.prompt_values, metrics["solved"]):
-            assert (field[row] == right).all()
-    assert 0 < metrics["solved"].sum() < 64
-    assert (rows.value_weights == 1).all() and (rows.prompt_value_weights == 1).all()
-
-
-def test_expert_iteration_keeps_the_first_right_sample():
-    keys = row_keys(jax.random.key(2), 64)
-    one, _ = sampled(1, keys)
-    many, metrics = sampled(8, keys)
-    right_at_once = np.asarray(one.prompt_values) == 1.0
-    assert (
-        (np.asarray(many.steps) == np.asarray(one.steps)).all(axis=(1, 2, 3))[right_at_once].all()
-    )
-    share = np.asarray(metrics["solved"])
-    np.testing.assert_array_equal(many.prompt_values == 1.0, share > 0)
-    assert ((share > 0) & ~right_at_once).any() and (metrics["search_tokens"] == 8 * 6).all()
-
-
-def test_expert_iteration_has_the_companions_of_search():
-    rows, _ = sampled(2, row_keys(jax.random.key(2), 64), critic_samples=1, traces=1)
-    _, samples, traces = (jax.tree.map(lambda x, i=i: np.asarray(x[i::3]), rows) for i in range(3))
-    assert rows.steps.shape == (192, 3, 1, 2)
-    assert not samples.weights.any() and samples.value_weights.all()
-    assert 0 < samples.values.mean() < 1
-    assert traces.weights.any() and not traces.counted.all()
-
-
-def test_hindsight_rows_say_what_was_reached():
-    rows = jax.jit(lambda keys: hindsight_targets(ToyTask(), keys, CONTRAST))(
-        row_keys(jax.random.key(3), 512)
-    )
-    rows = jax.tree.map(np.asarray, rows)
-    words = jnp.array(rows.steps.reshape(512, 6))
-    reached = np.asarray(ToyTask().check_tokens(jnp.array(rows.prompts), words))
-    np.testing.assert_array_equal(rows.values[:, :, 0], np.tile(reached[:, None], 3))
-    np.testing.assert_array_equal(rows.prompt_values, reached)
-    # One trace in nine has the held-out goal: nothing is learnt from it.
-    learnt = rows.weights.all(axis=(1, 2))
-    np.testing.assert_allclose(learnt.mean(), 8 / 9, atol=0.05)
-    assert not rows.weights[~learnt].any() and not rows.value_weights[~learnt].any()
-    assert not rows.prompt_value_weights[~learnt].any()
-    # Of a trace that is shown with another goal the policy learns the consequences alone.
-    own = rows.counted.all(axis=(1, 2, 3))
-    assert own[reached].mean() > 0.7 and not own[~reached].any()
-    np.testing.assert_allclose(own.mean(), 1 - CONTRAST, atol=0.1)
-    assert (rows.counted[~own] == np.array(ToyTask.consequences)[:, None]).all()
-    # Own and other goals weigh the same for the value, whatever the share of either.
-    value_weights = rows.value_weights.sum(axis=(1, 2))
-    np.testing.assert_allclose(value_weights[own].sum(), value_weights[~own].sum(), rtol=0.2)
-    assert not (own & learnt & (rows.prompts == ToyTask().held_out_prompts()).all(axis=1)).any()
-
-
-def test_rows_of_traces_are_widened_to_tokens():
-    """Two steps of four tokens at most: what is behind the shorter one is closed up."""
-    format = dataclasses.replace(toy_format(), num_steps=2, max_step_length=4, max_length=6)
-    rows = StepTargets(
-        prompts=jnp.zeros((1, 3), jnp.int32),
-        steps=jnp.array([[[[2, 3, 4, 1]], [[2, 1, 0, 0]]]], jnp.int32),
-        weights=jnp.array([[[1.0], [0.5]]]),
-        values=jnp.array([[[0.25], [0.75]]]),
-        value_weights=jnp.ones((1, 2, 1)),
-        prompt_values=jnp.ones(1),
-        prompt_value_weights=jnp.ones(1),
-        counted=jnp.array([[[[True, False, True, True]], [[False, True, True, True]]]]),
-    )
-    like = jax.tree.map(jnp.zeros_like, rows)._replace(steps=jnp.zeros((1, 6, 3, 1), jnp.int32))
-    wide = widen(rows, like, format)
-    assert wide.steps.shape == wide.counted.shape == (1, 6, 3, 1)
-    assert wide.steps[0, :, 0, 0].tolist() == [2, 3, 4, 1, 2, 1]
-    assert wide.weights[0, :, 0].tolist() == [1, 1, 1, 1, 0.5, 0.5]
-    assert wide.counted[0, :, 0, 0].tolist() == [True, False, True, True, False, True]
-    at_ends = wide.value_weights[0, :, 0]
-    assert at_ends.tolist() == [0, 0, 0, 1, 0, 1]
-    assert wide.values[0, [3, 5], 0].tolist() == [0.25, 0.75]
-    for empty in (wide.steps, wide.weights, wide.value_weights):
-        assert not empty[:, :, 1:].any()
