@@ -11,9 +11,9 @@ import sys
 import time
 from typing import NamedTuple
 
+from rlsearch.config_file import load
 from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.lock import NAME
-from rlsearch.runs.opening import read_config
 
 _PATIENCE = 600  # seconds until what is waited for has failed to come
 
@@ -57,13 +57,13 @@ def kill_training(
     config: str, run: pathlib.Path, moment: Moment, chance: random.Random
 ) -> Kill | None:
     """Starts or resumes a run and kills it; None if it was done before."""
-    starts, before = _starts(run), _entries(run)
+    starts, before = _starts(run), _entries(run, config)
     code, errors = signal_training(config, run, moment, chance, signal.SIGKILL)
     assert code in (0, -signal.SIGKILL), errors
     if code == 0:
         assert not (run / NAME).exists()  # though those that were killed have left theirs
         return None
-    new, step = _entries(run) - before, max(_complete(_entries(run)), default=0)
+    new, step = _entries(run, config) - before, max(_complete(_entries(run, config)), default=0)
     if _in_flight(new):
         return Kill("save", step)
     if _starts(run) == starts:
@@ -76,12 +76,12 @@ def signal_training(
 ) -> tuple[int, str]:
     """Starts or resumes a run and sends it a signal; its exit code and standard error."""
     command = [sys.executable, "-m", "rlsearch", "train", config, "--run-dir", str(run)]
-    starts, before = _starts(run), _entries(run)
+    starts, before = _starts(run), _entries(run, config)
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
     deadline = time.monotonic() + _PATIENCE
-    while process.poll() is None and not _reached(run, moment, starts, before):
+    while process.poll() is None and not _reached(run, config, moment, starts, before):
         assert time.monotonic() < deadline, f"no {moment} within {_PATIENCE} s"
         time.sleep(0.0005)
     time.sleep(chance.uniform(0.0, moment.seconds))
@@ -90,28 +90,31 @@ def signal_training(
     return process.returncode, errors
 
 
-def _reached(run: pathlib.Path, moment: Moment, starts: int, before: set[_Entry]) -> bool:
+def _reached(
+    run: pathlib.Path, config: str, moment: Moment, starts: int, before: set[_Entry]
+) -> bool:
     if moment.phase in ("start", "compile"):
         return moment.phase == "start" or _starts(run) > starts
-    new = _entries(run) - before
+    new = _entries(run, config) - before
     steps = _complete(new) if moment.phase == "step" else _in_flight(new)
     return max(steps, default=0) > moment.beyond
 
 
-def _entries(run: pathlib.Path) -> set[_Entry]:
+def _entries(run: pathlib.Path, config: str) -> set[_Entry]:
     folder = run / "checkpoints"
+    begins = _begins(config)  # before the first look, as it takes a while
     return {
-        _Entry(_before(run, stage.name), entry.name, entry.inode())
+        _Entry(begins[stage.name], entry.name, entry.inode())
         for stage in (folder.iterdir() if folder.exists() else ())
         for entry in os.scandir(stage)
     }
 
 
 @functools.cache
-def _before(run: pathlib.Path, stage: str) -> int:
-    """Steps of a run in front of one of its stages."""
-    lineage = Lineage(read_config(str(run)))
-    return lineage.ends()[stage] - lineage.num_steps(stage)
+def _begins(config: str) -> dict[str, int]:
+    """Steps of a run in front of each of its stages."""
+    lineage = Lineage(load(config))
+    return {stage: end - lineage.num_steps(stage) for stage, end in lineage.ends().items()}
 
 
 def _complete(entries: set[_Entry]) -> list[int]:
