@@ -4,20 +4,17 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from rlsearch.config import OptimizerConfig, ParallelConfig, SearchConfig
-from rlsearch.decoding.policy import Policy
+from rlsearch.config import Experiment, OptimizerConfig, ParallelConfig, SearchConfig
 from rlsearch.decoding.writer import Writer
-from rlsearch.networks.language_model import LanguageModel
-from rlsearch.objectives.step_targets import step_learning
 from rlsearch.parallel.mesh import make_mesh, row_keys
-from rlsearch.runs.stage import StageFlops, Weights
-from rlsearch.stages.ring import Learning, Origin, ring_stage
-from rlsearch.stages.search_distillation import SearchDistillation, search_targets
+from rlsearch.runs.lineage import Lineage
+from rlsearch.runs.stage import Weights
+from rlsearch.stages.search_distillation import SearchDistillation
 from rlsearch.stages.teaching import Teaching
 from rlsearch.training.optimizer import make_optimizer
 from rlsearch.training.state import init_state, run_key
 from rlsearch.training.step import make_step
-from tests.toy import PAD, InvertedToyTask, ToyTask, toy_format, toy_model
+from tests.toy import InvertedToyTask, ToyTask, toy_model
 
 NUM_STEPS, PROBLEMS = 100, 32
 CHANCE = 1 / 9  # three of 27 words are right
@@ -36,21 +33,13 @@ def learn(task, searching) -> tuple[float, float]:
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=10),
     )
     config = SearchDistillation(
-        num_steps=NUM_STEPS, search=search, num_targets=3, teaching=teaching
+        start="", num_steps=NUM_STEPS, search=search, num_targets=3, teaching=teaching
     )
     # One layer is enough to copy letters.
     layer = dataclasses.replace(toy_model()[0].config, num_layers=1)
-    model = LanguageModel(layer, ToyTask.vocab_size)
-    policy = Policy(model, toy_format(), task.answers)
-    params = jax.jit(model.init)(run_key(0, "parameters", 0))
-    stage = ring_stage(
-        Origin("distilled", NUM_STEPS),
-        model,
-        teaching.ring,
-        lambda weights, keys: search_targets(task, Writer(policy, weights.own), keys, config),
-        Learning(*step_learning(model, PAD)),
-        StageFlops(0.0, 0.0),
-    )
+    lineage = Lineage(Experiment(task=task, model=layer, stages=(config,)))
+    policy, stage = lineage.policy(config.name), config.build(lineage)
+    params = jax.jit(stage.model.init)(run_key(0, "parameters", 0))
     optimizer = make_optimizer(stage.optimizer, stage.num_steps * stage.updates_per_step)
     step = make_step(stage, optimizer, make_mesh(ParallelConfig(data=1)))
 
