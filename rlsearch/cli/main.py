@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 import types
+from collections.abc import Sequence
 
 from rlsearch.cli import (
     arena,
@@ -95,8 +96,11 @@ def _run(argv: list[str]) -> int:
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add_parser(subparsers)
-    takes_fields = bool(argv) and argv[0] in [_name(c) for c in COMMANDS if c.TAKES_FIELDS]
-    overrides, rest = _split_fields(argv) if takes_fields else ([], argv)
+    taking = {_name(command): command for command in COMMANDS if command.TAKES_FIELDS}
+    overrides, rest = [], argv
+    if argv and argv[0] in taking:
+        own = getattr(taking[argv[0]], "OWN_OPTIONS", ())
+        overrides, rest = _split_fields(argv, [name for name in TOP_FIELDS if name not in own])
     try:
         arguments, extra = parser.parse_known_args(rest)
     except SystemExit as exit:  # only --help: errors are raised
@@ -114,16 +118,19 @@ def _name(command: types.ModuleType) -> str:
     return command.__name__.rpartition(".")[2].rstrip("_")  # a keyword is no module's name
 
 
-def _split_fields(argv: list[str]) -> tuple[list[str], list[str]]:
+def _split_fields(argv: list[str], top: Sequence[str]) -> tuple[list[str], list[str]]:
     """Config fields with their values, and the rest, which is argparse's.
 
     argparse would take a value of an option that it does not know for a positional argument.
+
+    Args:
+        top: the fields without a group, but for those whose name is an option of the command.
     """
     fields, rest = [], []
     room = 0  # values that the field before may still take
     for argument in argv:
         path = argument[2:].partition("=")[0].replace("-", "_")
-        if argument.startswith("--") and (path in TOP_FIELDS or "." in path):
+        if argument.startswith("--") and (path in top or "." in path):
             several = path.rpartition(".")[2] in SEVERAL
             room = sys.maxsize if several else int("=" not in argument)
             fields.append(argument)

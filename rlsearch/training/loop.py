@@ -72,6 +72,8 @@ def _train(
 ) -> dict[str, Any]:
     lineage = Lineage(config, own_modules(config))
     check_best_metric(config.log, [stage.name for stage in config.stages])
+    if config.task is not None:  # one whose files are missing says so before there is a run
+        jax.eval_shape(config.task.draw_task_problem, run_key(config.seed, "training", 0))
     mesh, rules = make_mesh(config.parallel), config.parallel.rules
     check_memory(lineage, mesh, device_memory)
     stages = build_stages(lineage)

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from rlsearch.stages.self_play import playing_stage
 from rlsearch.training import loop
 from rlsearch.training.stopping import StopRequest, TrainingStopped
 from tests.boards import tiny_board_experiment
@@ -53,7 +54,7 @@ sys.exit(128 + stop.signal)
 
 
 def checkpoints(run) -> list[int]:
-    names = [path.name for path in (run / "checkpoints").iterdir()]
+    names = [path.name for path in (run / "checkpoints" / "self_play").iterdir()]
     return sorted(int(name) for name in names if name.isdecimal())
 
 
@@ -79,8 +80,9 @@ def test_each_signal_to_stop_saves_and_stops(config, tmp_path, monkeypatch, sent
 
 def test_a_warning_of_the_scheduler_saves_and_goes_on(config, tmp_path, monkeypatch, capfd):
     signal_in_step(monkeypatch, 2, signal.SIGUSR1)
-    assert loop.train(config, str(tmp_path))["steps"] == config.self_play.num_steps
-    assert checkpoints(tmp_path) == [2, config.self_play.num_steps]
+    last = playing_stage(config).num_steps
+    assert loop.train(config, str(tmp_path))["steps"] == last
+    assert checkpoints(tmp_path) == [2, last]
     assert "SIGUSR1: saving soon, and going on" in capfd.readouterr().err
 
 
