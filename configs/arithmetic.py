@@ -18,8 +18,6 @@ Planned for a pod, not run: `rlsearch plan arithmetic --topology v6e-64`.
 
 import dataclasses
 
-from rlsearch.studies.accuracy import Accuracy
-
 from rlsearch.config import Experiment, OptimizerConfig
 from rlsearch.stages.traces import Traces
 from rlsearch.stages.verifier import ExactSteps, Outcomes, Verifier
@@ -28,6 +26,7 @@ from rlsearch.strategies.greedy import Greedy
 from rlsearch.strategies.self_consistency import SelfConsistency
 from rlsearch.strategies.tree_search import TreeSearch
 from rlsearch.strategies.weighted_best_of_n import WeightedBestOfN
+from rlsearch.studies.accuracy import Accuracy
 from rlsearch.tasks.arithmetic import Arithmetic
 
 process = Verifier(

@@ -10,8 +10,6 @@ ranges over seeds: docs/results.md, "Game of 24".
 Planned for a pod, not run, with one problem per chip: `rlsearch plan game24 --topology v6e-256`.
 """
 
-from rlsearch.studies.accuracy import Accuracy
-
 from rlsearch.config import Experiment, OptimizerConfig, SearchConfig
 from rlsearch.stages.expert_iteration import ExpertIteration
 from rlsearch.stages.search_distillation import SearchDistillation
@@ -20,6 +18,7 @@ from rlsearch.stages.traces import Traces
 from rlsearch.strategies.best_of_n import BestOfN
 from rlsearch.strategies.greedy import Greedy
 from rlsearch.strategies.tree_search import TreeSearch
+from rlsearch.studies.accuracy import Accuracy
 from rlsearch.tasks.game24 import Game24
 
 teaching = Teaching(

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlsearch.config import TaskConfig
 from rlsearch.data.step_ratings import MAX_LINE, read_ratings
 from rlsearch.tasks.arithmetic import Arithmetic
 from rlsearch.verifiers.rated import rated_labels
@@ -103,12 +102,15 @@ def test_math_shepherd_has_a_sign_behind_each_step(tmp_path):
         ("math_shepherd", json.dumps({"input": f"a {STEP}", "label": "a +"})),
     ],
 )
-def test_a_line_of_another_form_is_refused_by_its_number(tmp_path, form, line):
+def test_a_line_of_another_form_is_left_out_by_its_number(tmp_path, capsys, form, line):
     good = prm800k([step(("a", 1))])
     if form == "math_shepherd":
         good = math_shepherd([f"{PROBLEM} Step 1: a ", STEP], "+")
-    with pytest.raises(ValueError, match=f"line 2: it is not of the form {form}"):
-        read(tmp_path, form, good, line)
+    with pytest.raises(ValueError, match=f"line 1: it is not of the form {form}"):
+        read(tmp_path, form, line)
+    assert len(read(tmp_path, form, good, line, good)) == 2
+    said = capsys.readouterr().err
+    assert "1 line was left out (line 2: it is not of the form" in said and said.count("\n") == 1
 
 
 def test_what_is_too_long_or_of_no_form_is_refused(tmp_path):
@@ -119,7 +121,7 @@ def test_what_is_too_long_or_of_no_form_is_refused(tmp_path):
 
 
 def test_ratings_become_labels_as_far_as_the_task_has_words(tmp_path):
-    task = Arithmetic(TaskConfig(num_operations=3, largest=99, num_held_out=3))
+    task = Arithmetic(num_operations=3, largest=99, num_held_out=3)
     good = ["3 + 4 = 7", "9 - 7 = 2", "7 * 2 = 14 ."]
     lines = [
         prm800k([step((text, rating)) for text, rating in zip(good, (1, 0, 1), strict=True)]),
@@ -139,7 +141,7 @@ def test_ratings_become_labels_as_far_as_the_task_has_words(tmp_path):
 
 
 def test_held_out_problems_are_never_labelled(tmp_path):
-    task = Arithmetic(TaskConfig(num_operations=3, largest=99, num_held_out=3))
+    task = Arithmetic(num_operations=3, largest=99, num_held_out=3)
     problem = task.held_out_texts()[0].replace("_", "").strip()
     line = prm800k([step(("3 + 4 = 7", 1))], question={"problem": problem})
     labels, dropped = rated_labels(task, read(tmp_path, "prm800k", line))
