@@ -1,41 +1,66 @@
+import dataclasses
 import inspect
 import re
 
 import pytest
 
 from rlsearch import config
+from rlsearch.classes import classes_of
 from rlsearch.config import (
-    ControlConfig,
-    DistillConfig,
-    EnvironmentConfig,
-    EvaluationConfig,
+    ENVIRONMENT,
+    PROMPTING,
+    STAGE,
+    STRATEGY,
+    STUDY,
+    TASK,
     Experiment,
     LogConfig,
     OptimizerConfig,
     ParallelConfig,
-    PretrainConfig,
     ProfileConfig,
-    RevisionConfig,
     SearchConfig,
-    SelfPlayConfig,
-    SelfPlayExperiment,
     ShardingRules,
-    TaskConfig,
     TowerConfig,
     TransformerConfig,
-    VerifierConfig,
 )
+from rlsearch.environments.pgx_game import ONE_PLAYER, TWO_PLAYERS, PgxGame
+from rlsearch.stages.expert_iteration import ExpertIteration
+from rlsearch.stages.revision import Revision
+from rlsearch.stages.search_distillation import SearchDistillation
+from rlsearch.stages.self_play import SelfPlay
+from rlsearch.stages.teaching import Teaching
+from rlsearch.stages.traces import Traces
+from rlsearch.stages.verifier import LabelsFrom, Verifier
+from rlsearch.studies.accuracy import Accuracy
+from rlsearch.studies.exchange import Exchange
+from rlsearch.studies.revisions import Revisions
+from rlsearch.studies.verifiers import Verifiers
+from rlsearch.tasks.arithmetic import Arithmetic
+from rlsearch.tasks.countdown import Countdown
+from rlsearch.tasks.game24 import Game24
+from rlsearch.tasks.prompting import FewShot
 
+STUDIES = tuple(classes_of(STUDY).values())
+FIELD, IN_A_ROW = re.compile(r'self, "(\w+)"'), re.compile(r"for field in \(([^)]*)\):")
+GAMES = f"one of {', '.join(sorted((*TWO_PLAYERS, *ONE_PLAYER)))}"
 BAD = [
-    (TaskConfig, {"split": "test"}, "'random' or 'tot'"),
-    (TaskConfig, {"num_held_out": 0}, "from 1 to 1000"),
-    (TaskConfig, {"num_examples": 17}, "from 0 to 16"),
-    (TaskConfig, {"num_numbers": 7}, "from 3 to 6"),
-    (TaskConfig, {"num_operations": 1}, "from 2 to 20"),
-    (TaskConfig, {"mistake_share": 1.5}, "in [0, 1]"),
-    (TaskConfig, {"largest": 8}, "from 9 to 99"),
-    (TaskConfig, {"max_goal": 200}, "from 24 to 199"),
-    (TaskConfig, {"fraction_weight": 0.0}, "in (0, 1]"),
+    (Game24, {"split": "test"}, "'random' or 'tot'"),
+    (Game24, {"num_held_out": 0}, "from 1 to 1000"),
+    (Countdown, {"num_held_out": 1001}, "from 1 to 1000"),
+    (Arithmetic, {"num_held_out": 0}, "from 1 to 1000"),
+    (Game24, {"split_seed": -1}, "from 0 to 2**63 - 1"),
+    (Countdown, {"split_seed": 2**31}, "from 0 to 2**31 - 1"),
+    (Arithmetic, {"split_seed": -1}, "from 0 to 2**31 - 1"),
+    (FewShot, {"num_examples": 17}, "from 1 to 16"),
+    (Countdown, {"num_numbers": 7}, "from 3 to 6"),
+    (Arithmetic, {"num_operations": 1}, "from 2 to 20"),
+    (Arithmetic, {"mistake_share": 1.5}, "in [0, 1]"),
+    (Countdown, {"largest": 8}, "from 9 to 99"),
+    (Arithmetic, {"largest": 100}, "from 9 to 99"),
+    (Game24, {"max_goal": 200}, "from 24 to 199"),
+    (Countdown, {"max_goal": 23}, "from 24 to 199"),
+    (Game24, {"fraction_weight": 0.0}, "in (0, 1]"),
+    (Countdown, {"fraction_weight": 0.0}, "in (0, 1]"),
     (TransformerConfig, {"num_layers": 0}, "positive"),
     (TransformerConfig, {"embed_dim": 0}, "positive"),
     (TransformerConfig, {"num_heads": 0}, "positive"),
@@ -59,56 +84,61 @@ BAD = [
     (OptimizerConfig, {"learning_rate": 0.0}, "positive"),
     (OptimizerConfig, {"warmup_steps": -1}, "at least 0"),
     (OptimizerConfig, {"max_grad_norm": 0.0}, "positive"),
-    (PretrainConfig, {"num_steps": 0}, "at least 1"),
-    (PretrainConfig, {"batch_size": 3}, "at least 4"),
-    (PretrainConfig, {"contrast": 1.0}, "in (0, 1)"),
-    (DistillConfig, {"num_steps": 0}, "at least 1"),
-    (DistillConfig, {"num_problems": 0}, "at least 1"),
-    (DistillConfig, {"task_fraction": 1.5}, "in [0, 1]"),
-    (DistillConfig, {"other_goal_fraction": 0.75}, "in [0, 0.5], what task_fraction leaves"),
-    (DistillConfig, {"num_targets": 0}, "at least 1"),
-    (DistillConfig, {"critic_samples": -1}, "at least 0"),
-    (DistillConfig, {"traces": -1}, "at least 0"),
-    (DistillConfig, {"unsolved_weight": -0.5}, "in [0, 1]"),
-    (DistillConfig, {"replay_size": 100}, "a multiple of the rows of a step, 384"),
-    (DistillConfig, {"updates_per_step": 0}, "at least 1"),
-    (DistillConfig, {"decisions_per_search": 0}, "at least 1"),
-    (ControlConfig, {"num_samples": 0}, "at least 1"),
-    (VerifierConfig, {"train": ("orm", "prn")}, "'orm', 'prm', both or none"),
-    (VerifierConfig, {"train": ("orm", "orm")}, "'orm', 'prm', both or none"),
-    (RevisionConfig, {"policy": "revision"}, "'base', 'distilled' or 'control'"),
-    (RevisionConfig, {"batch_size": 0}, "at least 1"),
-    (RevisionConfig, {"num_samples": 3}, "at least 4, as a context holds"),
-    (RevisionConfig, {"replay_size": 1000}, "a multiple of the rows of a step, 256"),
-    (VerifierConfig, {"policy": "best"}, "'base', 'distilled', 'control' or 'revision'"),
-    (VerifierConfig, {"network": "trunk"}, "'own', 'copy' or 'head'"),
-    (VerifierConfig, {"labels": ""}, "'exact' or the folder of labels"),
-    (VerifierConfig, {"aggregation": "max"}, "'last', 'min', 'prod' or 'mean'"),
-    (VerifierConfig, {"num_solutions": 0}, "at least 1"),
-    (VerifierConfig, {"replay_size": 300}, "a multiple of num_solutions, 128"),
-    (EnvironmentConfig, {"reward_scale": 0.0}, "positive"),
-    (EnvironmentConfig, {"discount": 1.5}, "in (0, 1]"),
-    (EnvironmentConfig, {"max_moves": -1}, "at least 0"),
+    (Traces, {"num_steps": 0}, "at least 1"),
+    (Traces, {"batch_size": 3}, "at least 4"),
+    (Traces, {"contrast": 1.0}, "in (0, 1)"),
+    (SearchDistillation, {"num_steps": 0}, "at least 1"),
+    (Teaching, {"num_problems": 0}, "at least 1"),
+    (Teaching, {"task_fraction": 1.5}, "in [0, 1]"),
+    (Teaching, {"other_goal_fraction": 0.75}, "in [0, 0.5], what task_fraction leaves"),
+    (SearchDistillation, {"num_targets": 0}, "at least 1"),
+    (SearchDistillation, {"num_targets": 13}, "at most search.num_candidates, 12"),
+    (Teaching, {"critic_samples": -1}, "at least 0"),
+    (Teaching, {"traces": -1}, "at least 0"),
+    (SearchDistillation, {"unsolved_weight": -0.5}, "in [0, 1]"),
+    (Teaching, {"replay_size": 100}, "a multiple of the rows of a step, 384"),
+    (Teaching, {"updates_per_step": 0}, "at least 1"),
+    (Teaching, {"batch_size": 0}, "at least 1"),
+    (Teaching, {"contrast": 0.0}, "in (0, 1)"),
+    (SearchDistillation, {"decisions_per_search": 0}, "at least 1"),
+    (ExpertIteration, {"num_steps": 1, "num_samples": 0}, "at least 1"),
+    (ExpertIteration, {"num_steps": 0}, "at least 1, or 0 with flops_of"),
+    (ExpertIteration, {"flops_of": "distilled", "num_steps": 1}, "0 beside flops_of"),
+    (Revision, {"start": ""}, "the stage that ended with the policy"),
+    (Revision, {"num_problems": 0}, "at least 1"),
+    (Revision, {"batch_size": 0}, "at least 1"),
+    (Revision, {"num_samples": 3}, "at least 4, as a context holds"),
+    (Revision, {"replay_size": 1000}, "a multiple of the rows of a step, 256"),
+    (Verifier, {"policy": ""}, "the stage that ended with the policy"),
+    (Verifier, {"network": "trunk"}, "'own', 'copy' or 'head'"),
+    (LabelsFrom, {"folder": ""}, "the folder of labels"),
+    (Verifier, {"aggregation": "max"}, "one of 'last', 'min', 'prod', 'mean'"),
+    (Verifier, {"num_solutions": 0}, "at least 1"),
+    (Verifier, {"replay_size": 300}, "a multiple of num_solutions, 128"),
+    (PgxGame, {"reward_scale": 0.0}, "positive, and at most 1e6"),
+    (PgxGame, {"discount": 1.5}, "in (0, 1]"),
+    (PgxGame, {"max_moves": -1}, "from 0 to 2**31 - 1"),
+    (TowerConfig, {"dtype": "float64"}, "'float32' or 'bfloat16'"),
     (TowerConfig, {"num_blocks": 0}, "positive"),
     (TowerConfig, {"channels": 0}, "positive"),
     (TowerConfig, {"squeeze_excite": -1}, "at least 0"),
     (TowerConfig, {"value": "win"}, "'outcomes', 'bounded' or 'unbounded'"),
-    (SelfPlayConfig, {"num_games": 0}, "at least 1"),
-    (SelfPlayConfig, {"moves_per_step": 0}, "at least 1"),
-    (SelfPlayConfig, {"replay_moves": 9}, "a multiple of moves_per_step, 8"),
-    (SelfPlayConfig, {"td_lambda": 1.5}, "in [0, 1]"),
-    (SelfPlayConfig, {"random_opening": -1}, "at least 0"),
-    (SelfPlayConfig, {"temperature": 0.0}, "positive"),
-    (SelfPlayConfig, {"temperature_moves": -1}, "at least 0"),
-    (SelfPlayConfig, {"resign_below": 1.0}, "in [-1, 1)"),
-    (SelfPlayConfig, {"reanalysed": -1}, "at least 0"),
-    (SelfPlayConfig, {"value_weight": 0.0}, "positive"),
-    (SelfPlayExperiment, {"kind": "language"}, "'self_play'"),
-    (EvaluationConfig, {"strategies": ()}, "at least one strategy"),
-    (EvaluationConfig, {"budgets": (0, 1)}, "whole numbers of at least 1"),
-    (EvaluationConfig, {"budgets": ()}, "whole numbers of at least 1"),
-    (EvaluationConfig, {"seeds": ()}, "at least one seed"),
-    (EvaluationConfig, {"sequential": 0}, "at least 1"),
+    (SelfPlay, {"num_games": 0}, "at least 1"),
+    (SelfPlay, {"moves_per_step": 0}, "at least 1"),
+    (SelfPlay, {"replay_moves": 9}, "a multiple of moves_per_step, 8"),
+    (SelfPlay, {"td_lambda": 1.5}, "in [0, 1]"),
+    (SelfPlay, {"random_opening": -1}, "at least 0"),
+    (SelfPlay, {"temperature": 0.0}, "positive"),
+    (SelfPlay, {"temperature_moves": -1}, "at least 0"),
+    (SelfPlay, {"resign_below": 1.0}, "in [-1, 1)"),
+    (SelfPlay, {"reanalysed": -1}, "at least 0"),
+    (SelfPlay, {"value_weight": 0.0}, "positive"),
+    (Accuracy, {"budgets": (0, 1)}, "whole numbers of at least 1"),
+    (Accuracy, {"sequential": -1}, "at least 0"),
+    (Revisions, {"sequential": (0,)}, "whole numbers of at least 1"),
+    (Verifiers, {"problems": 0}, "at least 1"),
+    (Accuracy, {"split": "test"}, "'held_out' or 'training'"),
+    (PgxGame, {"game": "tic"}, GAMES),
     (ShardingRules, {"mlp": "replica"}, "'data', 'model' or ''"),
     (ParallelConfig, {"data": 0}, "-1 (all devices) or at least 1"),
     (ParallelConfig, {"replica": 0}, "at least 1"),
@@ -134,21 +164,74 @@ BAD = [
 
 @pytest.mark.parametrize(("cls", "values", "valid"), BAD)
 def test_a_bad_value_is_refused_with_what_is_valid(cls, values, valid):
-    ((field, value),) = values.items()
+    field, value = list(values.items())[-1]
     sentence = f"{cls.__name__}.{field} is {value!r}: it must be {valid}"
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         cls(**values)
 
 
+def every_class() -> list[type]:
+    """All that check their own fields: those that a config may name, and those that they hold."""
+    kinds = TASK, PROMPTING, STAGE, STUDY, STRATEGY, ENVIRONMENT
+    found = [cls for kind in kinds for cls in classes_of(kind).values()]
+    found += [cls for cls in vars(config).values() if inspect.isclass(cls)]
+    found += [Teaching, LabelsFrom]
+    return [cls for cls in found if "__post_init__" in vars(cls)]
+
+
+def checks(cls) -> str:
+    return inspect.getsource(vars(cls)["__post_init__"])
+
+
 def test_every_check_has_a_case_above():
-    fields = set(re.findall(r'self, "(\w+)"', inspect.getsource(config)))
-    assert fields <= {field for _, values, _ in BAD for field in values}
+    checked = {(cls, field) for cls in every_class() for field in FIELD.findall(checks(cls))}
+    apart = {(Experiment, "stages")}  # below
+    assert len(checked) > 70
+    assert checked - apart <= {(cls, field) for cls, values, _ in BAD for field in values}
 
 
-def test_a_run_of_verifiers_alone_trains_one():
-    with pytest.raises(ValueError, match="train is .*: it must be 'orm', 'prm' or both, in a run"):
-        VerifierConfig(policy_run="runs/other")
+def test_every_field_that_is_checked_in_a_row_refuses_what_is_negative():
+    rows = [(cls, row) for cls in every_class() for row in IN_A_ROW.findall(checks(cls))]
+    assert len(rows) >= 5
+    for cls, row in rows:
+        for field in re.findall(r"\w+", row):
+            with pytest.raises(ValueError, match=f"^{cls.__name__}.{field} is -1: it must be"):
+                cls(**{field: -1})
+
+
+@pytest.mark.parametrize("cls", STUDIES)
+def test_every_study_checks_what_it_measures(cls):
+    given = {"against": "runs/other"} if cls is Exchange else {}
+    for field, value in (("budgets", (0,)), ("problems", 0), ("split", "test")):
+        with pytest.raises(ValueError, match=f"^{cls.__name__}.{field} is "):
+            cls(**given, **{field: value})
+
+
+def test_an_experiment_has_stages_with_names_of_their_own():
+    for stages, said in (
+        ((), "Experiment.stages is (): it must be at least one stage"),
+        ((Traces(), Traces()), "Experiment.stages has two named 'base': each needs its own"),
+        ((Traces("model"),), "has one named 'model', which is a field of experiments"),
+        ((Traces("a.b"),), "has one named 'a.b': a name must be a word of letters, digits"),
+        ((Traces("a" * 61),), "a name must be a word"),
+        ((Traces(""),), "has one named ''"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(said)):
+            Experiment(stages=stages)
+
+
+def test_a_search_of_another_language_is_refused():
+    with pytest.raises(ValueError, match="SearchDistillation.search.actions is 'moves': in lang"):
+        SearchDistillation(search=SearchConfig(actions="moves"))
+    for group in ("search", "play"):
+        with pytest.raises(ValueError, match=f"SelfPlay.{group}.actions is 'steps': in a game it"):
+            SelfPlay(**{group: SearchConfig()})  # pyright: ignore
 
 
 def test_the_defaults_are_valid():
-    assert Experiment() == Experiment()
+    for kind in (TASK, PROMPTING, STAGE, STUDY, STRATEGY, ENVIRONMENT):
+        for cls in classes_of(kind).values():
+            if cls is Exchange:
+                assert cls("runs/other") == cls("runs/other")
+            elif cls is not ExpertIteration:  # whose length is asked for
+                assert dataclasses.replace(cls()) == cls()

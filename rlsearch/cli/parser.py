@@ -62,11 +62,15 @@ def read_config(arguments: argparse.Namespace, overrides: list[str]) -> Any:
     return config_file.override(config_file.load(arguments.config), overrides)
 
 
+MOST = 1_048_576  # of an option that is a number: budgets, games, problems and the like
+
+
 def positive(text: str) -> int:
-    """An argparse type: a whole number of at least 1."""
+    """An argparse type: a whole number from 1 to `MOST`."""
     number = whole(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"is {shortened(text)}: it must be at least 1")
+    for wrong, valid in ((number < 1, "at least 1"), (number > MOST, f"at most {MOST:,}")):
+        if wrong:
+            raise argparse.ArgumentTypeError(f"is {shortened(text)}: it must be {valid}")
     return number
 
 

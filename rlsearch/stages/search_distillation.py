@@ -70,7 +70,10 @@ class SearchDistillation:
         check(self.decisions_per_search >= 1, self, "decisions_per_search", "at least 1")
         check(0 <= self.unsolved_weight <= 1, self, "unsolved_weight", "in [0, 1]")
         if self.search.actions == "moves":
-            raise ValueError("search.actions is 'moves': in language it must be steps or tokens")
+            raise ValueError(
+                "SearchDistillation.search.actions is 'moves': in language it must be 'steps', "
+                "'top_tokens' or 'tokens'"
+            )
 
     def build(self, lineage: Lineage) -> Stage:
         """Builds the stage; see `StageConfig`."""

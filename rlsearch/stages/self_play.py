@@ -62,7 +62,9 @@ class SelfPlay:
         for group in ("search", "play"):
             actions = getattr(self, group).actions
             if actions != "moves":
-                raise ValueError(f"{group}.actions is {actions!r}: in a game it must be 'moves'")
+                raise ValueError(
+                    f"SelfPlay.{group}.actions is {actions!r}: in a game it must be 'moves'"
+                )
         for field in ("num_steps", "num_games", "moves_per_step", "updates_per_step", "batch_size"):
             check(getattr(self, field) >= 1, self, field, "at least 1")
         multiple = self.replay_moves >= 1 and self.replay_moves % self.moves_per_step == 0

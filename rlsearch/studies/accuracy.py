@@ -14,7 +14,7 @@ from rlsearch.runs.directory import write_json
 from rlsearch.strategies.base import Strategy, name_of
 from rlsearch.strategies.revisions import Revisions
 from rlsearch.strategies.tree_search import TreeSearch
-from rlsearch.studies.base import Report, silent, told_apart
+from rlsearch.studies.base import Report, check_extent, silent, told_apart
 from rlsearch.verifiers.checker import Checker
 
 
@@ -32,6 +32,9 @@ class Accuracy:
     oracle: bool = False  # adds tree search with the checker inside it, an upper bound
     sequential: int = 0  # attempts of a chain of the strategy revisions; 0: its own
     split: str = "held_out"  # see `examine`
+
+    def __post_init__(self):
+        check_extent(self)
 
     def run(self, opened: OpenedRun, report: Report = silent) -> dict[str, Any]:
         """See `Study.run`."""

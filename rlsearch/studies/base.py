@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from rlsearch.config import check
+from rlsearch.measuring.examination import SPLITS
 from rlsearch.measuring.opened import OpenedRun
 from rlsearch.strategies.base import Strategy, name_of
 
@@ -23,6 +25,19 @@ class Study(Protocol):
 
 def silent(line: str) -> None:
     """Reports to nobody."""
+
+
+def check_extent(study: Any) -> None:
+    """Raises ValueError where budgets, chains, problems or a split cannot be measured."""
+    for field in ("budgets", "sequential"):
+        values = getattr(study, field, ())
+        if isinstance(values, tuple):
+            check(all(x >= 1 for x in values), study, field, "whole numbers of at least 1")
+        else:
+            check(values >= 0, study, field, "at least 0")
+    number = study.problems
+    check(number is None or number >= 1, study, "problems", "at least 1")
+    check(study.split in SPLITS, study, "split", "'held_out' or 'training'")
 
 
 def told_apart(strategies: Sequence[Strategy]) -> Sequence[Strategy]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rlsearch.config import A_STRATEGY
 from rlsearch.measuring.opened import OpenedRun
-from rlsearch.studies.base import Report, silent
+from rlsearch.studies.base import Report, check_extent, silent
 from rlsearch.studies.exchange import Exchange
 from rlsearch.studies.revisions import Revisions
 from rlsearch.studies.test_time_compute import TestTimeCompute
@@ -30,6 +30,9 @@ class Everything:
     aggregation: str = ""  # of all studies
     against: str = ""  # the run of a larger model; empty: no exchange
     split: str = "held_out"  # of all studies
+
+    def __post_init__(self):
+        check_extent(self)
 
     def run(self, opened: OpenedRun, report: Report = silent) -> dict[str, Any]:
         """See `Study.run`."""

@@ -32,7 +32,7 @@ from rlsearch.strategies.base import Strategy, name_of
 from rlsearch.strategies.beam_search import BeamSearch
 from rlsearch.strategies.best_of_n import BestOfN
 from rlsearch.strategies.greedy import Greedy
-from rlsearch.studies.base import Report, silent, told_apart
+from rlsearch.studies.base import Report, check_extent, silent, told_apart
 from rlsearch.studies.exchange_picture import draw
 from rlsearch.studies.test_time_compute import estimate_difficulty, none_can_spend
 from rlsearch.verifiers.base import Judge
@@ -56,6 +56,9 @@ class Exchange:
     verifier: str = "value_head"  # that judges for the small one; see `OpenedRun.judge`
     aggregation: str = ""  # of its scores; empty: its own
     split: str = "held_out"  # see `examine`
+
+    def __post_init__(self):
+        check_extent(self)
 
     def run(self, opened: OpenedRun, report: Report = silent) -> dict[str, Any]:
         """See `Study.run`."""

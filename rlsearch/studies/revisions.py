@@ -39,7 +39,7 @@ from rlsearch.strategies.chains import (
     majority_of_chains,
     sample_chains,
 )
-from rlsearch.studies.base import Report, silent
+from rlsearch.studies.base import Report, check_extent, silent
 from rlsearch.studies.revisions_picture import draw
 from rlsearch.verifiers.base import Judge
 
@@ -58,6 +58,9 @@ class Revisions:
     verifier: str = "value_head"  # that chooses; see `OpenedRun.judge`
     aggregation: str = ""  # of its scores; empty: its own
     split: str = "held_out"  # see `examine`
+
+    def __post_init__(self):
+        check_extent(self)
 
     def run(self, opened: OpenedRun, report: Report = silent) -> dict[str, Any]:
         """See `Study.run`."""

@@ -50,7 +50,7 @@ from rlsearch.strategies.mcts_rollout import MctsRollout
 from rlsearch.strategies.self_consistency import SelfConsistency
 from rlsearch.strategies.tree_search import TreeSearch
 from rlsearch.strategies.weighted_best_of_n import WeightedBestOfN
-from rlsearch.studies.base import Report, silent, told_apart
+from rlsearch.studies.base import Report, check_extent, silent, told_apart
 from rlsearch.studies.test_time_compute_picture import draw
 from rlsearch.studies.total_compute_picture import draw as draw_total
 from rlsearch.verifiers.base import Judge
@@ -87,6 +87,9 @@ class TestTimeCompute:
     verifier: str = "value_head"  # that judges for all strategies; see `OpenedRun.judge`
     aggregation: str = ""  # of its scores; empty: its own
     split: str = "held_out"  # see `examine`
+
+    def __post_init__(self):
+        check_extent(self)
 
     def run(self, opened: OpenedRun, report: Report = silent) -> dict[str, Any]:
         """See `Study.run`."""

@@ -29,7 +29,7 @@ from rlsearch.parallel.mesh import row_keys
 from rlsearch.runs.directory import write_json
 from rlsearch.runs.parameters import warn
 from rlsearch.strategies.vote import first_best, vote
-from rlsearch.studies.base import Report, silent
+from rlsearch.studies.base import Report, check_extent, silent
 from rlsearch.studies.verifiers_picture import draw
 from rlsearch.verifiers.aggregate import aggregate
 from rlsearch.verifiers.base import Judge
@@ -50,6 +50,9 @@ class Verifiers:
     problems: int | None = None  # the first so many; None: as many as are held out
     aggregation: str = ""  # of the scores of steps; empty: each verifier's own
     split: str = "held_out"  # see `examine`
+
+    def __post_init__(self):
+        check_extent(self)
 
     def run(self, opened: OpenedRun, report: Report = silent) -> dict[str, Any]:
         """See `Study.run`."""

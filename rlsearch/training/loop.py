@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from rlsearch.checkpoints.store import CheckpointError, is_full_disk
 from rlsearch.config import Experiment
 from rlsearch.config_data import ConfigError
-from rlsearch.config_file import check_resumable, own_modules
+from rlsearch.config_file import check_resumable, check_types, own_modules
 from rlsearch.parallel.agreement import LateVote, is_main, wait_for_all
 from rlsearch.parallel.mesh import data_sharding, make_mesh
 from rlsearch.paths import exists
@@ -29,6 +29,7 @@ from rlsearch.training.beginning import (
     tell,
     write_config,
 )
+from rlsearch.training.memory import check_memory, device_memory
 from rlsearch.training.metrics import MetricsWriter
 from rlsearch.training.progress import Progress
 from rlsearch.training.state import (
@@ -59,6 +60,7 @@ def train(config: Experiment, run_dir: str) -> dict[str, Any]:
         RunInUseError: if another process trains in the directory.
         TrainingStopped: on SIGTERM, SIGINT or SIGHUP, when the step is finished and saved.
     """
+    check_types(config)
     directory = RunDirectory(run_dir)
     tell(f"{config.name}: preparing to train in {directory.path}")
     with StopRequest() as stop, sole_trainer(directory) as lock:
@@ -70,10 +72,11 @@ def _train(
 ) -> dict[str, Any]:
     lineage = Lineage(config, own_modules(config))
     check_best_metric(config.log, [stage.name for stage in config.stages])
-    stages = build_stages(lineage)
     if config.task is not None:  # one whose files are missing says so before there is a run
         jax.eval_shape(config.task.draw_task_problem, run_key(config.seed, "training", 0))
     mesh, rules = make_mesh(config.parallel), config.parallel.rules
+    check_memory(lineage, mesh, device_memory)
+    stages = build_stages(lineage)
     for stage in stages:
         check_split(stage, mesh, config.parallel.accumulate)
     check_same_run(lineage, directory)

@@ -1,6 +1,5 @@
 """`rlsearch arena` on a tiny run, end to end."""
 
-import dataclasses
 import json
 import re
 import shutil
@@ -9,11 +8,11 @@ import numpy as np
 import pytest
 
 from rlsearch.arena.tournament_picture import draw
-from rlsearch.config import EnvironmentConfig
-from rlsearch.config_file import to_dict
+from rlsearch.environments.pgx_game import PgxGame
 from tests.boards import tiny_board_experiment, write_board_config_file
 from tests.commands import call, succeed
 from tests.tiny import tiny_experiment
+from tests.verifier_run import write_config
 
 ASKED = ("--simulations", 0, 2, "--rollouts", 3, "--games", 2)
 
@@ -103,12 +102,9 @@ def places(run, tmp_path_factory):
     games = {"FOUR": "connect_four", "ALONE": "2048", "NEW": "tic_tac_toe"}
     configs = {"WORDS": tiny_experiment()}
     for name, game in games.items():
-        environment = EnvironmentConfig(game=game)
-        configs[name] = dataclasses.replace(tiny_board_experiment(), environment=environment)
+        configs[name] = tiny_board_experiment(environment=PgxGame(game=game))
     for name, config in configs.items():
-        places[name] = folder / name.lower()
-        places[name].mkdir()
-        (places[name] / "config.json").write_text(json.dumps(to_dict(config)))
+        places[name] = write_config(folder / name.lower(), config)
     return places
 
 

@@ -5,12 +5,13 @@ import shutil
 
 import pytest
 
-from rlsearch.config_file import to_dict
 from tests.boards import tiny_board_experiment, write_board_config_file
 from tests.commands import call, fail, read_json, succeed
 from tests.tiny import tiny_experiment
+from tests.verifier_run import write_config
 
 CONFIG = tiny_board_experiment()
+(STAGE,) = CONFIG.stages
 ROW_KEYS = {
     *("policy", "checkpoint_step", "strategy", "settings", "verifier", "oracle", "budget", "seed"),
     *("accuracy", "ci95", "problems"),
@@ -28,7 +29,7 @@ def config(tmp_path_factory):
 def run(config, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "tiny_board"
     result = json.loads(succeed("train", config, "--run-dir", run, "--json"))
-    assert result["stages"] == {"self_play": CONFIG.self_play.num_steps}
+    assert result["stages"] == {"self_play": STAGE.num_steps}
     assert result["parameters"] > 0 and result["flops"]["self_play"] > 0
     return run
 
@@ -36,9 +37,7 @@ def run(config, tmp_path_factory):
 @pytest.fixture(scope="module")
 def language_run(tmp_path_factory):
     """A directory with no more than the config of a run on language."""
-    folder = tmp_path_factory.mktemp("language")
-    (folder / "config.json").write_text(json.dumps(to_dict(tiny_experiment())))
-    return folder
+    return write_config(tmp_path_factory.mktemp("language") / "run", tiny_experiment())
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +61,7 @@ def test_evaluate_measures_against_perfect_play(run, evaluated):
     ]
     for row in rows:
         assert ROW_KEYS | BOARD_KEYS | {"lost_lines"} <= set(row)
-        assert row["checkpoint_step"] == CONFIG.self_play.num_steps and not row["oracle"]
+        assert row["checkpoint_step"] == STAGE.num_steps and not row["oracle"]
         assert row["problems"] == 4520 > row["problems_where_it_matters"] > 0
         assert row["ci95"][0] < row["accuracy"] < row["ci95"][1]
         assert row["accuracy_where_it_matters"] < row["accuracy"]
@@ -117,12 +116,21 @@ def test_evaluate_reads_a_file_of_positions(run, tmp_path):
         ("evaluate RUN --positions http://localhost/p.csv", "is no path: it must be a local one"),
         ("evaluate LANGUAGE --positions no.csv", "--positions is for games"),
         ("solve RUN 4,7,8,8", "self"),
-        ("train CONFIG --environment.game conect_four", "the nearest is connect_four"),
-        ("train CONFIG --environment.game kuhn_poker", "environment.game is 'kuhn_poker'"),
-        ("train CONFIG --environment.gam hex", "the nearest is environment.game"),
-        ("train CONFIG --environment.cls no.such:Game", "environment.cls is 'no.such:Game'"),
+        ("train CONFIG --self_play.environment.game conect_four", "the nearest is connect_four"),
+        (
+            "train CONFIG --self_play.environment.game kuhn_poker",
+            "self_play.environment.game is 'kuhn_poker'",
+        ),
+        ("train CONFIG --self_play.environment.gam hex", "the nearest is game;"),
+        (
+            "train CONFIG --self_play.environment.cls no.such:Game",
+            "self_play.environment.cls is 'no.such:Game'",
+        ),
         ("train CONFIG --self_play.replay_moves 7", "a multiple of moves_per_step, 3"),
-        ("train CONFIG --search.actions steps", "search.actions is 'steps': in a game it must be"),
+        (
+            "train CONFIG --self_play.search.actions steps",
+            "self_play.search.actions is 'steps': in a game it must be",
+        ),
         ("train CONFIG --parallel.data 8", "must be a multiple of parallel.replica x data, 8"),
         ("train CONFIG --distill.num_steps 3", "distill.num_steps"),
     ],
@@ -142,9 +150,11 @@ def test_bad_usage_is_one_sentence(run, config, language_run, tmp_path, argv, sa
 
 def test_a_class_from_elsewhere_is_not_imported(run, tmp_path):
     saved = json.loads((run / "config.json").read_text())
-    saved["environment"]["cls"] = "os:system"
+    saved["stages"][0]["environment"]["cls"] = "os:system"
     (tmp_path / "config.json").write_text(json.dumps(saved))
-    assert "environment.cls is 'os:system': reading a run imports" in fail("evaluate", tmp_path)
+    said = fail("evaluate", tmp_path)
+    assert "stages[0].environment.cls is 'os:system': it must be module:Class of an env" in said
+    assert "what is data may name rlsearch.*, and what --code FILE defines" in said
 
 
 def test_a_run_without_a_checkpoint_is_said_to_be_so(run, tmp_path):
@@ -169,7 +179,10 @@ def test_bench_strength_races_the_example(config, tmp_path):
     [
         ("bench strength CONFIG --minutes 0", "--minutes is 0: it must be positive"),
         ("bench self_play CONFIG --minutes 1", "--minutes is for bench strength alone"),
-        ("bench strength CONFIG --environment.game 2048", "the example plays for two players"),
+        (
+            "bench strength CONFIG --self_play.environment.game 2048",
+            "the example plays for two players",
+        ),
     ],
 )
 def test_bench_strength_refuses_in_one_sentence(config, argv, said):

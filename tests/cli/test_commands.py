@@ -17,6 +17,7 @@ ROW_KEYS = {  # as DESIGN.md lists them
     *("accuracy", "ci95", "problems", "generations", "prompt_tokens", "policy_tokens"),
     *("verifier_tokens", "context_tokens", "flops", "seconds"),
 }
+ASKED = ("--evaluation", "accuracy", "--accuracy.seeds", "0", "3")
 BENCH_KEYS = {
     "search": {
         "expansions_per_second",
@@ -38,7 +39,7 @@ def config(tmp_path_factory):
 def trained(config, tmp_path_factory):
     """The run, and what training it printed."""
     run = tmp_path_factory.mktemp("runs") / "tiny"
-    return run, read_json("train", config, "--run-dir", run, "--evaluation.seeds", "0", "3")
+    return run, read_json("train", config, "--run-dir", run, *ASKED)
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +55,15 @@ def test_train_writes_the_run_directory(trained, config):
     names = {"config.json", "environment.json", "metrics.jsonl", "tensorboard", "checkpoints"}
     assert {path.name for path in run.iterdir()} >= names
     saved = json.loads((run / "config.json").read_text())
-    assert saved["name"] == "tiny" and saved["evaluation"]["seeds"] == [0, 3]
+    assert saved["name"] == "tiny" and saved["evaluation"][0]["seeds"] == [0, 3]
     assert len((run / "metrics.jsonl").read_text().splitlines()) == result["steps"]
     # The same command again has nothing left to do; free fields may differ.
     assert succeed("train", config, "--run-dir", run) == f"trained: {run}\n"
 
 
 def test_a_run_is_not_trained_with_another_config(run, config):
-    sentence = fail("train", config, "--run-dir", run, "--distill.num_steps", 5)
-    assert "distill.num_steps (3 there, 5 now)" in sentence
+    sentence = fail("train", config, "--run-dir", run, "--distilled.num_steps", 5)
+    assert "distilled.num_steps (3 there, 5 now)" in sentence
 
 
 def test_evaluate_writes_the_table_and_the_picture(run):
@@ -226,20 +227,24 @@ def test_a_bad_problem_is_named(run, problem, said):
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        ("train CONFIG --distil.num_steps 3", "the nearest is distill.num_steps"),
-        ("train CONFIG --search.num_simulations many", "search.num_simulations is 'many'"),
-        ("train CONFIG --search.policy best", "search.policy is 'best': it must be 'gumbel' or"),
+        ("train CONFIG --distil.num_steps 3", "the nearest is distilled;"),
+        ("train CONFIG --distilled.num_step 3", "the nearest is num_steps;"),
+        ("train CONFIG --distilled.search.num_simulations many", "num_simulations is 'many'"),
+        (
+            "train CONFIG --distilled.search.policy best",
+            "distilled.search.policy is 'best': it must be 'gumbel' or",
+        ),
         (
             "train CONFIG --parallel.data 100",
             "1 x 100 x 1 = 100: there are only 8 devices",
         ),
         ("train CONFIG --parallel.data 8", "stage 'distilled' runs 4 problems or games at once"),
-        ("train CONFIG --distill.num_targets 3", "at most search.num_candidates, 2"),
+        ("train CONFIG --distilled.num_targets 3", "at most search.num_candidates, 2"),
         ("train CONFIG --log.keep_best 1", "log.keep_best is 1: it must be 0 where best_metric"),
         ("train CONFIG --log.best_metric solved", "one of the stages base, distilled, control"),
         ("train CONFIG --task.cls no.such:Task", "task.cls is 'no.such:Task'"),
         ("train nowhere", "there is no config 'nowhere'"),
-        ("bench search CONFIG --parallel.data 3", "distill.num_problems is 4: it must be a multi"),
+        ("bench search CONFIG --parallel.data 3", "distilled.teaching.num_problems is 4: it must"),
         ("bench decode nowhere.py", "there is no config 'nowhere.py'"),
         ("evaluate RUN --strategies bestofn", "strategy is 'bestofn': it must be greedy, self"),
         ("evaluate RUN --policies control best", "policy is 'best': this run has base, distilled"),
@@ -266,7 +271,7 @@ def copy_of(run, tmp_path):
 
 def test_a_run_without_a_complete_checkpoint_is_said_to_be_so(run, tmp_path):
     copy = copy_of(run, tmp_path)
-    for path in (copy / "checkpoints").iterdir():
+    for path in (copy / "checkpoints").glob("*/*"):
         if path.is_dir():  # as a kill in the middle of each save would have left it
             path.rename(path.parent / f"{path.name}.orbax-checkpoint-tmp-1")
     shutil.rmtree(copy / "evaluations", ignore_errors=True)
@@ -278,7 +283,7 @@ def test_a_run_without_a_complete_checkpoint_is_said_to_be_so(run, tmp_path):
 def test_a_run_whose_later_stages_are_missing_has_the_others(run, tmp_path):
     copy = copy_of(run, tmp_path)
     for name in ("distilled", "control"):
-        shutil.rmtree(copy / "checkpoints" / str(STAGE_ENDS[name]))
+        shutil.rmtree(copy / "checkpoints" / name / "3")
     said = fail("solve", copy, "4 7 8 8", "--policy", "distilled")
     assert "policy is 'distilled': this run has base" in said
     assert "policy is 'control'" in fail("evaluate", copy, "--policies", "control")
@@ -286,11 +291,11 @@ def test_a_run_whose_later_stages_are_missing_has_the_others(run, tmp_path):
 
 def test_a_damaged_checkpoint_fails_with_one_sentence(run, tmp_path):
     copy = copy_of(run, tmp_path)
-    checkpoint = copy / "checkpoints" / str(STAGE_ENDS["distilled"])
+    checkpoint = copy / "checkpoints" / "distilled" / "3"
     shutil.rmtree(checkpoint / "state")
     code, out, err = call("solve", copy, "4 7 8 8")
     assert (code, out) == (1, "") and err.count("\n") == 1
-    assert "checkpoint 6" in err and "is damaged" in err
+    assert "checkpoint 3" in err and "is damaged" in err
     assert checkpoint.exists()  # reading a run changes nothing
 
 
@@ -341,8 +346,11 @@ def test_code_of_the_users_own_is_named_and_given(run, tmp_path):
     ("text", "said"),
     [
         ('{"name": "tiny", "sea', "config.json is damaged"),
-        ('{"name": "tiny", "sead": 3}', "the nearest is seed"),
-        ('{"task": {"cls": "os:system"}}', "reading a run imports rlsearch.* only"),
+        ('{"format": 2, "name": "tiny", "sead": 3}', "the nearest is seed"),
+        ('{"name": "tiny", "sead": 3}', "'sead' is no field of format 1"),
+        ('{"format": 3}', "format is 3: it must be a whole number up to 2"),
+        ('{"format": 2, "task": {"cls": "os:system"}}', "what is data may name rlsearch.*"),
+        ('{"task": {"cls": "os:system"}}', "what is data may name rlsearch.*"),
     ],
 )
 def test_a_config_that_is_not_ours_is_not_run(run, tmp_path, text, said):

@@ -5,6 +5,7 @@ that read them.
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import resource
@@ -15,11 +16,12 @@ import time
 import jax
 import numpy as np
 import pytest
-from rlsearch.training.setup import load_task, model_and_stages
 
 from rlsearch.checkpoints.tensors import write_tensors
-from rlsearch.config_file import to_dict
+from rlsearch.config_data import to_data
 from rlsearch.runs.directory import RunDirectory, write_json
+from rlsearch.runs.lineage import Lineage
+from rlsearch.stages.verifier import LabelsFrom, Verifier
 from rlsearch.training import loop
 from rlsearch.verifiers.label_files import abstract_labels, describe_task, part_path, write_part
 from rlsearch.verifiers.labels import StepLabels
@@ -97,7 +99,7 @@ def describe(path):
 def make_run(path, config):
     """A run that nothing has been trained of."""
     run = RunDirectory(path)
-    run.write_config(to_dict(config))
+    run.write_config({"format": 2, **to_data(config)})
     write_json(run.environment, [{"started": "today"}])
     run.metrics.write_text(json.dumps(STEP) + "\n")
     write_json(run.evaluations / "held_out.json", {"benchmark": "held_out", "rows": [ROW]})
@@ -111,9 +113,9 @@ def made(tmp_path_factory):
     config = tiny_experiment()
     make_run(root / "run", config)
     make_run(root / "board", tiny_board_experiment())
-    model, _ = model_and_stages(config)
-    params = jax.device_get(model.init(jax.random.key(0)))
-    described = {"format_version": 1, "stage": "base", "step": 3, "experiment": to_dict(config)}
+    params = jax.device_get(Lineage(config).model("base").init(jax.random.key(0)))
+    experiment = {"format": 2, **to_data(config)}
+    described = {"format_version": 2, "stage": "base", "step": 3, "experiment": experiment}
     for name in ("export", "sharded"):
         (root / name).mkdir()
         write_json(root / name / "config.json", described)
@@ -125,19 +127,21 @@ def made(tmp_path_factory):
     ]
     index = {"weight_map": dict.fromkeys(names, "one.safetensors")}
     write_json(root / "sharded" / "model.safetensors.index.json", index)
-    make_labels(root / "labels", config)
+    make_labels(root / "labels", config.task)
     write_config_file(root / "tiny.py")
+    judge = Verifier("prm", labels=LabelsFrom("labels"))
+    judging = dataclasses.replace(config, stages=(config.stages[0], judge))
+    write_config_file(root / "judging.py", judging)
     write_board_config(root / "tiny_board.py")
     return root
 
 
-def make_labels(folder, config):
-    task = load_task(config.task)
+def make_labels(folder, task):
     shapes = abstract_labels(4, task)
     part = StepLabels(*(np.zeros(x.shape, x.dtype) for x in shapes))
     write_part(part_path(folder, 0), part)
     about = {"parts": 1, "solutions": 4, "solutions_of_a_part": 4}
-    write_json(folder / "labels.json", {**describe_task(config.task, task), **about})
+    write_json(folder / "labels.json", {**describe_task(task, task), **about})
 
 
 READ = {
@@ -157,12 +161,8 @@ READ = {
     "sharded/config.json": ("import sharded new",),
     "sharded/model.safetensors.index.json": ("import sharded new",),
     "sharded/one.safetensors": ("import sharded new",),
-    "labels/labels.json": (
-        "train tiny.py --run-dir other --verifier.train prm --verifier.labels labels",
-    ),
-    "labels/000000.npz": (
-        "train tiny.py --run-dir other --verifier.train prm --verifier.labels labels",
-    ),
+    "labels/labels.json": ("train judging.py --run-dir other",),
+    "labels/000000.npz": ("train judging.py --run-dir other",),
 }
 
 

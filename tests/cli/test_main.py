@@ -11,9 +11,10 @@ import pytest
 from rlsearch.cli import main as main_module
 from rlsearch.cli import output, solve, train
 from rlsearch.cli.main import main
-from rlsearch.config_file import ConfigError
+from rlsearch.config_data import ConfigError
 from rlsearch.training import loop
 from rlsearch.training.stopping import TrainingStopped
+from tests.tiny import write_config_file
 
 
 def failed(capsys, *argv):
@@ -68,25 +69,27 @@ def test_bad_usage_is_one_sentence(capsys, argv, sentence):
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        ("--search.num_simulation 3", "is no field: the nearest is search.num_simulations"),
-        ("--search.policy best", "search.policy is 'best': it must be 'gumbel' or 'puct'"),
+        ("--distilled.search.num_simulation 3", "is no field: the nearest is num_simulations"),
+        (
+            "--distilled.search.policy best",
+            "distilled.search.policy is 'best': it must be 'gumbel' or 'puct'",
+        ),
         ("--seed", "seed got no value"),
     ],
 )
 def test_a_bad_field_is_one_sentence(capsys, tmp_path, argv, sentence):
-    path = tmp_path / "small.py"
-    path.write_text("from rlsearch.config import Experiment\nconfig = Experiment()\n")
-    for order in ([str(path), *argv.split()], [*argv.split(), "--json", str(path)]):
+    path = write_config_file(tmp_path / "small.py")
+    for order in ([path, *argv.split()], [*argv.split(), "--json", path]):
         code, line = failed(capsys, "train", *order)
         assert code == 2
         assert sentence in line
 
 
 def test_fields_may_stand_anywhere():
-    argv = "train --seed 3 game24 --evaluation.budgets 1 4 --json --parallel.data -1 --name=a b"
+    argv = "train --seed 3 game24 --accuracy.budgets 1 4 --json --parallel.data -1 --name=a b"
     fields, rest = main_module._split_fields(argv.split())
     assert rest == ["train", "game24", "--json", "b"]
-    assert fields == "--seed 3 --evaluation.budgets 1 4 --parallel.data -1 --name=a".split()
+    assert fields == "--seed 3 --accuracy.budgets 1 4 --parallel.data -1 --name=a".split()
 
 
 @pytest.mark.parametrize(

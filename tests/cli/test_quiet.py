@@ -21,9 +21,9 @@ def devices():
     logger.error("Jax plugin configuration error")
     logger.debug("Initializing backend '%s'", "tpu")
     os.write(2, b"E0000 libtpu\\n")
-    logger.warning("An NVIDIA GPU may be present on this machine")
     if os.environ.get("FAILS"):
         raise RuntimeError("no backend")
+    logger.warning("An NVIDIA GPU may be present on this machine")
     logger.debug("Initializing backend '%s'", "cpu")
     os.write(2, b"XLA says that it is an error\\n")
 if os.environ.get("BREAKS"):

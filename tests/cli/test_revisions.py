@@ -7,32 +7,30 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from rlsearch.training.setup import model_and_stages
 
-from rlsearch.checkpoints.store import CheckpointStore
-from rlsearch.config import RevisionConfig
 from rlsearch.parallel.mesh import make_mesh
+from rlsearch.runs.checkpoints import stage_checkpoints
+from rlsearch.runs.directory import RunDirectory
+from rlsearch.runs.lineage import Lineage
+from rlsearch.stages.revision import Revision
 from rlsearch.studies.revisions import what_revising_did
 from rlsearch.training import loop
 from tests.commands import fail, read_json
 from tests.interruption import InterruptionError, limit_steps
+from tests.tiny import with_stage
 from tests.verifier_run import verifier_experiment, write_config
 
-CONFIG = verifier_experiment(train=())
-CONFIG = dataclasses.replace(
-    CONFIG,
-    name="tiny_revisions",
-    revision=RevisionConfig(
-        enabled=True,
-        num_steps=2,
-        num_problems=2,
-        num_samples=4,
-        replay_size=16,
-        updates_per_step=1,
-        batch_size=8,
-        optimizer=CONFIG.verifier.optimizer,
-    ),
+PLAIN = verifier_experiment(())
+REVISION = Revision(
+    num_steps=2,
+    num_problems=2,
+    num_samples=4,
+    replay_size=16,
+    updates_per_step=1,
+    batch_size=8,
+    optimizer=PLAIN.stages[0].optimizer,
 )
+CONFIG = dataclasses.replace(PLAIN, name="tiny_revisions", stages=(*PLAIN.stages, REVISION))
 STAGE_ENDS = {"base": 2, "revision": 4}
 
 
@@ -45,19 +43,20 @@ def run(tmp_path_factory):
 
 
 def last_state(run):
-    _, stage = model_and_stages(CONFIG)[1]
-    with CheckpointStore(run / "checkpoints", keep=1) as store:
-        assert store.permanent_steps() == list(STAGE_ENDS.values())
+    lineage, directory = Lineage(CONFIG), RunDirectory(run)
+    for name in STAGE_ENDS:
+        with stage_checkpoints(directory, lineage, name) as checkpoints:
+            assert checkpoints.store.permanent_steps() == [2]
+    _, stage = loop.build_stages(lineage)
+    with stage_checkpoints(directory, lineage, "revision") as checkpoints:
         abstract = loop.abstract_state(stage, make_mesh(CONFIG.parallel))._asdict()
-        return jax.tree.leaves(store.restore(STAGE_ENDS["revision"], abstract))
+        return jax.tree.leaves(checkpoints.store.restore(2, abstract))
 
 
 def test_the_training_of_revisions_is_resumed_bit_for_bit(run, tmp_path, monkeypatch):
     shutil.copytree(run, tmp_path / "run")
-    copy = tmp_path / "run" / "checkpoints"
-    for path in copy.iterdir():  # as the run was when the policy was trained
-        if int(path.name.partition(".")[0]) > STAGE_ENDS["base"]:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    # As the run was when the policy was trained.
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "revision")
     with monkeypatch.context() as patch:
         limit_steps(patch, 1)
         with pytest.raises(InterruptionError):
@@ -123,13 +122,10 @@ def test_what_cannot_be_done_is_said(run, tmp_path):
     assert "--sequential takes one value" in fail("evaluate", run, "--sequential", 1, 2)
     said = fail("evaluate", run, "--suite", "verifiers", "--sequential", 1)
     assert "--sequential is not for the study of verifiers" in said
-    other = dataclasses.replace(CONFIG.revision, policy="distilled")
-    with pytest.raises(
-        ValueError, match="revision.policy is 'distilled': this experiment has base"
-    ):
-        loop.train(dataclasses.replace(CONFIG, revision=other), str(tmp_path / "a"))
-    plain = dataclasses.replace(CONFIG, revision=RevisionConfig())
-    write_config(tmp_path / "plain", plain)
+    other = with_stage(CONFIG, "revision", start="distilled")
+    with pytest.raises(ValueError, match="stage is 'distilled': this experiment has base"):
+        loop.train(other, str(tmp_path / "a"))
+    write_config(tmp_path / "plain", dataclasses.replace(CONFIG, stages=PLAIN.stages))
     shutil.copytree(run / "checkpoints", tmp_path / "plain" / "checkpoints")
     said = fail("evaluate", tmp_path / "plain", "--suite", "revisions")
     assert "none of its policies has learnt to revise; it has base" in said

@@ -1,5 +1,6 @@
 """Exporting a run's parameters, and what importing does with folders from elsewhere."""
 
+import dataclasses
 import json
 import pickle
 import shutil
@@ -10,19 +11,24 @@ import pytest
 from huggingface_hub import ModelCard
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
-from rlsearch.training.setup import model_and_stages
 
 from rlsearch.checkpoints.store import CheckpointStore
+from rlsearch.checkpoints.tensors import write_tensors
 from rlsearch.config import ParallelConfig
-from rlsearch.config_file import from_dict, to_dict
+from rlsearch.config_data import to_data
 from rlsearch.parallel.mesh import make_mesh
+from rlsearch.runs.checkpoints import stage_checkpoints
 from rlsearch.runs.directory import RunDirectory, write_json
+from rlsearch.runs.lineage import Lineage
+from rlsearch.runs.opening import read_config
 from rlsearch.runs.parameters import load_params
 from tests.boards import tiny_board_experiment
 from tests.commands import call, fail, read_json, succeed
+from tests.golden_runs import FOLDER
 from tests.tiny import STAGE_ENDS, tiny_experiment, write_config_file
 
 LANGUAGE, BOARD = tiny_experiment(), tiny_board_experiment()
+STEPS = dict.fromkeys(STAGE_ENDS, 3)  # the last of each stage
 BOARD_STEP = 3  # of 4: any checkpoint of a game's can play
 
 
@@ -32,19 +38,19 @@ def make_run(path, config, steps: dict[str, int]):
     They are split over eight devices, as a training that was sharded saves them.
     """
     mesh = make_mesh(ParallelConfig(data=8))
-    model, _ = model_and_stages(config)
-    params = jax.device_get(model.init(jax.random.key(0)))
+    lineage = Lineage(config)
+    params = jax.device_get(lineage.model(config.stages[0].name).init(jax.random.key(0)))
 
     def split(x):
         spec = P("data") if x.ndim and x.shape[0] % 8 == 0 else P()
         return jax.device_put(x, NamedSharding(mesh, spec))
 
     directory = RunDirectory(path)
-    directory.write_config(to_dict(config))
-    with CheckpointStore(directory.checkpoints, keep=9) as store:
-        for number, step in enumerate(steps.values()):
-            moved = jax.tree.map(lambda x, n=number: split(x * 1.1 + n / 3), params)
-            store.save(step, {"params": moved, "optimizer": {"count": np.arange(3)}})
+    directory.write_config({"format": 2, **to_data(config)})
+    for number, (stage, step) in enumerate(steps.items()):
+        moved = jax.tree.map(lambda x, n=number: split(x * 1.1 + n / 3), params)
+        with stage_checkpoints(directory, lineage, stage) as checkpoints:
+            checkpoints.save(step, {"params": moved, "optimizer": {"count": np.arange(3)}})
     return path
 
 
@@ -58,7 +64,7 @@ def row(policy: str, step: int, seed: int, accuracy: float, **fields) -> dict:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "tiny"
-    make_run(path, LANGUAGE, STAGE_ENDS)
+    make_run(path, LANGUAGE, STEPS)
     distilled = STAGE_ENDS["distilled"]
     rows = [row("distilled", distilled, 0, 0.5), row("distilled", distilled, 1, 0.7)]
     rows += [row("distilled", distilled, 0, 1.0, oracle=True), row("base", 3, 0, 0.1)]
@@ -74,19 +80,18 @@ def folder(run, tmp_path_factory):
     assert read_json("export", run, made) == {
         "folder": str(made),
         "stage": "distilled",
-        "step": STAGE_ENDS["distilled"],
-        "parameters": model_and_stages(LANGUAGE)[0].num_params(),
-        "format_version": 1,
+        "step": 3,
+        "parameters": Lineage(LANGUAGE).model("distilled").num_params(),
+        "format_version": 2,
         "evaluations": 1,
     }
     return made
 
 
-def params_of(run, step) -> list[np.ndarray]:
-    config = from_dict(json.loads((run / "config.json").read_text()))
-    model, _ = model_and_stages(config)
-    with CheckpointStore(run / "checkpoints", keep=1) as store:
-        params = load_params(store, step, model, make_mesh(ParallelConfig(data=1)))
+def params_of(run, stage, step) -> list[np.ndarray]:
+    lineage, mesh = Lineage(read_config(str(run))), make_mesh(ParallelConfig(data=1))
+    with stage_checkpoints(RunDirectory(run), lineage, stage) as checkpoints:
+        params = load_params(checkpoints, step, lineage.model(stage), mesh)
     return [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
 
 
@@ -102,10 +107,10 @@ def test_a_run_of_language_goes_there_and_back(run, folder, tmp_path):
     assert [path.name for path in folder.parent.iterdir()] == ["folder"]
     back = tmp_path / "new" / "back"
     said = succeed("import", folder, back)
-    assert said.startswith(f"imported: {back} (distilled at step 6, ") and len(said) < 200
-    assert_same_bits(params_of(run, 6), params_of(back, 6))
+    assert said.startswith(f"imported: {back} (distilled at step 3, ") and len(said) < 200
+    assert_same_bits(params_of(run, "distilled", 3), params_of(back, "distilled", 3))
     assert [path.name for path in back.parent.iterdir()] == ["back"]
-    config = from_dict(json.loads((back / "config.json").read_text()))
+    config = read_config(str(back))
     assert config.parallel == ParallelConfig() and config.model == LANGUAGE.model
     asked = ["4 7 8 8", "--budget", 2]
     assert read_json("solve", back, *asked)["policy"] == "distilled"
@@ -123,7 +128,9 @@ def test_a_run_of_self_play_goes_there_and_back(tmp_path):
     succeed("export", run, tmp_path / "folder")
     result = read_json("import", tmp_path / "folder", tmp_path / "back")
     assert (result["stage"], result["step"]) == ("self_play", BOARD_STEP)
-    assert_same_bits(params_of(run, BOARD_STEP), params_of(tmp_path / "back", BOARD_STEP))
+    assert_same_bits(
+        *(params_of(path, "self_play", BOARD_STEP) for path in (run, tmp_path / "back"))
+    )
     assert succeed("play", tmp_path / "back", "--first", "run").startswith("tiny_board at step 3, ")
     assert "None yet." in (tmp_path / "folder" / "README.md").read_text()
 
@@ -148,16 +155,11 @@ def test_the_stage_is_chosen_by_name(run, tmp_path):
 
 
 def test_where_the_authors_files_were_is_not_told(tmp_path):
-    data = with_task(LANGUAGE, data_dir="/home/somebody/secret")
-    run = make_run(tmp_path / "run", data, {"base": 3})
+    task = dataclasses.replace(LANGUAGE.task, data_dir="/home/somebody/secret")
+    run = make_run(tmp_path / "run", dataclasses.replace(LANGUAGE, task=task), {"base": 3})
     assert succeed("export", run, tmp_path / "folder").startswith("exported: ")
     for path in (tmp_path / "folder").iterdir():
         assert b"somebody" not in path.read_bytes()
-
-
-def with_task(config, **fields):
-    described = to_dict(config)
-    return from_dict({**described, "task": {**described["task"], **fields}})
 
 
 def changed(config: dict, path: str, value) -> dict:
@@ -170,10 +172,10 @@ def changed(config: dict, path: str, value) -> dict:
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        ("format_version", 2, "format_version is 2: this version of rlsearch reads 1 alone"),
+        ("format_version", 3, "format_version is 3: this version of rlsearch reads 1 to 2"),
         ("format_version", "1", "format_version is '1'"),
         ("stage", ["distilled"], "stage is ['distilled']: it must be a str"),
-        ("stage", "best", "says stage 'best' and step 6: by its config that is the end of no stag"),
+        ("stage", "best", "says stage 'best' and step 3: by its config that is the end of no stag"),
         ("step", 5, "says stage 'distilled' and step 5"),
         ("step", True, "step is True: it must be a int"),
         ("experiment", None, "experiment is None"),
@@ -182,8 +184,10 @@ def changed(config: dict, path: str, value) -> dict:
         ("experiment.model.embed_dim", 24, "by its config it must be"),
         ("experiment.model.num_layers", 2, "has no tensor 'blocks.1."),
         ("experiment.model.tie_embeddings", False, "has no tensor"),
-        ("experiment.task.cls", "os:system", "reading a run imports rlsearch.* only"),
-        ("experiment.kind", ["chess"], "kind is ['chess']"),
+        ("experiment.task.cls", "os:system", "what is data may name rlsearch.*"),
+        ("experiment.kind", ["chess"], "kind = ['chess'] is no field"),
+        ("experiment", {"kind": ["chess"]}, "kind is ['chess']: it must be language or self_play"),
+        ("experiment.format", 3, "format is 3: it must be a whole number up to 2"),
         ("experiment.seed", 1e999, "seed is inf"),
     ],
 )
@@ -238,3 +242,29 @@ def test_what_is_there_is_left_and_nothing_half_written(folder, tmp_path, monkey
     for name in ("load", "loads", "Unpickler"):
         monkeypatch.setattr(pickle, name, unpickle)
     succeed("import", folder, tmp_path / "empty")
+
+
+def test_an_export_of_format_1_is_read(tmp_path):
+    """It counts the steps of the run, and its experiment is one of format 1."""
+    golden = FOLDER / "runs" / "tiny"
+    lineage = Lineage(read_config(str(golden)))
+    with stage_checkpoints(RunDirectory(golden), lineage, "distilled") as checkpoints:
+        model, mesh = lineage.model("distilled"), make_mesh(ParallelConfig(data=1))
+        params = load_params(checkpoints, 3, model, mesh)
+    old, experiment = tmp_path / "old", json.loads((golden / "config.json").read_text())
+    old.mkdir()
+    write_tensors(old / "model.safetensors", params)
+    described = {"format_version": 1, "stage": "distilled", "step": 6, "experiment": experiment}
+    write_json(old / "config.json", described)
+    result = read_json("import", old, tmp_path / "back")
+    assert (result["format_version"], result["stage"], result["step"]) == (1, "distilled", 3)
+    assert_same_bits(*(params_of(path, "distilled", 3) for path in (golden, tmp_path / "back")))
+    saved = json.loads((tmp_path / "back" / "config.json").read_text())
+    assert saved["format"] == 2 and "stages" in saved
+    # What is exported of a run of format 1 is of format 2, and the same.
+    assert read_json("export", golden, tmp_path / "new")["step"] == 3
+    succeed("import", tmp_path / "new", tmp_path / "again")
+    assert_same_bits(*(params_of(tmp_path / x, "distilled", 3) for x in ("back", "again")))
+    for step in (3, 5, 9):  # the ends of other stages, and of none
+        write_json(old / "config.json", {**described, "step": step})
+        assert f"says stage 'distilled' and step {step}" in fail("import", old, tmp_path / "no")

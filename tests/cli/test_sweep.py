@@ -37,22 +37,23 @@ def called(monkeypatch):
     return seen
 
 
-VARY = ("--vary", "search.num_simulations=3,4", "search.policy=gumbel,puct", "--seeds", 0, 7)
+SIMULATIONS, POLICY = "distilled.search.num_simulations", "distilled.search.policy"
+VARY = ("--vary", f"{SIMULATIONS}=3,4", f"{POLICY}=gumbel,puct", "--seeds", 0, 7)
 
 
 def test_every_combination_and_seed_is_trained_and_evaluated(config, called, tmp_path):
     argv = ("sweep", config, *VARY, "--sweep-dir", tmp_path / "s", "--evaluate", "--data-dir", "d")
-    result = read_json(*argv, "--pretrain.num_steps", 2)
+    result = read_json(*argv, "--base.num_steps", 2)
     assert len(result["runs"]) == 8 and len(called.commands) == 16
     assert len({made["run_dir"] for made in result["runs"]}) == 8
     first = result["runs"][0]
-    assert first["values"] == {"search.num_simulations": "3", "search.policy": "gumbel"}
-    assert first["run_dir"] == f"{tmp_path}/s/search.num_simulations=3_search.policy=gumbel_seed=0"
+    assert first["values"] == {SIMULATIONS: "3", POLICY: "gumbel"}
+    assert first["run_dir"] == f"{tmp_path}/s/{SIMULATIONS}=3_{POLICY}=gumbel_seed=0"
     train, evaluate = called.commands[:2]
     assert train[:3] == ["train", config, f"--run-dir={first['run_dir']}"]
     assert train[3:] == [
-        *("--data-dir=d", "--pretrain.num_steps", "2"),
-        *("--search.num_simulations=3", "--search.policy=gumbel", "--seed=0"),
+        *("--data-dir=d", "--base.num_steps", "2"),
+        *(f"--{SIMULATIONS}=3", f"--{POLICY}=gumbel", "--seed=0"),
     ]
     assert evaluate == ["evaluate", first["run_dir"], "--data-dir=d"]
     assert [made["seed"] for made in result["runs"]] == [0, 7] * 4
@@ -69,11 +70,11 @@ def test_without_anything_varied_there_are_seeds(config, called):
 @pytest.mark.parametrize(
     ("vary", "said"),
     [
-        ("search.num_simulations", "give a field and its values, such as seed=0,1"),
-        ("search.num_simulations=3,", "give a field and its values"),
-        ("search.num_simulation=3", "the nearest is"),
-        ("search.num_simulations=3,x", "'x'"),
-        ("search.num_simulations=3,0", "at least 1"),
+        ("distilled.search.num_simulations", "give a field and its values, such as seed=0,1"),
+        ("distilled.search.num_simulations=3,", "give a field and its values"),
+        ("distilled.search.num_simulation=3", "the nearest is"),
+        ("distilled.search.num_simulations=3,x", "'x'"),
+        ("distilled.search.num_simulations=3,0", "at least 1"),
         ("seed=1,2", "--seeds"),
     ],
 )

@@ -8,14 +8,16 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from rlsearch.training.setup import load_task, model_and_stages
 
-from rlsearch.checkpoints.store import CheckpointStore
-from rlsearch.config import ParallelConfig, TaskConfig
+from rlsearch.config import ParallelConfig
 from rlsearch.measuring import labelling
 from rlsearch.measuring.labelling import LabelSettings, make_labels
 from rlsearch.measuring.opened import open_run
 from rlsearch.parallel.mesh import make_mesh
+from rlsearch.runs.checkpoints import stage_checkpoints
+from rlsearch.runs.directory import RunDirectory
+from rlsearch.runs.lineage import Lineage
+from rlsearch.stages.verifier import LabelsFrom
 from rlsearch.studies.everything import Everything
 from rlsearch.studies.test_time_compute import TestTimeCompute
 from rlsearch.studies.verifiers import Verifiers
@@ -28,6 +30,7 @@ from tests.tiny import tiny_experiment
 from tests.verifier_run import STAGE_ENDS, verifier_experiment, write_config
 
 CONFIG, SLOW = verifier_experiment(), pytest.mark.slow
+TASK = CONFIG.task
 
 
 @pytest.fixture(scope="module")
@@ -39,19 +42,20 @@ def run(tmp_path_factory):
 
 
 def last_state(run):
-    *_, stage = model_and_stages(CONFIG)[1]
-    with CheckpointStore(run / "checkpoints", keep=1) as store:
-        assert store.permanent_steps() == list(STAGE_ENDS.values())
+    lineage, directory = Lineage(CONFIG), RunDirectory(run)
+    for name in STAGE_ENDS:
+        with stage_checkpoints(directory, lineage, name) as checkpoints:
+            assert checkpoints.store.permanent_steps() == [2]
+    *_, stage = loop.build_stages(lineage)
+    with stage_checkpoints(directory, lineage, "prm") as checkpoints:
         abstract = loop.abstract_state(stage, make_mesh(CONFIG.parallel))._asdict()
-        return jax.tree.leaves(store.restore(STAGE_ENDS["prm"], abstract))
+        return jax.tree.leaves(checkpoints.store.restore(2, abstract))
 
 
 def test_a_verifiers_training_is_resumed_bit_for_bit(run, tmp_path, monkeypatch):
     shutil.copytree(run, tmp_path / "run")
-    copy = tmp_path / "run" / "checkpoints"
-    for path in copy.iterdir():  # as the run was when the policy was trained
-        if int(path.name.partition(".")[0]) > STAGE_ENDS["base"]:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for name in ("orm", "prm"):  # as the run was when the policy was trained
+        shutil.rmtree(tmp_path / "run" / "checkpoints" / name)
     with monkeypatch.context() as patch:
         limit_steps(patch, 3)  # in the middle of the second verifier
         with pytest.raises(InterruptionError):
@@ -117,7 +121,7 @@ def test_verifiers_in_training_are_left_out_of_the_one_command(run, tmp_path, mo
     asked = Everything(budgets=(4,), seeds=(7, 3), problems=5)
     assert set(asked.run(open_run(str(tmp_path)))) == {"rows", "verifiers"}
     assert [study for study, *_ in called] == [Verifiers(budgets=(4,), seed=7, problems=5)]
-    shutil.rmtree(tmp_path / "checkpoints" / str(STAGE_ENDS["prm"]))
+    shutil.rmtree(tmp_path / "checkpoints" / "prm")
     assert set(asked.run(open_run(str(tmp_path)))) == {"rows"} and len(called) == 1
 
 
@@ -143,7 +147,7 @@ def test_labels_are_made_again_bit_for_bit_after_a_kill(run, kind, monkeypatch):
             make_labels(open_run(str(run)), settings, f"{kind}_killed")
     folder = run / "labels" / f"{kind}_killed"
     with pytest.raises(ValueError, match="they are not all made yet"):
-        LabelFolder(folder, CONFIG.task, model_task())
+        LabelFolder(folder, TASK, TASK)
     first = pathlib.Path(written[0])
     modified = first.stat().st_mtime_ns
     assert make_labels(open_run(str(run)), settings, f"{kind}_killed")["spent"] == whole["spent"]
@@ -154,12 +158,8 @@ def test_labels_are_made_again_bit_for_bit_after_a_kill(run, kind, monkeypatch):
     assert int(one.generations.sum()) == whole["spent"]
 
 
-def model_task():
-    return load_task(CONFIG.task)
-
-
 def read_all(folder):
-    return LabelFolder(folder, CONFIG.task, model_task()).all()
+    return LabelFolder(folder, TASK, TASK).all()
 
 
 @SLOW
@@ -175,12 +175,16 @@ def test_hard_labels_are_the_soft_ones_above_zero(run):
     assert "there the num_rollouts is 2, and now 3; give another --name" in said
 
 
+def alone(run, **changes):
+    """A run that trains a verifier of another run's policy, and nothing else."""
+    config = verifier_experiment(("prm",), policy=f"{run}/base", **changes)
+    return dataclasses.replace(config, stages=config.stages[1:])
+
+
 @SLOW
 def test_a_verifier_of_another_run_learns_from_labels_and_judges_this_one(run, tmp_path):
     made = read_json("data", "label", run, "--labels", "exact", "--generations", 11, "--name", "e")
-    config = verifier_experiment(
-        train=("prm",), policy_run=str(run), network="copy", labels=made["folder"]
-    )
+    config = alone(run, network="copy", labels=LabelsFrom(made["folder"]))
     other = tmp_path / "other"
     assert loop.train(config, str(other))["stages"] == {"prm": 2}
     name = f"{other}/prm"
@@ -207,17 +211,16 @@ def test_verifiers_that_cannot_judge_are_refused_by_name(run, tmp_path):
     assert "it must be value_head, constant, checker, orm, prm, RUN/NAME" in refused(
         run, "--verifier", "pmr"
     )
-    game = dataclasses.replace(tiny_experiment(), verifier=CONFIG.verifier)
+    tiny = tiny_experiment()
+    game = dataclasses.replace(tiny, stages=(tiny.stages[0], *CONFIG.stages[1:]))
     name = f"{write_config(tmp_path / 'game', game)}/orm"
     said = refused(run, "--verifier", name)
     assert f"verifier is {name!r}: it judges rlsearch.tasks.game24:Game24" in said
-    longer = dataclasses.replace(CONFIG.task, num_operations=3)
+    longer = dataclasses.replace(TASK, num_operations=3)
     other = dataclasses.replace(CONFIG, task=longer)
     said = refused(run, "--verifier", f"{write_config(tmp_path / 'longer', other)}/prm")
     assert "its prompt_length is 14, and that of this run is 10" in said
-    head = dataclasses.replace(
-        CONFIG, verifier=dataclasses.replace(CONFIG.verifier, network="head")
-    )
+    head = verifier_experiment(network="head")
     said = refused(run, "--verifier", f"{write_config(tmp_path / 'head', head)}/prm")
     assert "it is a head on the trunk of a policy of" in said
     said = refused(run, "--verifier", f"{write_config(tmp_path / 'unfinished', CONFIG)}/prm")
@@ -227,28 +230,28 @@ def test_verifiers_that_cannot_judge_are_refused_by_name(run, tmp_path):
 
 
 def test_policies_and_labels_of_another_task_are_refused(run, tmp_path):
-    config = verifier_experiment(train=("prm",), policy_run=str(run))
-    other = dataclasses.replace(config, task=dataclasses.replace(CONFIG.task, split_seed=1))
+    other = dataclasses.replace(alone(run), task=dataclasses.replace(TASK, split_seed=1))
     with pytest.raises(ValueError, match="it must be a run of the same task"):
         loop.train(other, str(tmp_path / "a"))
     with pytest.raises(FileNotFoundError, match="there is no config.json in it"):
-        loop.train(verifier_experiment(train=("prm",), policy_run="nowhere"), str(tmp_path / "a"))
-    with pytest.raises(ValueError, match="verifier.policy is 'control': this experiment has base"):
+        loop.train(alone("nowhere"), str(tmp_path / "a"))
+    with pytest.raises(ValueError, match="stage is 'control': this experiment has base"):
         loop.train(verifier_experiment(policy="control"), str(tmp_path / "a"))
     made = make_labels(open_run(str(run)), LabelSettings("exact", 4, num_problems=4), "of_two")
     with pytest.raises(ValueError, match="which has another task.split_seed"):
-        LabelFolder(made["folder"], TaskConfig(**vars(other.task)), model_task())
+        LabelFolder(made["folder"], other.task, TASK)
     with pytest.raises(FileNotFoundError, match="there is no labels.json in it"):
-        loop.train(verifier_experiment(labels=str(tmp_path / "none")), str(tmp_path / "a"))
+        loop.train(alone(run, labels=LabelsFrom(str(tmp_path / "none"))), str(tmp_path / "a"))
     assert not (tmp_path / "a" / "config.json").exists()
 
 
 def test_labels_are_taken_from_the_parts_they_are_in_and_fill_all_lanes(run):
     made = make_labels(open_run(str(run)), LabelSettings("exact", 11, num_problems=4), "taken")
     assert (made["solutions"], made["solutions_of_a_part"], made["parts"]) == (11, 4, 3)
-    folder, whole = LabelFolder(made["folder"], CONFIG.task, model_task()), read_all(made["folder"])
-    config = verifier_experiment(train=("prm",), labels=made["folder"], num_solutions=8)
-    *_, stage = model_and_stages(config)[1]
+    folder, whole = LabelFolder(made["folder"], TASK, TASK), read_all(made["folder"])
+    from_folder = LabelsFrom(made["folder"])
+    config = verifier_experiment(("prm",), labels=from_folder, num_solutions=8)
+    *_, stage = loop.build_stages(Lineage(config))
     shapes = abstract_state(stage, make_mesh(ParallelConfig())).memory
     assert stage.fill is not None and shapes.rows.prompts.shape[:2] == (8, 2)
     blank = jax.tree.map(lambda x: jax.device_put(np.zeros(x.shape, x.dtype), x.sharding), shapes)
@@ -270,7 +273,7 @@ def test_labels_are_taken_from_the_parts_they_are_in_and_fill_all_lanes(run):
     about = json.loads(path.read_text())
     path.write_text(json.dumps(about | {"solutions": 10}))
     with pytest.raises(ValueError, match="it has 3 solutions, and labels.json says 2"):
-        LabelFolder(made["folder"], CONFIG.task, model_task()).take(np.array([9]))
+        LabelFolder(made["folder"], TASK, TASK).take(np.array([9]))
     path.write_text(json.dumps(about | {"solutions_of_a_part": "4"}))
     with pytest.raises(ValueError, match="solutions_of_a_part is '4': it must be a whole number"):
         read_all(made["folder"])
@@ -282,13 +285,13 @@ def test_a_damaged_part_is_no_labels(run, tmp_path):
     good = dict(np.load(part))
     np.savez(part, **(good | {"values": good["values"] + 2}))
     with pytest.raises(ValueError, match="a token, value or weight is out of range"):
-        read_part(part, model_task())
+        read_part(part, TASK)
     np.savez(part, **(good | {"values": np.array([{}], object)}))
     with pytest.raises(ValueError, match="is damaged: .*allow_pickle=False"):
-        read_part(part, model_task())
+        read_part(part, TASK)
     np.savez(part, **(good | {"prompts": good["prompts"][:, 1:]}))
     with pytest.raises(ValueError, match="prompts is int32"):
-        read_part(part, model_task())
+        read_part(part, TASK)
     part.write_bytes(b"PK")
     with pytest.raises(ValueError, match="is damaged"):
         read_all(made["folder"])

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlsearch.config import TaskConfig
 from rlsearch.data import step_ratings
 from rlsearch.data.left_out import LeftOut
 from rlsearch.data.step_ratings import FORMS, MAX_LINE, read_ratings
@@ -194,7 +193,7 @@ def test_what_is_no_file_of_a_bounded_size_is_refused(tmp_path, monkeypatch):
 
 
 def test_ratings_become_labels_as_far_as_the_task_has_words(tmp_path):
-    task = Arithmetic(TaskConfig(num_operations=3, largest=99, num_held_out=3))
+    task = Arithmetic(num_operations=3, largest=99, num_held_out=3)
     good = ["3 + 4 = 7", "9 - 7 = 2", "7 * 2 = 14 ."]
     lines = [
         prm800k([step((text, rating)) for text, rating in zip(good, (1, 0, 1), strict=True)]),
@@ -214,7 +213,7 @@ def test_ratings_become_labels_as_far_as_the_task_has_words(tmp_path):
 
 
 def test_held_out_problems_are_never_labelled(tmp_path):
-    task = Arithmetic(TaskConfig(num_operations=3, largest=99, num_held_out=3))
+    task = Arithmetic(num_operations=3, largest=99, num_held_out=3)
     problem = task.held_out_texts()[0].replace("_", "").strip()
     line = prm800k([step(("3 + 4 = 7", 1))], question={"problem": problem})
     labels, dropped = rated_labels(task, read(tmp_path, "prm800k", line))

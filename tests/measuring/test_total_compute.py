@@ -1,11 +1,12 @@
 """Training and answering on one axis of FLOPs."""
 
 import pytest
-from rlsearch.training.setup import make_setup, policy_stages
 
 from rlsearch.measuring.opened import open_run
-from rlsearch.measuring.total_compute import on_one_axis, training_flops
+from rlsearch.measuring.total_compute import on_one_axis
+from rlsearch.runs.lineage import Lineage
 from rlsearch.studies.total_compute_picture import draw
+from rlsearch.training.loop import build_stages
 from tests.tiny import tiny_experiment
 from tests.verifier_run import write_config
 
@@ -16,11 +17,12 @@ def test_tokens_of_pre_training_are_those_of_its_rows(tmp_path):
     assert open_run(str(run)).pretraining_tokens() == 3 * 8 * (7 + 24)
 
 
-def test_a_policy_has_cost_what_the_stages_behind_it_have():
+def test_a_policy_has_cost_what_the_stages_behind_it_have(tmp_path):
     config = tiny_experiment()
-    stages = policy_stages(config, make_setup(config))
+    stages = build_stages(Lineage(config))
     own = {stage.name: stage.num_steps * stage.flops_per_step.total for stage in stages}
-    assert training_flops(stages) == {
+    opened = open_run(str(write_config(tmp_path / "run", config)))
+    assert opened.training_flops() == {
         "base": own["base"],
         "distilled": own["base"] + own["distilled"],
         "control": own["base"] + own["control"],

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rlsearch.arena.notation import make_notation
-from rlsearch.config import EnvironmentConfig, SearchConfig
+from rlsearch.config import SearchConfig
 from rlsearch.pages import inspect
 from rlsearch.pages.inspect import build_tree, main_line, play_moves, select_nodes
 from rlsearch.pages.tree_page import TreeNode, tree_page
@@ -169,7 +169,7 @@ def test_of_a_large_tree_the_nodes_visited_most_are_shown(late, monkeypatch):
 )
 def test_moves_that_cannot_be_played_are_refused(text, said):
     environment = jitted("tic_tac_toe")[0]
-    notation = make_notation(environment, EnvironmentConfig())
+    notation = make_notation(environment)
     with pytest.raises(ValueError, match="^problem is '") as error:
         play_moves(environment, notation, text, seed=0)
     assert said in str(error.value) and len(str(error.value)) < 300

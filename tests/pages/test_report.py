@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from rlsearch.config_file import to_dict
+from rlsearch.config_data import to_data
 from rlsearch.measuring.accuracy import wilson_interval
 from rlsearch.pages.report import report
 from rlsearch.pages.report_picture import Panel, panels
@@ -15,16 +15,16 @@ from rlsearch.runs.directory import RunDirectory
 from rlsearch.sharing.model_card import evaluations_of
 from tests.commands import call, fail, read_json, succeed
 from tests.names import HOSTILE
-from tests.tiny import tiny_experiment
+from tests.tiny import tiny_experiment, with_stage
 
 
 def make_run(folder, seed=0, simulations=3, accuracies=(), damaged=""):
     config = tiny_experiment()
-    search = dataclasses.replace(config.search, num_simulations=simulations)
+    config = with_stage(config, "distilled", search={"num_simulations": simulations})
     log = dataclasses.replace(config.log, every_steps=seed + 1)
-    config = dataclasses.replace(config, name=str(folder), seed=seed, search=search, log=log)
+    config = dataclasses.replace(config, name=str(folder), seed=seed, log=log)
     (folder / "evaluations").mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(to_dict(config)))
+    (folder / "config.json").write_text(json.dumps({"format": 2, **to_data(config)}))
     lines = [{"step": step, "seconds": 1.0, "policy_loss": step * (seed + 1)} for step in (1, 2, 3)]
     text = "\n".join(json.dumps(line) for line in lines)
     (folder / "metrics.jsonl").write_text(text + '\n{"step": 4, "sec')
@@ -57,11 +57,13 @@ def sweep(tmp_path):
 
 def test_seeds_are_averaged_and_experiments_kept_apart(sweep):
     result = report([str(sweep)])
-    assert result["fields"] == ["search.num_simulations"]  # not the name, the seed or the log
+    assert result["fields"] == [
+        "distilled.search.num_simulations"
+    ]  # not the name, the seed or the log
     three, four = result["rows"]
     assert (three["group"], four["group"]) == (
-        "search.num_simulations=3",
-        "search.num_simulations=4",
+        "distilled.search.num_simulations=3",
+        "distilled.search.num_simulations=4",
     )
     np.testing.assert_allclose(
         [three["accuracy"], three["lowest"], three["highest"]], [0.4, 0.3, 0.5]
@@ -75,7 +77,9 @@ def test_the_page_holds_all_and_fetches_nothing(sweep):
     result = report([str(sweep)])
     page = (sweep / "report.html").read_text()
     assert result["page"] == str(sweep / "report.html")
-    assert "search.num_simulations=4" in page and "40.0%" in page and "30.0 to 50.0%" in page
+    assert (
+        "distilled.search.num_simulations=4" in page and "40.0%" in page and "30.0 to 50.0%" in page
+    )
     assert "<d>" not in page and "&lt;d&gt;" in page
     assert "http" not in page and "<script" not in page and "data:image/png;base64," in page
     assert (sweep / "report.png").read_bytes().startswith(b"\x89PNG")

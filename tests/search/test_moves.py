@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rlsearch.objectives.self_play import found_value
 
 from rlsearch.config import ParallelConfig, SearchConfig, ShardingRules, TowerConfig
 from rlsearch.networks.board_model import BoardModel
@@ -13,6 +12,7 @@ from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
 from rlsearch.parallel.sharding import gathered, param_shardings
 from rlsearch.planning.collectives import collectives, num_loops
 from rlsearch.search.moves import search_moves
+from rlsearch.stages.games import found_value
 from tests.boards import TURNS, TWICE, DiceGame, NoKnowledge, TableGame, pgx_game, play_out, stack
 from tests.toy import perturbed
 

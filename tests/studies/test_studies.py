@@ -5,10 +5,9 @@ import dataclasses
 
 import pytest
 
-from rlsearch.cli.evaluate import OPTIONS, STUDIES, fields_for
+from rlsearch.cli.evaluate import OPTIONS, STUDIES, fields_for, study_class
 from rlsearch.cli.parser import Parser
-from rlsearch.config import find_class
-from rlsearch.config_file import ConfigError
+from rlsearch.config_data import ConfigError
 from rlsearch.strategies.beam_search import BeamSearch
 from rlsearch.strategies.greedy import Greedy
 from rlsearch.studies.accuracy import Accuracy
@@ -21,12 +20,12 @@ def given(suite, **options):
     """The fields that the command line gives a study."""
     options = dict.fromkeys(OPTIONS) | options
     arguments = argparse.Namespace(suite=suite or None, parser=Parser(prog="x"), **options)
-    return fields_for(arguments, find_class(STUDIES[suite]))
+    return fields_for(arguments, study_class(suite))
 
 
 @KINDS
 def test_a_study_is_a_value(suite):
-    study = find_class(STUDIES[suite])
+    study = study_class(suite)
     required = [f.name for f in dataclasses.fields(study) if f.default is dataclasses.MISSING]
     assert required == (["against"] if suite == "exchange" else [])
     made = study(**dict.fromkeys(required, "run"))
@@ -37,7 +36,7 @@ def test_a_study_is_a_value(suite):
 
 @KINDS
 def test_the_command_line_reaches_every_field_and_refuses_every_other_option(suite):
-    study, name = find_class(STUDIES[suite]), suite or "accuracy"
+    study, name = study_class(suite), suite or "accuracy"
     needed = {"against": "run"} if suite == "exchange" else {}
     reached = set()
     for option, names in OPTIONS.items():

@@ -8,10 +8,9 @@ import zipfile
 
 import numpy as np
 import pytest
-from rlsearch.training.setup import load_task
 
-from rlsearch.config import TaskConfig
 from rlsearch.runs.directory import write_json
+from rlsearch.tasks.game24 import Game24
 from rlsearch.verifiers.label_files import (
     LabelFolder,
     abstract_labels,
@@ -23,8 +22,8 @@ from rlsearch.verifiers.label_files import (
 )
 from rlsearch.verifiers.labels import StepLabels
 
-CONFIG = TaskConfig(num_held_out=3)
-TASK = load_task(CONFIG)
+TASK = Game24(num_held_out=3)
+CONFIG = TASK
 
 
 def labels(number):
