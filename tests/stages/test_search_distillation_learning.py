@@ -16,7 +16,7 @@ from rlsearch.training.state import init_state, run_key
 from rlsearch.training.step import make_step
 from tests.toy import InvertedToyTask, ToyTask, toy_model
 
-NUM_STEPS, PROBLEMS = 100, 32
+NUM_STEPS, PROBLEMS = 50, 32
 CHANCE = 1 / 9  # three of 27 words are right
 
 
