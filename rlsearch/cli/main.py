@@ -97,7 +97,8 @@ def _run(argv: list[str]) -> int:
     except SystemExit as exit:  # only --help: errors are raised
         return int(exit.code or 0)
     if extra:
-        _refuse(extra[0].partition("=")[0], arguments.parser)
+        fields = [f"--{name}" for name in TOP_FIELDS] if takes_fields else []
+        _refuse(extra[0].partition("=")[0], arguments.parser, fields)
     check_places(arguments)
     arguments.stdout, arguments.argv = sys.stdout, argv
     with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
@@ -130,10 +131,10 @@ def _split_fields(argv: list[str]) -> tuple[list[str], list[str]]:
     return fields, rest
 
 
-def _refuse(argument: str, parser: Parser) -> None:
-    """Raises that argparse has no use for `argument`."""
+def _refuse(argument: str, parser: Parser, fields: list[str]) -> None:
+    """Raises that argparse has no use for `argument`; `fields` may be set beside the options."""
     if argument.startswith("-"):
-        parser.error(unknown("option", argument, parser.options()))
+        parser.error(unknown("option", argument, [*parser.options(), *fields]))
     parser.error(f"{shortened(argument)} is one argument too many")
 
 

@@ -37,14 +37,8 @@ def called(monkeypatch):
     return seen
 
 
-VARY = (
-    "--vary",
-    "distilled.search.num_simulations=3,4",
-    "distilled.search.policy=gumbel,puct",
-    "--seeds",
-    0,
-    7,
-)
+SIMULATIONS, POLICY = "distilled.search.num_simulations", "distilled.search.policy"
+VARY = ("--vary", f"{SIMULATIONS}=3,4", f"{POLICY}=gumbel,puct", "--seeds", 0, 7)
 
 
 def test_every_combination_and_seed_is_trained_and_evaluated(config, called, tmp_path):
@@ -53,14 +47,8 @@ def test_every_combination_and_seed_is_trained_and_evaluated(config, called, tmp
     assert len(result["runs"]) == 8 and len(called.commands) == 16
     assert len({made["run_dir"] for made in result["runs"]}) == 8
     first = result["runs"][0]
-    assert first["values"] == {
-        "distilled.search.num_simulations": "3",
-        "distilled.search.policy": "gumbel",
-    }
-    assert (
-        first["run_dir"]
-        == f"{tmp_path}/s/distilled.search.num_simulations=3_distilled.search.policy=gumbel_seed=0"
-    )
+    assert first["values"] == {SIMULATIONS: "3", POLICY: "gumbel"}
+    assert first["run_dir"] == f"{tmp_path}/s/{SIMULATIONS}=3_{POLICY}=gumbel_seed=0"
     train, evaluate = called.commands[:2]
     assert train[:3] == ["train", config, f"--run-dir={first['run_dir']}"]
     assert train[3:] == [
