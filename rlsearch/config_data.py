@@ -11,7 +11,7 @@ import sys
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from rlsearch.classes import class_name, classes_of, find_class, nearest, short_name
 from rlsearch.config import Kind
@@ -31,6 +31,7 @@ SEVERAL = (
     "stages",
     "steps",
     "strategies",
+    "verifiers",
 )
 
 
@@ -72,15 +73,16 @@ def to_data(value: Any) -> Any:
 
 def _with_class(held: Any, hint: Any) -> Any:
     item = _item(hint)
-    if item is not None:
+    if item is not None and isinstance(held, tuple | list):
         return [_with_class(each, item) for each in held]
-    if _kind(hint) is not None and held is not None:
+    if _kind(hint) is not None and dataclasses.is_dataclass(held):
         return {"cls": class_name(held), **to_data(held)}
     return to_data(held)
 
 
 def from_data(cls: type, data: Any, modules: tuple[str, ...] = (), path: str = "") -> Any:
-    """The inverse of `to_data`: a value of `cls`. A field that is left out has its default.
+    """The inverse of `to_data`: a value of `cls`. A field that is left out has its default, which
+    is that of the group of fields where a group is there in part.
 
     Args:
         modules: see `find_class`.
@@ -94,21 +96,33 @@ def from_data(cls: type, data: Any, modules: tuple[str, ...] = (), path: str = "
             f"{path or 'the config'} is {shortened(data)}: it must be a group of fields"
         )
     hints = _hints(cls)
+    defaults = {field.name: field.default for field in dataclasses.fields(cls)}
     values = {}
     for name, value in data.items():
         where = f"{path}.{name}" if path else str(name)
         if name not in hints:
             raise ConfigError(unknown(str(name), hints, where, f" = {shortened(value)}"))
+        group = type(defaults[name]) is hints[name] and isinstance(value, Mapping)
+        if group and dataclasses.is_dataclass(hints[name]):
+            value = to_data(defaults[name]) | dict(value)
         values[name] = _read(value, hints[name], modules, where)
     return build(cls, values, path)
 
 
 def build(cls: type, values: Mapping[str, Any], path: str) -> Any:
     """A value of `cls`; an error of its own check names the field by its path."""
+    for field in dataclasses.fields(cls):
+        given = field.name in values or not field.init
+        if not given and field.default is field.default_factory is dataclasses.MISSING:
+            where = f"{path}.{field.name}" if path else field.name
+            raise ConfigError(f"{where} is not set: {short_name(cls)} needs it")
     try:
         return cls(**values)
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise ConfigError(_by_path(str(error), cls, path)) from error
+    except TypeError as error:
+        made = f"{cls.__module__}:{cls.__qualname__} cannot be made with {', '.join(values)}"
+        raise ConfigError(f"{path}.cls: {made}: {error}") from error
 
 
 def _by_path(message: str, cls: type, path: str) -> str:
@@ -186,38 +200,81 @@ def unknown(name: str, hints: Iterable[str], path: str, value: str = "") -> str:
 # ---- Fields by their paths ---------------------------------------------------------------------
 
 
-def replace_at(value: Any, path: str, texts: list[str]) -> Any:
-    """`value` with the field at a dotted path set to what a user typed.
+class Setting(NamedTuple):
+    """A field that a user sets."""
+
+    path: str  # as it was typed, without the dashes
+    parts: list[str]  # of the path, from the value on whose field it is
+    texts: list[str]  # its values
+
+
+def replaced(value: Any, settings: Iterable[tuple[str, list[str]]]) -> Any:
+    """`value` with the fields at dotted paths set to what a user typed.
 
     A name in a path is a field; of a field that holds several values, one of them is named by its
     `name`, or by its class in lower case, without the field's own name: `distilled.num_steps`.
+    All are set at once, so that fields which must fit together may change together; of a field set
+    twice the last counts.
 
     Raises:
         ConfigError: no such field, a value of the wrong type, or one that the field refuses.
     """
-    return _set(value, path.split("."), texts, path)
+    return _set(value, [Setting(path, path.split("."), texts) for path, texts in settings], "")
 
 
-def _set(value: Any, parts: list[str], texts: list[str], path: str) -> Any:
-    (name, *rest), hints = parts, _hints(type(value))
-    done = path[: len(path) - len(".".join(parts))]
-    for field, index, held in named_items(value):
-        if name == item_name(held) and rest:
-            items = list(getattr(value, field))
-            items[index] = _set(held, rest, texts, path)
-            return _rebuilt(value, {field: tuple(items)}, done)
-    if name not in hints:
-        names = [*hints, *(item_name(held) for _, _, held in named_items(value))]
-        raise ConfigError(unknown(name, names, f"--{path}", f" = {' '.join(texts)}"[:200]))
-    held = getattr(value, name)
-    kind = _kind(hints[name])
-    if rest == ["cls"] and kind is not None:
-        return _rebuilt(value, {name: _of_class(held, kind, texts, path)}, done)
-    if rest:
-        if not dataclasses.is_dataclass(held):
-            raise ConfigError(f"--{path} is no field: {done}{name} has no fields")
-        return _rebuilt(value, {name: _set(held, rest, texts, path)}, done)
-    return _rebuilt(value, {name: _parsed(value, name, hints[name], texts, path)}, done)
+def _set(value: Any, settings: list[Setting], done: str) -> Any:
+    """Sets fields of a value, whose own path is `done`."""
+    hints = _hints(type(value))
+    after = {name: getattr(value, name) for name in hints}
+    inside: dict[str, list[Setting]] = {}
+    for one in settings:  # which values are there is known before their fields are set
+        name, *rest = one.parts
+        if rest:
+            inside.setdefault(name, []).append(one._replace(parts=rest))
+        elif name in hints:
+            after[name] = _parsed(value, name, hints[name], one.texts, one.path)
+        else:
+            raise _no_field(one, name, hints, after)
+    for name, own in inside.items():
+        items = {item_name(held): (field, index) for field, index, held in _named(hints, after)}
+        if name in items:
+            field, index = items[name]
+            held = list(after[field])
+            held[index] = _set(held[index], own, f"{done}{name}.")
+            after[field] = tuple(held)
+        elif name in hints:
+            after[name] = _set_inside(after[name], _kind(hints[name]), own, f"{done}{name}")
+        else:
+            raise _no_field(own[0], name, hints, after)
+    changes = {name: now for name, now in after.items() if now is not getattr(value, name)}
+    return _rebuilt(value, changes, done)
+
+
+def _set_inside(held: Any, kind: Kind | None, settings: list[Setting], path: str) -> Any:
+    """Sets fields of the value that a field holds, behind its class where that is set too."""
+    fields = []
+    for one in settings:
+        if kind is not None and one.parts == ["cls"]:
+            held = _of_class(held, kind, one.texts, one.path)
+        else:
+            fields.append(one)
+    if fields and not dataclasses.is_dataclass(held):
+        raise ConfigError(f"--{fields[0].path} is no field: {path} has no fields")
+    return _set(held, fields, f"{path}.")
+
+
+def _no_field(one: Setting, name: str, hints: dict[str, Any], values: dict[str, Any]) -> Exception:
+    """The error about a name that is no field, or is a whole group of them."""
+    text = " ".join(one.texts)
+    items = {item_name(held): held for _, _, held in _named(hints, values)}
+    if name in items:
+        return _is_group(one.path, text, items[name])
+    return ConfigError(unknown(name, [*hints, *items], f"--{one.path}", f" = {text}"[:200]))
+
+
+def _is_group(path: str, text: str, held: Any) -> ConfigError:
+    inside = ", ".join(f"{path}.{field}" for field in _hints(type(held))) if held else "none"
+    return ConfigError(f"--{path} = {text[:200]} is a group of fields: set one, {inside}")
 
 
 def _of_class(held: Any, kind: Kind, texts: list[str], path: str) -> Any:
@@ -246,11 +303,7 @@ def _parsed(value: Any, name: str, hint: Any, texts: list[str], path: str) -> An
     if kind is not None and item is not None:
         return _chosen(getattr(value, name), kind, texts, path)
     if dataclasses.is_dataclass(hint) or kind is not None:
-        held = getattr(value, name)
-        inside = ", ".join(f"{path}.{field}" for field in _hints(type(held))) if held else "none"
-        raise ConfigError(
-            f"--{path} = {' '.join(texts)[:200]} is a group of fields: set one, {inside}"
-        )
+        raise _is_group(path, " ".join(texts), getattr(value, name))
     if item is not None:
         if not texts:
             raise ConfigError(f"{path} got no value: it must be {valid(hint)}")
@@ -299,10 +352,16 @@ def _parse(text: str, kind: Any) -> Any:
 
 def named_items(value: Any) -> Iterator[tuple[str, int, Any]]:
     """The values in fields that hold several: the field, the place in it, and the value."""
-    for field, hint in _hints(type(value)).items():
+    hints = _hints(type(value))
+    return _named(hints, {name: getattr(value, name) for name in hints})
+
+
+def _named(hints: dict[str, Any], values: Mapping[str, Any]) -> Iterator[tuple[str, int, Any]]:
+    """The same of a class with these types of its fields, which are to have these values."""
+    for field, hint in hints.items():
         item = _item(hint)
         if item is not None and _kind(item) is not None:
-            for index, held in enumerate(getattr(value, field)):
+            for index, held in enumerate(values[field]):
                 yield field, index, held
 
 
@@ -313,21 +372,26 @@ def item_name(value: Any) -> str:
 
 
 def leaves(value: Any, path: str = "") -> dict[str, Any]:
-    """Every plain field of a value by its path; of a value among several, by its name."""
+    """Every plain field of a value by its path; of a value among several, by its name.
+
+    Where a value may be of several classes, "cls" is its class.
+    """
     found: dict[str, Any] = {}
     several = {field for field, _, _ in named_items(value)}
-    for name, held in ((f, getattr(value, f)) for f in _hints(type(value))):
+    for name, hint in _hints(type(value)).items():
+        held = getattr(value, name)
         if name in several:
             continue
         if dataclasses.is_dataclass(held):
+            if _kind(hint) is not None:
+                found[f"{path}{name}.cls"] = class_name(held)
             found |= leaves(held, f"{path}{name}.")
         else:
             found[path + name] = held
-    for field, _, held in named_items(value):
+    for _, _, held in named_items(value):
         prefix = f"{path}{item_name(held)}."
         found[f"{prefix}cls"] = class_name(held)
         found |= leaves(held, prefix)
-        del field
     return found
 
 

@@ -3,11 +3,13 @@
 import importlib.util
 import runpy
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from rlsearch.classes import nearest
 from rlsearch.config import Experiment
-from rlsearch.config_data import ConfigError, from_data, leaves, replace_at, to_data
+from rlsearch.config_data import ConfigError, from_data, leaves, replaced, to_data
 from rlsearch.text import shortened
 
 FREE_WHEN_RESUMING = (
@@ -39,26 +41,33 @@ def load(name_or_path: str) -> Experiment:
         got = "no `config`" if config is None else f"a `config` of type {type(config).__name__}"
         raise ConfigError(f"{path} defines {got}: it must define `config`, an Experiment")
     try:
-        check_types(config)
+        return with_types(config)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    return config
 
 
-def check_types(config: Experiment) -> None:
-    """Raises ConfigError where a field of a config holds another type than the declared one."""
-    from_data(Experiment, to_data(config), own_modules(config))
+def with_types(config: Experiment) -> Experiment:
+    """The config with lists made tuples, and whole numbers made floats, where these are declared.
+
+    Raises:
+        ConfigError: a field holds another type than the declared one.
+    """
+    return from_data(Experiment, to_data(config), own_modules(config))
 
 
 def own_modules(config: Experiment) -> tuple[str, ...]:
     """The top-level modules whose classes a config names, the package's own apart."""
-    names = {
-        str(cls).partition(":")[0] for path, cls in leaves(config).items() if path[-4:] == ".cls"
-    }
-    for value in (config.task, config.prompting):
-        names |= {type(value).__module__} if value is not None else set()
-    tops = {name.partition(".")[0] for name in names}
+    tops = {name.partition(":")[0].partition(".")[0] for name in _classes(to_data(config))}
     return tuple(sorted(tops - {"rlsearch"}))
+
+
+def _classes(data: Any) -> Iterator[str]:
+    """The classes that data names, at any depth."""
+    if isinstance(data, dict):
+        yield from [data["cls"]] if "cls" in data else []
+    inside = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
+    for value in inside:
+        yield from _classes(value)
 
 
 def load_code(path: str) -> str:
@@ -119,9 +128,7 @@ def override(config: Experiment, arguments: list[str]) -> Experiment:
     Raises:
         ConfigError: an unknown field, a value of the wrong type, or one that the field refuses.
     """
-    for path, texts in _pairs(arguments):
-        config = replace_at(config, path, texts)
-    return config
+    return replaced(config, _pairs(arguments))
 
 
 def check_resumable(saved: Experiment, new: Experiment, begun: int) -> list[str]:

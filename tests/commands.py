@@ -38,5 +38,12 @@ def fail(*argv) -> str:
     """The one sentence of a command that cannot be done as asked."""
     code, out, err = call(*argv)
     assert (code, out) == (2, ""), err
-    assert err.startswith("error: ") and err.count("\n") == 1
-    return err
+    return the_error(err)
+
+
+def the_error(err: str) -> str:
+    """The one sentence on standard error; before it, a training says at once what it does."""
+    first, _, rest = err.partition("\n")
+    said = rest if ": preparing to train in " in first and not first.startswith("error") else err
+    assert said.startswith("error: ") and said.count("\n") == 1, err
+    return said

@@ -1,14 +1,25 @@
 import dataclasses
-import json
 import re
 
 import pytest
 
 from rlsearch import config_file
-from rlsearch.config import Experiment, ParallelConfig, SearchConfig
-from rlsearch.config_file import ConfigError
+from rlsearch.config import ParallelConfig
+from rlsearch.config_data import ConfigError
+from rlsearch.stages.traces import Traces
+from rlsearch.strategies.greedy import Greedy
+from rlsearch.studies.accuracy import Accuracy
+from rlsearch.tasks.arithmetic import Arithmetic
+from tests.boards import tiny_board_experiment
+from tests.tiny import tiny_experiment, with_stage, with_stages
 
-HEAD = "from rlsearch.config import Experiment, SearchConfig\n"
+HEAD = """from rlsearch.config import Experiment, SearchConfig
+from rlsearch.stages.search_distillation import SearchDistillation
+from rlsearch.stages.traces import Traces
+from rlsearch.studies.accuracy import Accuracy
+"""
+SMALL = config_file.Experiment(name="small", stages=(Traces(),))
+TINY = tiny_experiment()
 
 
 def refused(sentence):
@@ -20,19 +31,29 @@ def configs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "configs"
     folder.mkdir()
-    (folder / "small.py").write_text(f"{HEAD}config = Experiment(name='small')\n")
+    (folder / "small.py").write_text(
+        f"{HEAD}config = Experiment(name='small', stages=(Traces(),))\n"
+    )
     return folder
 
 
 @pytest.mark.parametrize("name", ["small", "small.py", "configs/small.py"])
 def test_load_takes_a_name_or_a_path(configs, name):
-    assert config_file.load(name) == Experiment(name="small")
+    assert config_file.load(name) == SMALL
 
 
 def test_load_names_what_exists_and_the_nearest(configs):
     with refused("there is no config 'smal'") as caught:
         config_file.load("smal")
     assert "the nearest is small" in str(caught.value)
+
+
+OWN_CLASS = """import dataclasses
+@dataclasses.dataclass(frozen=True)
+class Mine(Traces):
+    pass
+config = Experiment(stages=(Mine(),))
+"""
 
 
 @pytest.mark.parametrize(
@@ -42,10 +63,42 @@ def test_load_names_what_exists_and_the_nearest(configs):
         ("config = 3", "defines a `config` of type int"),
         ("config = 1 / 0", "does not run: ZeroDivisionError: division by zero"),
         ("config = (", "does not run: SyntaxError"),
-        ("config = Experiment(search=SearchConfig(policy='x'))", "SearchConfig.policy is 'x'"),
-        ("config = Experiment(search=SearchConfig(simulations=1))", "'simulations'"),
-        ("config = Experiment(seed='3')", "seed is '3': it must be a whole number"),
-        ("config = Experiment(search=3)", "search is 3: it must be a group of fields"),
+        ("SearchConfig(policy='x')", "SearchConfig.policy is 'x'"),
+        ("SearchConfig(simulations=1)", "'simulations'"),
+        ("config = Experiment()", "Experiment.stages is (): it must be at least one stage"),
+        (
+            "config = Experiment(seed='3', stages=(Traces(),))",
+            "seed is '3': it must be a whole number",
+        ),
+        (
+            "config = Experiment(stages=(SearchDistillation(search=3),))",
+            "does not run: AttributeError",
+        ),
+        (
+            "config = Experiment(stages=(Traces(optimizer=3),))",
+            "stages[0].optimizer is 3: it must be a group of fields",
+        ),
+        (
+            "config = Experiment(stages=(Traces(num_steps=1.5),))",
+            "stages[0].num_steps is 1.5: it must be a whole number",
+        ),
+        (
+            "config = Experiment(stages=(Traces(),), task=3)",
+            "task is 3: it must be a task, with its cls",
+        ),
+        (
+            "config = Experiment(stages=(Traces(),), task=Traces())",
+            "task.cls is 'rlsearch.stages.traces:Traces': it must be module:Class of a task",
+        ),
+        (
+            "config = Experiment(stages=(Traces(),), evaluation=3)",
+            "evaluation is 3: it must be a list of a study",
+        ),
+        (
+            "config = Experiment(stages=(Traces(),), evaluation=(3,))",
+            "evaluation[0] is 3: it must be a study, with its cls",
+        ),
+        (OWN_CLASS, "stages[0].cls is '<run_path>:Mine': it must be module:Class"),
     ],
 )
 def test_load_refuses_a_bad_file(configs, text, sentence):
@@ -56,107 +109,117 @@ def test_load_refuses_a_bad_file(configs, text, sentence):
 
 
 def test_load_makes_tuples_of_lists(configs):
-    text = "from rlsearch.config import EvaluationConfig\n"
-    (configs / "lists.py").write_text(
-        f"{HEAD}{text}config = Experiment(evaluation=EvaluationConfig(seeds=[7]))\n"
+    text = "config = Experiment(stages=[Traces()], evaluation=[Accuracy(seeds=[7])])\n"
+    (configs / "lists.py").write_text(HEAD + text)
+    config = config_file.load("lists")
+    assert config.stages == (Traces(),) and config.evaluation[0].seeds == (7,)
+
+
+def test_a_config_may_import_classes_of_the_users_own(configs, monkeypatch):
+    monkeypatch.syspath_prepend(configs)
+    for name, base in (
+        ("own_stage_of_file", "stages.traces import Traces"),
+        ("own_game_of_file", "environments.pgx_game import PgxGame"),
+    ):
+        parent = base.split()[-1]
+        (configs / f"{name}.py").write_text(
+            f"import dataclasses\nfrom rlsearch.{base}\n"
+            f"@dataclasses.dataclass(frozen=True)\nclass Mine({parent}):\n    pass\n"
+        )
+    (configs / "own.py").write_text(
+        f"{HEAD}from own_stage_of_file import Mine\nimport own_game_of_file\n"
+        "from rlsearch.stages.self_play import SelfPlay\n"
+        "config = Experiment(stages=(Mine(), SelfPlay(environment=own_game_of_file.Mine())))\n"
     )
-    assert config_file.load("lists").evaluation.seeds == (7,)
+    config = config_file.load("own")
+    assert config_file.own_modules(config) == ("own_game_of_file", "own_stage_of_file")
+    assert config_file.own_modules(TINY) == ()
 
 
-def test_override_sets_fields_of_each_type():
-    arguments = "--search.num_simulations 32 --search.policy=puct --model.qkv_bias true --seed=5"
-    arguments += " --evaluation.budgets 1 4 --parallel.data -1 --pretrain.optimizer.beta2 0.5"
-    arguments += " --search.num-candidates 3"
-    config = config_file.override(Experiment(), arguments.split())
-    assert config.search == SearchConfig(num_simulations=32, policy="puct", num_candidates=3)
-    assert config.model.qkv_bias is True
-    assert config.seed == 5
-    assert config.evaluation.budgets == (1, 4)
-    assert config.parallel.data == -1
-    assert config.pretrain.optimizer.beta2 == 0.5
-    assert config.distill == Experiment().distill
-
-
-def test_override_checks_the_fields_of_a_group_together():
-    arguments = ["--distill.num_problems", "6", "--distill.replay_size", "18"]
-    assert config_file.override(Experiment(), arguments).distill.replay_size == 18
+def test_what_is_typed_sets_fields():
+    arguments = "--distilled.search.num_simulations 32 --distilled.search.policy=puct --seed=5"
+    arguments += " --profile.steps 1 4 --parallel.data -1 --distilled.search.num-candidates 3"
+    arguments += " --model.qkv_bias true --name=a=b"
+    config = config_file.override(TINY, arguments.split())
+    search = config.stages[1].search
+    assert (search.num_simulations, search.policy, search.num_candidates) == (32, "puct", 3)
+    assert (config.seed, config.parallel.data, config.profile.steps) == (5, -1, (1, 4))
+    assert config.model.qkv_bias is True and config.name == "a=b"
+    assert config.stages[0] == TINY.stages[0] and config_file.override(TINY, []) == TINY
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ("--search.num_simulation 3", "--search.num_simulation = 3 is no field: the nearest is"),
-        ("--search.num_simulation 3", "search.num_simulations; valid are search.policy, "),
-        ("--num_simulations 3", "the nearest is search.num_simulations"),
-        ("--zzzzzz.qqqqqq 3", "is no field: valid are kind, name, seed, task"),
-        ("--search 3", "--search = 3 is a group of fields: set one of them, search.policy"),
+        ("--search.num_simulation 3", "--search.num_simulation = 3 is no field: valid are name"),
         ("--seed 1.5", "seed is '1.5': it must be a whole number"),
-        ("--seed", "seed got no value: it must be one value, a whole number"),
-        ("--seed 1 2", "seed got 2 values, 1 2: it must be one value"),
-        ("--evaluation.budgets", "evaluation.budgets got no value"),
-        ("--evaluation.budgets 1 x", "evaluation.budgets is [1, 'x']: it must be a list of whole"),
-        ("--model.qk_norm yes", "model.qk_norm is 'yes': it must be true or false"),
-        ("--search.temperature nan", "search.temperature is nan: it must be a finite number"),
-        ("--search.policy best", "search.policy is 'best': it must be 'gumbel' or 'puct'"),
-        (
-            "--distill.optimizer.learning_rate 0",
-            "distill.optimizer.learning_rate is 0.0: it must be positive",
-        ),
-        ("5", "'5' stands before any field"),
+        ("5", "'5' stands before any field: write --field.path value"),
     ],
 )
-def test_override_refuses_in_one_sentence(arguments, sentence):
+def test_what_is_typed_wrongly_is_refused_in_one_sentence(arguments, sentence):
     with refused(sentence) as caught:
-        config_file.override(Experiment(), arguments.split())
+        config_file.override(TINY, arguments.split())
     assert "\n" not in str(caught.value)
 
 
-def test_dictionaries_round_trip_through_json():
-    arguments = ["--seed", "3", "--evaluation.seeds", "4", "--search.temperature", "0.1"]
-    for config in (Experiment(), config_file.override(Experiment(), arguments)):
-        text = json.dumps(config_file.to_dict(config), allow_nan=False)
-        assert config_file.from_dict(json.loads(text)) == config
-
-
-def test_from_dict_keeps_defaults_of_what_is_left_out():
-    data = {"distill": {"optimizer": {"beta2": 0.5}}}
-    default = Experiment().distill.optimizer
-    assert config_file.from_dict(data).distill.optimizer == dataclasses.replace(default, beta2=0.5)
-
-
-@pytest.mark.parametrize(
-    ("data", "sentence"),
-    [
-        ([], "the config is []: it must be a group of fields"),
-        ({"search": {"policies": "puct"}}, "search.policies = 'puct' is no field: the nearest is"),
-        ({"search": {"num_simulations": True}}, "search.num_simulations is True: it must be a"),
-        ({"search": {"num_simulations": 2.0}}, "search.num_simulations is 2.0: it must be a whole"),
-        ({"search": {"temperature": 10**400}}, "it must be a finite number"),
-        ({"model": {"qk_norm": 1}}, "model.qk_norm is 1: it must be true or false"),
-        ({"evaluation": {"budgets": 4}}, "evaluation.budgets is 4: it must be a list of whole"),
-        ({"evaluation": {"strategies": "greedy"}}, "evaluation.strategies is 'greedy'"),
-        ({"search": {"policy": "os:system"}}, "search.policy is 'os:system'"),
-    ],
-)
-def test_from_dict_is_strict(data, sentence):
-    with refused(sentence):
-        config_file.from_dict(data)
+EVALUATED = dataclasses.replace(TINY, evaluation=(Accuracy((Greedy(),), seeds=(3,)),))
 
 
 def test_resuming_returns_the_changes_it_accepts():
-    arguments = ["--name", "b", "--log.every_steps", "9", "--evaluation.seeds", "7"]
-    arguments += ["--profile.steps", "10", "15"]
-    new = config_file.override(Experiment(parallel=ParallelConfig(data=2)), arguments)
-    changed = ["name", "evaluation.seeds", "parallel.data", "log.every_steps", "profile.steps"]
-    assert config_file.check_resumable(Experiment(), new) == changed
-    assert config_file.check_resumable(new, new) == []
+    arguments = ["--name", "b", "--log.every_steps", "9", "--accuracy.seeds", "7"]
+    arguments += ["--profile.steps", "10", "15", "--model.remat", "nothing_saveable"]
+    arguments += ["--task.data_dir", "elsewhere", "--parallel.data", "2"]
+    new = config_file.override(EVALUATED, arguments)
+    changed = {
+        *("name", "accuracy.seeds", "parallel.data", "log.every_steps", "profile.steps"),
+        *("task.data_dir", "model.remat"),
+    }
+    for begun in (0, 3):
+        assert set(config_file.check_resumable(EVALUATED, new, begun)) == changed
+        assert config_file.check_resumable(new, new, begun) == []
+    study = config_file.override(EVALUATED, ["--evaluation", "verifiers"])
+    found = config_file.check_resumable(EVALUATED, study, 3)
+    assert {"accuracy.seeds", "verifiers.seed"} <= set(found)
+    board = tiny_board_experiment()
+    fewer = config_file.override(board, ["--self_play.play.num_simulations", "7"])
+    changed = config_file.check_resumable(board, fewer, 1)
+    assert changed == ["self_play.play.num_simulations"]
+    rematerialised = config_file.override(board, ["--self_play.model.remat", "nothing_saveable"])
+    assert config_file.check_resumable(board, rematerialised, 1) == ["self_play.model.remat"]
 
 
-@pytest.mark.parametrize("path", ["pretrain.num_steps", "distill.num_steps", "model.num_layers"])
+@pytest.mark.parametrize("path", ["base.num_steps", "distilled.num_steps", "model.num_layers"])
 def test_resuming_refuses_other_changes(path):
-    new = config_file.override(Experiment(), [f"--{path}", "7", "--seed", "8"])
+    new = config_file.override(TINY, [f"--{path}", "7", "--seed", "8"])
     with refused("7 now") as caught:
-        config_file.check_resumable(Experiment(), new)
+        config_file.check_resumable(TINY, new, 3)
     assert path in str(caught.value)
     assert "seed (0 there, 8 now)" in str(caught.value)
     assert "another --run-dir" in str(caught.value)
+
+
+def test_stages_that_have_not_begun_may_change_and_come_and_go():
+    longer = with_stage(TINY, "control", num_samples=5)
+    assert config_file.check_resumable(TINY, longer, 2) == ["control.num_samples"]
+    with refused("control.num_samples (9 there, 5 now)"):
+        config_file.check_resumable(TINY, longer, 3)
+    fewer = with_stages(TINY, "base", "distilled")
+    for one, other in ((TINY, fewer), (fewer, TINY)):
+        changed = config_file.check_resumable(one, other, 2)
+        assert changed and all(path.startswith("control.") for path in changed)
+    with refused("control.cls ("):
+        config_file.check_resumable(TINY, fewer, 3)
+    turned = with_stages(TINY, "distilled", "base", "control")
+    with refused("the run has another config, in its stages: only"):
+        config_file.check_resumable(TINY, turned, 2)
+    assert config_file.check_resumable(TINY, turned, 0) == []
+
+
+def test_resuming_refuses_another_class_whatever_its_fields():
+    one = dataclasses.replace(TINY, task=Arithmetic())
+    other = config_file.override(
+        one, ["--task.cls", "rlsearch.tasks.direct_arithmetic:DirectArithmetic"]
+    )
+    with refused("in task.cls ('rlsearch.tasks.arithmetic:Arithmetic' there, "):
+        config_file.check_resumable(one, other, 1)
+    assert config_file.check_resumable(one, dataclasses.replace(one, parallel=ParallelConfig()), 1)

@@ -97,16 +97,18 @@ def _run(argv: list[str]) -> int:
     for command in COMMANDS:
         command.add_parser(subparsers)
     taking = {_name(command): command for command in COMMANDS if command.TAKES_FIELDS}
-    overrides, rest = [], argv
+    overrides, rest, top = [], argv, []
     if argv and argv[0] in taking:
         own = getattr(taking[argv[0]], "OWN_OPTIONS", ())
-        overrides, rest = _split_fields(argv, [name for name in TOP_FIELDS if name not in own])
+        top = [name for name in TOP_FIELDS if name not in own]
+        overrides, rest = _split_fields(argv, top)
     try:
         arguments, extra = parser.parse_known_args(rest)
     except SystemExit as exit:  # only --help: errors are raised
         return int(exit.code or 0)
     if extra:
-        _refuse(extra[0].partition("=")[0], arguments.parser)
+        fields = [f"--{name}" for name in top]
+        _refuse(extra[0].partition("=")[0], arguments.parser, fields)
     check_places(arguments)
     arguments.stdout, arguments.argv = sys.stdout, argv
     check_jax_switches()
@@ -143,10 +145,10 @@ def _split_fields(argv: list[str], top: Sequence[str]) -> tuple[list[str], list[
     return fields, rest
 
 
-def _refuse(argument: str, parser: Parser) -> None:
-    """Raises that argparse has no use for `argument`."""
+def _refuse(argument: str, parser: Parser, fields: list[str]) -> None:
+    """Raises that argparse has no use for `argument`; `fields` may be set beside the options."""
     if argument.startswith("-"):
-        parser.error(unknown("option", argument, parser.options()))
+        parser.error(unknown("option", argument, [*parser.options(), *fields]))
     parser.error(f"{shortened(argument)} is one argument too many")
 
 

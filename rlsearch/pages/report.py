@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
+from rlsearch.config_data import ConfigError
 from rlsearch.measuring.accuracy import wilson_interval
 from rlsearch.pages.report_page import report_page
 from rlsearch.pages.report_picture import draw
@@ -88,7 +89,10 @@ def read(directory: RunDirectory) -> dict[str, Any]:
     Raises:
         ValueError: if one of them is damaged, or the config has a field that there is none of.
     """
-    config = flat_fields(directory.read_config() or {})
+    try:
+        config = flat_fields(directory.read_config() or {})
+    except ConfigError as error:
+        raise ConfigError(f"{directory.config}: {error}") from error
     metrics, bad = metric_rows(directory.metrics) if directory.metrics.exists() else ([], [])
     if bad:
         warn(

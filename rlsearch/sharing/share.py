@@ -72,7 +72,9 @@ def export_run(
     if stage not in found:
         raise ValueError(f"stage is {shortened(stage)}: this run has {', '.join(found)}")
     step, model = found[stage], lineage.model(stage)
-    rows = evaluations_of(directory, stage, step)
+    # Evaluations of games count the steps of the stage, all others those of the run.
+    counted = step if stage in lineage.of_kind("player") else lineage.ends()[stage]
+    rows = evaluations_of(directory, stage, counted)
     with stage_checkpoints(directory, lineage, stage) as checkpoints:
         params = load_params(checkpoints, step, model, make_mesh(ParallelConfig(data=1)))
     described = {

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from rlsearch.checkpoints.store import CheckpointError, is_full_disk
 from rlsearch.config import Experiment
 from rlsearch.config_data import ConfigError
-from rlsearch.config_file import check_resumable, check_types, own_modules
+from rlsearch.config_file import check_resumable, own_modules, with_types
 from rlsearch.parallel.agreement import LateVote, is_main, wait_for_all
 from rlsearch.parallel.mesh import data_sharding, make_mesh
 from rlsearch.paths import exists
@@ -60,7 +60,7 @@ def train(config: Experiment, run_dir: str) -> dict[str, Any]:
         RunInUseError: if another process trains in the directory.
         TrainingStopped: on SIGTERM, SIGINT or SIGHUP, when the step is finished and saved.
     """
-    check_types(config)
+    config = with_types(config)
     directory = RunDirectory(run_dir)
     tell(f"{config.name}: preparing to train in {directory.path}")
     with StopRequest() as stop, sole_trainer(directory) as lock:
@@ -269,10 +269,10 @@ def run_stage(
         return wanted or time.monotonic() - saved_at >= log.checkpoint_seconds
 
     progress = Progress(stage.num_steps, stage.name, shown=is_main())
-    progress.note(f"{stage.name}: compiling; {done - first} of {stage.num_steps} steps are done")
-    called = time.monotonic()
-    take = _compiled(running, state, run_key(seed, "training", done), done - first)
     with progress, StepTrace(run.config.profile, run.directory.profile) as trace:
+        progress.begin("compiling the step", done - first)
+        called = time.monotonic()
+        take = _compiled(running, state, run_key(seed, "training", done), done - first)
         saved_at, shown = time.monotonic(), None
         for number in range(done, end):
             key, fed = run_key(seed, "training", number), _fed(run, stage, number - first)

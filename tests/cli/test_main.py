@@ -50,7 +50,6 @@ def python(script, **environment):
         ("evaluate run --seed 3", "there is no option '--seed': the nearest is --seeds"),
         ("evaluate run --budgets 0", "argument --budgets: is '0': it must be at least 1"),
         ("evaluate run --seeds x", "it must be a whole number of at least 0"),
-        ("evaluate run --policies best", "there is no POLICY 'best'"),
         ("evaluate run --search.policy puct", "there is no option '--search.policy'"),
         ("solve run", "the following arguments are required: PROBLEM"),
         ("bench serch game24", "there is no KIND 'serch': the nearest is search"),

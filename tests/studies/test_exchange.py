@@ -7,8 +7,7 @@ import pytest
 
 from rlsearch.studies.exchange import compare, interpolate
 from tests.commands import fail, read_json, succeed
-from tests.tiny import tiny_experiment
-from tests.verifier_run import write_config
+from tests.tiny import tiny_experiment, with_stage, with_stages, write_config_file
 
 CURVE = [(1.0, 0.1), (4.0, 0.3), (16.0, 0.4)]
 
@@ -45,13 +44,8 @@ def test_nothing_is_claimed_of_what_was_not_measured():
 
 
 def experiment(**model):
-    config = tiny_experiment()
-    return dataclasses.replace(
-        config,
-        model=dataclasses.replace(config.model, **model),
-        distill=dataclasses.replace(config.distill, enabled=False),
-        pretrain=dataclasses.replace(config.pretrain, num_steps=1),
-    )
+    config = with_stage(with_stages(tiny_experiment(), "base"), "base", num_steps=1)
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, **model))
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +53,9 @@ def runs(tmp_path_factory):
     """A small and a larger model after a step of training."""
     folder, found = tmp_path_factory.mktemp("runs"), []
     for name, model in (("small", {}), ("large", {"mlp_dim": 256})):
-        path = folder / f"{name}.py"
-        run = write_config(folder / name, experiment(**model))
-        path.write_text(
-            "import json\nfrom rlsearch.config_file import from_dict\n"
-            f"config = from_dict(json.load(open({str(run / 'config.json')!r})))\n"
-        )
-        succeed("train", path, "--run-dir", run)
-        found.append(run)
+        path = write_config_file(folder / f"{name}.py", experiment(**model))
+        succeed("train", path, "--run-dir", folder / name)
+        found.append(folder / name)
     return found
 
 
@@ -99,4 +88,4 @@ def test_the_exchange_writes_its_table_and_picture(runs):
     config = (large / "config.json").read_text()
     (large / "config.json").write_text(config.replace('"batch_size": 8', '"batch_size": 4', 1))
     said = fail("evaluate", small, *asked, "--against", large)
-    assert "pretrain.batch_size is 4 and that of the small model 8" in said
+    assert "base.batch_size is 4 and that of the small model 8" in said

@@ -116,8 +116,8 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(whole, tmp_path, interrup
     said = capsys.readouterr().err
     assert said.startswith("tiny: preparing to train in ")
     lines = said.splitlines()
-    first = next(i for i, line in enumerate(lines) if line.startswith("base: "))
-    assert lines[first] == "base: compiling; 0 of 3 steps are done"
+    first = next(i for i, line in enumerate(lines) if line.startswith("base "))
+    assert lines[first] == "base 0/3  compiling the step"
     assert "resuming with changes to distilled.num_steps" in said
     assert re.search(
         r"^base: first step after \d+\.\d s, with its compilation$", said, re.MULTILINE
