@@ -249,12 +249,17 @@ def _of_class(held: Any, kind: Kind, texts: list[str], path: str) -> Any:
     """A value of the class that a user named, with the fields that it shares with `held`."""
     if len(texts) != 1:
         raise ConfigError(f"{path} got {len(texts)} values: it must be one, module:Class")
-    try:
-        cls = find_class(path, texts[0], kind)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    cls = _named_class(path, texts[0], kind)
     shared = [name for name in _hints(cls) if name in _hints(type(held))] if held else []
     return build(cls, {name: getattr(held, name) for name in shared}, path.removesuffix(".cls"))
+
+
+def _named_class(path: str, name: str, kind: Kind) -> Any:
+    """The class that a user named as `module:Class`."""
+    try:
+        return find_class(path, name, kind)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _rebuilt(value: Any, changes: dict[str, Any], path: str) -> Any:
@@ -296,13 +301,17 @@ def _chosen(held: tuple[Any, ...], kind: Kind, texts: list[str], path: str) -> t
         if text in there:
             chosen.append(there[text])
             continue
+        if ":" in text:
+            chosen.append(build(_named_class(path, text, kind), {}, path))
+            continue
         classes = classes_of(kind)
         if text not in classes:
             names = sorted({*there, *classes})
             close = nearest(text, names)
             hint = f"the nearest is {close}; " if close else ""
             raise ConfigError(
-                f"{path} has {text[:200]!r}: {hint}{kind.noun} is one of {', '.join(names)}"
+                f"{path} has {text[:200]!r}: {hint}{kind.noun} is one of {', '.join(names)}, or "
+                "module:Class"
             )
         chosen.append(build(classes[text], {}, path))
     return tuple(chosen)
