@@ -139,7 +139,7 @@ def _read(value: Any, hint: Any, modules: tuple[str, ...], path: str) -> Any:
 
 
 def is_a(value: Any, kind: Any) -> bool:
-    """Whether data is of a plain type; a whole number is a number, a boolean is neither."""
+    """Tells whether data is of a plain type; a whole number is a number, a boolean is neither."""
     if isinstance(value, bool) or kind is bool:
         return kind is bool and isinstance(value, bool)
     if kind is float:

@@ -208,7 +208,7 @@ def _random_game(environment: Environment, moves: int, key: jax.Array) -> Openin
 
 
 def is_for_two(environment: Environment) -> bool:
-    """Whether anyone but the first to move is to move within some random moves."""
+    """Tells whether anyone but the first to move is to move within some random moves."""
 
     @jax.jit
     @jax.vmap

@@ -188,7 +188,7 @@ class CheckpointStore:
         self.wait()
 
     def last_good(self) -> str:
-        """What is left where a checkpoint cannot be written, as a part of a sentence."""
+        """Names the checkpoint that is left where one cannot be written: part of a sentence."""
         last = self.latest_step()
         return "there is no earlier one" if last is None else f"the last good one is {last}"
 

@@ -1,4 +1,4 @@
-"""Where compiled programs are kept from one process to the next: JAX's persistent cache."""
+"""The place of compiled programs from one process to the next: JAX's persistent cache."""
 
 import hashlib
 import os

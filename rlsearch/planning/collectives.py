@@ -1,4 +1,4 @@
-"""What the devices of a compiled program tell each other: over which mesh axis, in which loop."""
+"""The messages between devices of a compiled program: over which mesh axis, in which loop."""
 
 import math
 import re
@@ -108,7 +108,7 @@ def _payload(
 
 
 def num_loops(text: str) -> int:
-    """How many while loops a program has."""
+    """Counts the while loops of a program."""
     return len(read_program(text).loops)
 
 

@@ -16,7 +16,7 @@ from rlsearch.planning.topology import Topology
 
 
 class Compiler(NamedTuple):
-    """What compiles for a family of chips, and how it is asked to."""
+    """The compiler for a family of chips, and how it is asked to compile."""
 
     extra: str  # of this project, which installs it
     packages: tuple[str, ...]  # all that it needs; the first has the compiler
@@ -86,7 +86,7 @@ def compiler_of(topology: Topology) -> Compiler:
 
 
 def has_compiler(topology: Topology) -> bool:
-    """Whether its compiler is installed here."""
+    """Tells whether its compiler is installed here."""
     return compiler_of(topology).installed
 
 

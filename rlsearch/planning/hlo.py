@@ -202,8 +202,8 @@ def _constant(instruction: Instruction | None) -> int | None:
 
 
 def runs(program: Program) -> dict[str, float]:
-    """How often each computation runs in one run of the program; loops of no fixed length turn
-    once, and of the branches of a condition each is taken."""
+    """Counts how often each computation runs in one run of the program; loops of no fixed length
+    turn once, and of the branches of a condition each is taken."""
     times = dict.fromkeys(program.computations, 0.0)
     times[program.entry] = 1.0
     for name in callers_first(program):

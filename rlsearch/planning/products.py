@@ -17,13 +17,13 @@ _SUMMED = re.compile(
 
 
 def library_of(instruction: Instruction) -> str:
-    """Which function of NVIDIA's libraries it calls, such as "cublas$gemm"; empty: none."""
+    """Names the function of NVIDIA's libraries it calls, such as "cublas$gemm"; empty: none."""
     match = _LIBRARY.search(instruction.text) if instruction.opcode == "custom-call" else None
     return match[1] if match else ""
 
 
 def flops_of(instruction: Instruction, around: dict[str, Instruction]) -> float:
-    """Of one operation; `around` has those that give its operands."""
+    """Counts the FLOPs of one operation; `around` has those that give its operands."""
     library = library_of(instruction)
     if instruction.opcode == "dot" or library.startswith("cublas"):
         return _product_flops(instruction, around)

@@ -1,4 +1,5 @@
-"""What a compiled program computes and moves on one device, loops counted as often as they turn.
+"""The work of a compiled program on one device, and the bytes it moves, loops counted as often as
+they turn.
 
 FLOPs are those of products, see `products.py`.
 Bytes are those that operations read from the device's large memory and write to it; what lies in
@@ -39,7 +40,7 @@ class Work(NamedTuple):
 
 
 def work_of(program: Program, part: Callable[[str], str], once: bool = False) -> Work:
-    """What a program does.
+    """Counts the work of a program.
 
     Args:
         part: names the part that a scope belongs to; "" is a scope that is not known.

@@ -192,7 +192,8 @@ class RunLock:
 
 
 def is_gone(holder: Holder) -> bool | None:
-    """Whether a process has ended; None of another machine's, as that cannot be seen from here."""
+    """Tells whether a process has ended; None of another machine's, as that cannot be seen from
+    here."""
     here = _this_process()
     if (holder.host, holder.machine) != (here.host, here.machine):
         return None

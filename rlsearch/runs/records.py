@@ -1,4 +1,4 @@
-"""What a run has recorded of itself, read as data: its metrics and its evaluations.
+"""The records that a run keeps of itself, read as data: its metrics and its evaluations.
 
 Each row is checked once, here, so that whoever shows or averages rows may take them at their word.
 A row that is not as it must be is left out and counted; a file without a good one is refused.
@@ -143,7 +143,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value of JSON is a finite number that a float can hold."""
+    """Tells whether a value of JSON is a finite number that a float can hold."""
     if type(value) is int:
         return abs(value) <= sys.float_info.max
     return type(value) is float and math.isfinite(value)

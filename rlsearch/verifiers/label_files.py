@@ -154,7 +154,7 @@ def _checked(path: epath.Path, found: StepLabels, task: Task) -> StepLabels:
 
 
 def read_about(folder: epath.PathLike) -> dict[str, Any] | None:
-    """What labels.json says; None where there is none.
+    """Reads labels.json; None where there is none.
 
     Raises:
         ValueError: if it is damaged.
