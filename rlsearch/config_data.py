@@ -294,7 +294,7 @@ def _parsed(value: Any, name: str, hint: Any, texts: list[str], path: str) -> An
 
 
 def _chosen(held: tuple[Any, ...], kind: Kind, texts: list[str], path: str) -> tuple[Any, ...]:
-    """Of values those that are named, in that order; else new ones with their defaults."""
+    """Chooses the values that are named, in that order; else new ones with their defaults."""
     there = {item_name(value): value for value in held}
     chosen = []
     for text in texts:

@@ -121,7 +121,7 @@ class Match:
     def _waiting_games(
         self, games: Games, choice_keys: jax.Array
     ) -> tuple[jax.Array, tuple[Waiting, Waiting]]:
-        """How many games wait for each player, `[2]`, and the first P of them."""
+        """Counts the games that wait for each player, `[2]`, and lists the first P of them."""
         keys = jax.vmap(jax.random.fold_in)(choice_keys, games.states.moves)
         firsts = games.states.player == games.seats
         counts, sides = [], []

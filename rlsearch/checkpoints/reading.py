@@ -120,7 +120,7 @@ def first_line(error: BaseException) -> str:
 
 
 def _read(path: epath.Path, abstract: Any, partial: bool) -> tuple[Any, Exception | None]:
-    """What Orbax reads, or the error that may be one of damage; others are raised."""
+    """Returns what Orbax reads, or the error that may be one of damage; others are raised."""
     context = ocp.Context()
     context.pytree.loading.partial_load = partial
     try:

@@ -422,7 +422,7 @@ def _not_from_orbax(record: logging.LogRecord) -> bool:
 
 
 def _is_step(name: str) -> bool:
-    """Whether a name is that of a checkpoint: a number below 10^18, in the one form of it."""
+    """Tells whether a name is that of a checkpoint: a number below 10^18, in the one form of it."""
     return name.isascii() and name.isdecimal() and len(name) <= 18 and str(int(name)) == name
 
 

@@ -85,7 +85,7 @@ def _channel(instruction: Instruction) -> str:
 
 
 def _begun(program: Program) -> dict[tuple[str, str], set[str]]:
-    """Where collectives that are taken apart begin, by kind and channel."""
+    """Finds where collectives that are taken apart begin, by kind and channel."""
     found: dict[tuple[str, str], set[str]] = {}
     for name, computation in program.computations.items():
         if any('"AsyncCollectiveStart"' in x.text for x in computation.values()):

@@ -100,14 +100,14 @@ def devices_of(topology: Topology) -> list[Any]:
 
 
 def _tpus(topology: Topology) -> dict[str, Any]:
-    """How JAX is asked for them."""
+    """The keywords by which JAX is asked for these devices."""
     shape = "x".join(map(str, topology.shape))
     options = {"chips_per_host_bounds": (1, 1, 1)} if topology.num_chips == 1 else {}
     return {"platform": "tpu", "topology_name": f"{topology.family}:{shape}", **options}
 
 
 def _gpus(topology: Topology) -> dict[str, Any]:
-    """How JAX is asked for them."""
+    """The keywords by which JAX is asked for these devices."""
     hosts, gpus = topology.shape
     return {
         "platform": "cuda",
@@ -149,7 +149,7 @@ def kept_nowhere() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """With these variables where they are not set, and without them afterwards.
+    """Sets these variables where they are not set, and unsets them afterwards.
 
     A process that is started later would believe that it runs on a TPU.
     """

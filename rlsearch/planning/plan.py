@@ -274,7 +274,7 @@ def local_bytes(arrays: Any) -> float:
 
 
 def _cache_bytes(lineage: Lineage, stage: Stage) -> float:
-    """Of all prompts and one solution each, where solutions are written."""
+    """Counts the bytes of all prompts and one solution each, where solutions are written."""
     if lineage.config.task is None or not stage.flops_per_step.produce:
         return 0.0
     policy = lineage.policy(stage.name)

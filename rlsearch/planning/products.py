@@ -43,7 +43,7 @@ def flops_of(instruction: Instruction, around: dict[str, Instruction]) -> float:
 
 
 def _shape(instruction: Instruction) -> tuple[int, ...]:
-    """Of its result; a library gives the room that it works in, too."""
+    """Returns the shape of its result; a library gives the room that it works in, too."""
     return instruction.arrays[0].shape
 
 
@@ -89,7 +89,8 @@ def _convolution_flops(
 
 
 def _window(text: str, axes: int) -> list[tuple[int, int, int, int, int]]:
-    """Of each spatial axis: size, stride, padding in front, dilation of the input, of the window"""
+    """Lists for each spatial axis: size, stride, padding in front, dilation of the input, of the
+    window"""
     fields = (
         dict(re.findall(r"(\w+)=([\dx_\-]+)", match[1])) if (match := _WINDOW.search(text)) else {}
     )

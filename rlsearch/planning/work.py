@@ -92,7 +92,7 @@ def _bytes(instruction: Instruction, around: dict[str, Instruction], program: Pr
 def _fusion_bytes(
     instruction: Instruction, around: dict[str, Instruction], program: Program
 ) -> float:
-    """What a fusion reads and writes: of an operand that it slices, the slices."""
+    """Counts the bytes that a fusion reads and writes: of an operand that it slices, the slices."""
     (name, _), *_ = program.called(instruction)
     inside = program.computations[name]
     root = next(x for x in inside.values() if x.root)
@@ -122,7 +122,7 @@ def _fusion_bytes(
 
 
 def _read(parameter: Instruction, users: list[Instruction], whole: float) -> float:
-    """How much of a fusion's parameter its users read."""
+    """Counts how much of a fusion's parameter its users read."""
     total = 0.0
     for user in users:
         first = user.operands[0] == parameter.name

@@ -251,7 +251,7 @@ def _write(path: epath.Path, holder: Holder, flags: int) -> None:
 
 
 def _read(path: epath.Path) -> str | None:
-    """What is in the lock's file; None where there is none."""
+    """Reads the lock's file; None where there is none."""
     try:
         if is_remote(path):
             with path.open("rb") as file:

@@ -185,7 +185,7 @@ class Arithmetic:
 
     @functools.cached_property
     def _mistakes(self) -> tuple[np.ndarray, np.ndarray]:
-        """By sign and last digit `[3, 10]`: how often a result is wrong, and by how much."""
+        """Lists by sign and last digit `[3, 10]`: how often a result is wrong, and by how much."""
         random = np.random.default_rng(self.split_seed)
         kinds = len(OPERATORS) * 10
         number = round(self.mistake_share * kinds)
