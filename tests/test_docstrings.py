@@ -10,7 +10,8 @@ import rlsearch
 
 PACKAGE = Path(rlsearch.__file__).parent
 # Words that open a clause and leave it to the reader to find the noun or the verb.
-CLAUSES = """What Who Whose Which How Whether Where When Why That Of As In From If By With""".split()
+CLAUSES = """What Who Whose Which How Whether Where When Why That Of As In From If By
+With""".split()
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
