@@ -10,8 +10,9 @@ generator learns from traces that get three in ten kinds of operations wrong, ea
 own; a vote does not detect the mistakes that are made more often than not. An outcome and a process
 reward model, each a copy of the generator, then learn from as many of its solutions in as many
 steps: one from the outcome, the other from whether each line is right. The value head learns from
-the traces as if they were right, and is no judge here. `--distill.enabled true` adds search
-distillation before the reward models, `--revision.enabled true` a policy that revises its answers.
+the traces as if they were right, and is no judge here. `--stages base
+search_distillation prm orm` adds search distillation before the reward models, and `--stages base
+prm orm revision` a policy that revises its answers.
 
 Planned for a pod, not run: `rlsearch plan arithmetic --topology v6e-64`.
 """

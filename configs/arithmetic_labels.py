@@ -1,13 +1,13 @@
 """A process reward model of what the run `arithmetic` writes, from labels made before.
 
     rlsearch data label runs/arithmetic --labels soft --generations 20000
-    rlsearch train arithmetic_labels --verifier.labels runs/arithmetic/labels/soft \
-        --verifier.aggregation last --run-dir runs/arithmetic_soft
+    rlsearch train arithmetic_labels --prm.labels.folder runs/arithmetic/labels/soft \
+        --prm.aggregation last --run-dir runs/arithmetic_soft
     rlsearch evaluate runs/arithmetic --suite verifiers --verifier prm runs/arithmetic_soft/prm
 
 Compares kinds of labels (exact, hard, soft, by bisection) at equal generations. One CPU core,
 duration not recorded: 20,000 generations of soft labels give a step accuracy of 69.8%, after
-a short training (`--pretrain.num_steps 2000` and `--verifier.num_steps 250`). The other kinds:
+a short training (`--base.num_steps 2000` and `--prm.num_steps 250`). The other kinds:
 docs/results.md, "Labels at equal generations".
 """
 

@@ -134,7 +134,7 @@ class OptimizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ShardingRules:
-    """Which axis of the mesh splits each named axis of a parameter; "" leaves it whole.
+    """The axis of the mesh that splits each named axis of a parameter; "" leaves it whole.
 
     Networks name the axes of their parameters and nothing else: what is written here decides how
     they lie on devices. An axis whose size is no multiple of the devices stays whole, and so does

@@ -173,7 +173,7 @@ def bounded(value: Any, path: str) -> Any:
 
 
 def is_a(value: Any, kind: Any) -> bool:
-    """Whether data is of a plain type; a whole number is a number, a boolean is neither."""
+    """Tells whether data is of a plain type; a whole number is a number, a boolean is neither."""
     if isinstance(value, bool) or kind is bool:
         return kind is bool and isinstance(value, bool)
     if kind is float:
@@ -281,12 +281,17 @@ def _of_class(held: Any, kind: Kind, texts: list[str], path: str) -> Any:
     """A value of the class that a user named, with the fields that it shares with `held`."""
     if len(texts) != 1:
         raise ConfigError(f"{path} got {len(texts)} values: it must be one, module:Class")
-    try:
-        cls = find_class(path, texts[0], kind)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    cls = _named_class(path, texts[0], kind)
     shared = [name for name in _hints(cls) if name in _hints(type(held))] if held else []
     return build(cls, {name: getattr(held, name) for name in shared}, path.removesuffix(".cls"))
+
+
+def _named_class(path: str, name: str, kind: Kind) -> Any:
+    """The class that a user named as `module:Class`."""
+    try:
+        return find_class(path, name, kind)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _rebuilt(value: Any, changes: dict[str, Any], path: str) -> Any:
@@ -321,12 +326,15 @@ def _parsed(value: Any, name: str, hint: Any, texts: list[str], path: str) -> An
 
 
 def _chosen(held: tuple[Any, ...], kind: Kind, texts: list[str], path: str) -> tuple[Any, ...]:
-    """Of values those that are named, in that order; else new ones with their defaults."""
+    """Chooses the values that are named, in that order; else new ones with their defaults."""
     there = {item_name(value): value for value in held}
     chosen = []
     for text in texts:
         if text in there:
             chosen.append(there[text])
+            continue
+        if ":" in text:
+            chosen.append(build(_named_class(path, text, kind), {}, path))
             continue
         classes = classes_of(kind)
         if text not in classes:
@@ -334,7 +342,8 @@ def _chosen(held: tuple[Any, ...], kind: Kind, texts: list[str], path: str) -> t
             close = nearest(text, names)
             hint = f"the nearest is {close}; " if close else ""
             raise ConfigError(
-                f"{path} has {text[:200]!r}: {hint}{kind.noun} is one of {', '.join(names)}"
+                f"{path} has {text[:200]!r}: {hint}{kind.noun} is one of {', '.join(names)}, or "
+                "module:Class"
             )
         chosen.append(build(classes[text], {}, path))
     return tuple(chosen)

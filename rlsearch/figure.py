@@ -10,7 +10,7 @@ from rlsearch.results import saving
 
 
 def subplots(rows: int = 1, columns: int = 1, squeeze: bool = True, **options: Any) -> Any:
-    """As `matplotlib.pyplot.subplots`: a figure and its axes."""
+    """Does what `matplotlib.pyplot.subplots` does: a figure and its axes."""
     from matplotlib.figure import Figure  # takes long to import
 
     shared = {key: options.pop(key) for key in ("sharex", "sharey") if key in options}

@@ -11,7 +11,8 @@ from rlsearch.text import shortened
 
 
 def is_remote(path: epath.PathLike) -> bool:
-    """Whether it is in a bucket: no file is appended to there, and no folder renamed in one go."""
+    """Tells whether it is in a bucket: no file is appended to there, and no folder renamed in one
+    go."""
     return "://" in str(path)
 
 
@@ -22,7 +23,7 @@ def absolute(path: epath.PathLike) -> epath.Path:
 
 
 def exists(path: epath.PathLike) -> bool:
-    """Whether there is something at the path; raises OSError where that cannot be told now.
+    """Tells whether there is something at the path; raises OSError where that cannot be told now.
 
     `epath`'s own says no then, and a run on a network's file system would be taken for a new one.
     """

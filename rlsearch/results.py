@@ -1,4 +1,4 @@
-"""Where a command's results go: the place is tested first, and what was measured is never lost.
+"""The place of a command's results: it is tested first, and what was measured is never lost.
 
 Measuring takes minutes, and writing what it found may fail: the run is another user's, the disk is
 full. So a command tests the place before the work (`results_in`); while it works, a result that

@@ -1,7 +1,7 @@
 """A stage of one's own: imitates the right ones of its samples, which the host judges as text.
 
 Problems come from the host, a pure function of the step; a judge in plain Python reads what was
-written. It is imported by a config, and nothing in the package knows of it.
+written. Nothing in the package knows of it.
 """
 
 import dataclasses
@@ -46,9 +46,8 @@ class Imitation:
             steps = split_steps(tokens, policy.format)[:, :, None]
             there, none = written(steps, policy.format.pad), jnp.zeros_like(right)
             weights = right[:, None, None] * there
-            return StepTargets(prompts, steps, weights, weights, there, right, none), {
-                "solved": right
-            }
+            targets = StepTargets(prompts, steps, weights, weights, there, right, none)
+            return targets, {"solved": right}
 
         ring = Ring(self.num_problems, self.num_problems * 2, 8, 1, OptimizerConfig(warmup_steps=1))
         host = OnHost(HostJudge(judge, np.float32(0.0), self.judge_seconds), rows, feed)

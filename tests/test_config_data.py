@@ -206,6 +206,8 @@ def test_stages_are_chosen_by_name_and_new_ones_by_their_class():
     assert more.stages[1].num_samples == 8 and more.stages[0] is TINY.stages[0]
     chosen = typed(TINY, "evaluation verifiers accuracy; accuracy.strategies greedy mcts_rollout")
     assert [type(study).__name__ for study in chosen.evaluation] == ["Verifiers", "Accuracy"]
+    named = typed(TINY, "stages base rlsearch.stages.revision:Revision")
+    assert named == typed(TINY, "stages base revision")
     names = [type(strategy).__name__ for strategy in chosen.evaluation[1].strategies]
     assert names == ["Greedy", "MctsRollout"] and chosen.evaluation[1].seeds == (7,)
 

@@ -5,13 +5,16 @@
 
 import re
 import subprocess
+import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from rlsearch import config_file
 from rlsearch.cli import main as main_module
 from rlsearch.cli.main import main
+from rlsearch.config_data import leaves
 from rlsearch.strategies.base import load_strategy
 from tests.doc_pages import (
     COMMANDS,
@@ -54,6 +57,19 @@ SPANS = sorted(
         if re.match(r"rlsearch [a-z]\w* \S", span)
     }
 )
+# A config that is on no page but in parts of it: every stage, every study, every group of fields.
+EVERY = (
+    ["arithmetic", "--stages", "base", "search_distillation", "prm", "orm", "revision"],
+    ["game24", "--prompting.cls", "rlsearch.tasks.prompting:FewShot"],
+    ["arithmetic_labels"],
+    ["tic_tac_toe"],
+)
+FIELDS = {
+    path
+    for name, *arguments in EVERY
+    for path in leaves(config_file.override(config_file.load(name), arguments))
+}
+NO_FIELD = r"\.(py|md|json|jsonl|png|html|csv|npz|sh|sbatch|yaml|toml)$|^(jax|rlsearch)\."
 TYPED = {
     name: commands(textwrap.dedent("".join(re.findall("^    .*\n", text, re.MULTILINE))))
     for name, text in DOCSTRINGS.items()
@@ -65,6 +81,8 @@ def parsed(monkeypatch, tmp_path):
     """Commands check what they are given and do nothing; the pages' own files exist."""
 
     def run(arguments, overrides):
+        if getattr(arguments, "code", None):
+            config_file.load_code(arguments.code)
         if hasattr(arguments, "config"):
             config_file.override(config_file.load(arguments.config), overrides)
         for name in getattr(arguments, "strategies", None) or ():
@@ -76,6 +94,9 @@ def parsed(monkeypatch, tmp_path):
         monkeypatch.setattr(command, "run", run)
     write_programs(tmp_path)
     monkeypatch.chdir(tmp_path)
+    yield
+    for block in blocks("python"):  # others read files of the same names
+        sys.modules.pop(Path(block.partition("\n")[0].removeprefix("# ")).stem, None)
 
 
 def test_every_line_is_a_command_and_every_command_has_a_line():
@@ -168,15 +189,13 @@ def test_the_readme_has_all_pages_and_all_rooms_in_the_order_of_imports():
 
 @pytest.mark.parametrize("page", TEXTS)
 def test_fields_and_files_that_a_page_names_exist(page):
-    fields = config_file.all_field_types()
-    groups = {path.partition(".")[0] for path in fields if "." in path}
     for span in spans(TEXTS[page]):
         for word in span.split():
-            group, dot, name = word.removeprefix("--").partition(".")
-            if dot and group in groups and "/" not in word and name != "py":
-                assert any(
-                    re.fullmatch(f"{group}.{name.replace('*', '.+')}", path) for path in fields
-                ), f"{word} is no field"
+            path = word.removeprefix("--")
+            # All that looks like a field: a word of parts that is no file and no name of Python's.
+            if re.fullmatch(r"[a-z_]\w*(\.(\w+|\*))+", path) and not re.search(NO_FIELD, path):
+                pattern = re.escape(path).replace(r"\*", ".+")
+                assert any(re.fullmatch(pattern, field) for field in FIELDS), f"{word} is no field"
             if re.match("(rlsearch|configs|launch|tests|docs)/", word):
                 assert (ROOT / word).exists(), f"{word} does not exist"
         if match := re.fullmatch(r"rlsearch ([a-z]\w*)", span):
@@ -207,3 +226,9 @@ def test_every_picture_is_shown_and_every_program_names_its_file():
 @pytest.mark.parametrize("page", TEXTS)
 def test_nothing_is_left_to_fill_in_and_no_path_is_of_one_machine(page):
     assert not re.findall(r"@@|TODO|(?<![\w.])/(?:work|tmp|home|root)\b", TEXTS[page])
+
+
+def test_the_stage_of_the_pages_is_the_one_that_is_tested():
+    (block,) = [block for block in blocks("python") if block.startswith("# own_stage.py\n")]
+    own = (ROOT / "tests" / "own_stage.py").read_text()
+    assert block.partition("\n")[2] == own and len(own.splitlines()) <= 60

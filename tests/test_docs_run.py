@@ -12,23 +12,28 @@ import sys
 import jax
 import jax.numpy as jnp
 import pytest
-from rlsearch.training.setup import model_and_stages
 
-from rlsearch.config import ControlConfig, EnvironmentConfig, Experiment, TaskConfig
-from rlsearch.config_file import load, to_dict
+from rlsearch.config import Experiment
+from rlsearch.config_file import load
+from rlsearch.runs.lineage import Lineage
+from rlsearch.training.loop import build_stages
 from tests.boards import tiny_board_experiment
 from tests.commands import call
 from tests.doc_pages import COMMANDS, blocks, split, write_programs
-from tests.tiny import tiny_experiment
+from tests.tiny import tiny_experiment, with_stages, write_config_file
 
 CONFIGS = {
-    "game24": dataclasses.replace(tiny_experiment(), control=ControlConfig(enabled=False)),
+    "game24": with_stages(tiny_experiment(), "base", "distilled"),
     "tic_tac_toe": tiny_board_experiment(),
 }
-RUNS = ("runs/game24", "runs/game12", "runs/tic_tac_toe")
+RUNS = ("runs/game24", "runs/game12", "runs/imitation", "runs/tic_tac_toe")
 FILES = [block.partition("\n")[0].removeprefix("# ") for block in blocks("python")]
 # What a training with a class of the reader's own leaves out.
-LESS = {"game24": ["--distill.enabled", "false"], "tic_tac_toe": ["--self_play.reanalysed", "0"]}
+LESS = {
+    "my_tasks.py": ["--stages", "base"],
+    "my_games.py": ["--self_play.reanalysed", "0"],
+    "own_stage.py": ["--imitation.num_steps", "2"],
+}
 
 
 def shortened(line: str) -> list[str] | None:
@@ -36,7 +41,7 @@ def shortened(line: str) -> list[str] | None:
     _, (_, command, subject, *options) = split(line)
     words, own = [command, subject, *options], "--code" in options
     if command == "train" and subject in CONFIGS and (own or not options):
-        return [*words, *LESS[subject]] if own else words
+        return [*words, *LESS[options[options.index("--code") + 1]]] if own else words
     if command in ("report", "export", "import") and "sweep" not in subject:
         return words
     if subject not in RUNS:
@@ -57,6 +62,8 @@ def shortened(line: str) -> list[str] | None:
             "base",
             "--json",
         ]
+        if "imitation" in subject:
+            words[words.index("--policies", words.index("--problems")) + 1] = "imitation"
         return [*words, "--strategies", "best_of_n"] if subject == "runs/game12" else words
     return None
 
@@ -70,11 +77,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reader")
     write_programs(folder)
     for name, config in CONFIGS.items():
-        fields = json.dumps(to_dict(dataclasses.replace(config, name=name)))
-        (folder / "configs" / f"{name}.py").write_text(
-            "import json\n\nfrom rlsearch.config_file import from_dict\n\n"
-            f"config = from_dict(json.loads({fields!r}))\n"
-        )
+        write_config_file(folder / "configs" / f"{name}.py", dataclasses.replace(config, name=name))
     return folder
 
 
@@ -106,7 +109,7 @@ def test_every_program_is_a_config_or_given_to_a_quick_command():
 def test_a_config_of_the_pages_has_stages(folder, name):
     config = load(str(folder / name))
     assert isinstance(config, Experiment) and f"configs/{config.name}.py" == name
-    _, stages = model_and_stages(config)
+    stages = build_stages(Lineage(config))
     assert [stage.name for stage in stages] == ["base", "distilled", "control"]
 
 
@@ -117,13 +120,20 @@ def test_the_readers_own_classes_are_used(results, folder):
         ("best_of_n", "brief"),
         ("mine:WeakestStep", "brief"),
     ]
-    task = sys.modules["my_tasks"].Game12(TaskConfig(num_held_out=40))
+    task = sys.modules["my_tasks"].Game12(num_held_out=40)
     goals = {goal for _, goal in task.held_out_problems}
     assert goals == {12} and 10 < len(task.held_out_prompts()) <= 40
     config = json.loads((folder / "runs" / "game12" / "config.json").read_text())
     assert config["task"]["cls"] == "my_tasks:Game12"
-    game = sys.modules["my_games"].Misere(EnvironmentConfig())
+    game = sys.modules["my_games"].Misere()
     state, step = game.reset(jax.random.key(0)), jax.jit(game.step)
     for action in (0, 3, 1, 4, 2):  # three in a row
         state = step(state, jnp.int32(action), jax.random.key(0))
     assert bool(state.terminated) and float(state.reward) == -1.0
+    config = json.loads((folder / "runs" / "imitation" / "config.json").read_text())
+    assert [stage["cls"] for stage in config["stages"]] == [
+        "rlsearch.stages.traces:Traces",
+        "own_stage:Imitation",
+    ]
+    (imitated,) = (out for line, (_, out, _) in results.items() if "--policies imitation" in line)
+    assert {row["policy"] for row in json.loads(imitated)["rows"]} == {"imitation"}

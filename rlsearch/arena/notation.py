@@ -21,7 +21,7 @@ FEW_FEATURES = 10  # of which one digit can name each
 
 @dataclasses.dataclass(frozen=True)
 class Notation:
-    """How one game is written.
+    """The way in which one game is written.
 
     Attributes:
         moves: the name of each of the A actions, in lower case and without spaces.
@@ -60,7 +60,7 @@ class Notation:
 
 
 def make_notation(environment: Environment) -> Notation:
-    """How the moves and boards of `environment` are written; of any game at least the moves."""
+    """Makes the notation of the moves and boards of `environment`; of any at least the moves."""
     game = environment.game if isinstance(environment, PgxGame) else ""
     rows, columns, features = environment.observation_shape
     actions = environment.num_actions

@@ -71,5 +71,5 @@ def open_game(run_dir: str, code: str = "") -> OpenedGame:
 
 
 def is_game(config: Experiment) -> bool:
-    """Whether an experiment is one of games, and not of language."""
+    """Tells whether an experiment is one of games, and not of language."""
     return any(stage.ends_with == "player" for stage in config.stages)

@@ -30,7 +30,7 @@ Percentages are the policy of the search; values are expected rewards to who mov
 
 
 class Thought(NamedTuple):
-    """What the run makes of one position, in which A actions are named."""
+    """The run's view of one position, in which A actions are named."""
 
     action: int  # the move that it would play
     policy: np.ndarray  # [A] float32
@@ -210,7 +210,7 @@ class Match:
                 return True
 
     def think(self) -> Thought:
-        """What the run makes of the position."""
+        """Searches the position, and returns the run's view of it."""
         _, key = game_keys(self._seed, len(self.turns))
         return self._think(self.state, key)
 

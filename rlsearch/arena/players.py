@@ -30,7 +30,7 @@ PLAYOUT_MOVES = 512  # of a random playout at most; one that is longer is worth 
 
 
 class Player(NamedTuple):
-    """Who plays, under which name, and what it is."""
+    """A player: its moves, its name, and a record of what it is."""
 
     name: str
     settings: dict[str, Any]

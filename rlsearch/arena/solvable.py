@@ -1,4 +1,4 @@
-"""Whether a game can be solved here: asked before the work, and answered in one sentence."""
+"""A test of whether a game can be solved here, made before the work; the answer is one sentence."""
 
 import jax
 import jax.numpy as jnp
@@ -70,7 +70,7 @@ def check_size(environment: Environment, positions: int) -> None:
 
 
 def bytes_of_position(environment: Environment) -> int:
-    """What a position and its moves take in memory."""
+    """Counts the bytes of memory that a position and its moves take."""
     state = jax.eval_shape(environment.reset, jax.eval_shape(jax.random.key, 0))
     leaves = jax.tree.leaves((state, jax.eval_shape(environment.observe, state)))
     return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) + 16 * environment.num_actions

@@ -121,7 +121,7 @@ class Match:
     def _waiting_games(
         self, games: Games, choice_keys: jax.Array
     ) -> tuple[jax.Array, tuple[Waiting, Waiting]]:
-        """How many games wait for each player, `[2]`, and the first P of them."""
+        """Counts the games that wait for each player, `[2]`, and lists the first P of them."""
         keys = jax.vmap(jax.random.fold_in)(choice_keys, games.states.moves)
         firsts = games.states.player == games.seats
         counts, sides = [], []
@@ -208,7 +208,7 @@ def _random_game(environment: Environment, moves: int, key: jax.Array) -> Openin
 
 
 def is_for_two(environment: Environment) -> bool:
-    """Whether anyone but the first to move is to move within some random moves."""
+    """Tells whether anyone but the first to move is to move within some random moves."""
 
     @jax.jit
     @jax.vmap
@@ -254,11 +254,19 @@ def tournament(
     return outcomes
 
 
+class Entrants(NamedTuple):
+    """The players of an arena beside the one that moves at random."""
+
+    # A player of each run for each number, 0 being the policy without a search; empty for that of
+    # the config's `play`.
+    simulations: Sequence[int] = ()
+    checkpoints: str = "last"  # or "all", for a player of each checkpoint that a run has
+    rollouts: Sequence[int] = ROLLOUTS  # a plain search for each number of simulations
+
+
 def arena(
     run_dirs: Sequence[str],
-    simulations: Sequence[int] = (),
-    checkpoints: str = "last",
-    rollouts: Sequence[int] = ROLLOUTS,
+    entrants: Entrants,
     pairs: int = PAIRS,
     opening_moves: int = OPENING_MOVES,
     seed: int = 0,
@@ -270,10 +278,6 @@ def arena(
     playouts, and the runs.
 
     Args:
-        simulations: a player of each run for each number, 0 being the policy without a search;
-            empty for that of the config's `play`.
-        checkpoints: "last", or "all" for a player of each checkpoint that a run has.
-        rollouts: a plain search for each number of simulations.
         pairs: P, openings; each is played twice in a pairing.
         code: see `read_run`.
 
@@ -289,9 +293,9 @@ def arena(
             f"run is {str(directory.path)!r}: {game} is for one player, and an arena is for two"
         )
     players = [random_player()]
-    players += [rollout_player(environment, number) for number in dict.fromkeys(rollouts)]
+    players += [rollout_player(environment, number) for number in dict.fromkeys(entrants.rollouts)]
     for run in runs:
-        players += players_of_run(run, simulations, checkpoints)
+        players += players_of_run(run, entrants.simulations, entrants.checkpoints)
     outcomes = tournament(environment, players, pairs, opening_moves, seed)
     # A win is a point and a draw is half; nobody plays against itself.
     ratings = rate(np.nan_to_num((outcomes + 1.0) / 2.0).sum(axis=2), seed)

@@ -106,7 +106,7 @@ def example_self_play(
 
 
 class Learner(NamedTuple):
-    """What the example trains."""
+    """The parameters and states that the example trains."""
 
     params: Params
     moments: Any

@@ -1,4 +1,4 @@
-"""What a device could do at most, in FLOPs a second: what a utilisation is held against."""
+"""The most that a device could do, in FLOPs a second: what a utilisation is held against."""
 
 import time
 

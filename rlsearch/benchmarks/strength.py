@@ -32,7 +32,7 @@ from rlsearch.training.step import make_step
 
 
 class Trained(NamedTuple):
-    """What a loop has made so far."""
+    """The work of a loop so far."""
 
     model: BoardModel
     params: Params
@@ -103,7 +103,7 @@ def race(
     seconds: float,
     report: Callable[[str], None],
 ) -> dict[str, Curve]:
-    """What each loop has reached, and when, until all have spent `seconds`.
+    """Trains both loops until all have spent `seconds`; returns what each has reached, and when.
 
     The first loop sets the pace: the others catch up with it before they are measured again.
     """

@@ -83,7 +83,7 @@ def read_checkpoint(path: epath.Path, abstract: Any, partial: bool) -> Any:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether an error says that something cannot be read now, and not that it is wrong."""
+    """Tells whether an error says that something cannot be read now, and not that it is wrong."""
     for cause in causes(error):
         if isinstance(cause, MemoryError | jax.errors.JaxRuntimeError):
             return True
@@ -95,7 +95,8 @@ def is_passing(error: BaseException) -> bool:
 
 
 def is_full_disk(error: Exception) -> bool:
-    """Whether an error says, or was brought about by one that says, that there is no room left."""
+    """Tells whether an error says, or was brought about by one that says, that there is no room
+    left."""
     for cause in causes(error):
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
@@ -113,13 +114,13 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, as a part of a sentence."""
+    """Shortens what an error says to a part of a sentence."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].partition(" [tensorstore_spec")[0][:200]
 
 
 def _read(path: epath.Path, abstract: Any, partial: bool) -> tuple[Any, Exception | None]:
-    """What Orbax reads, or the error that may be one of damage; others are raised."""
+    """Returns what Orbax reads, or the error that may be one of damage; others are raised."""
     context = ocp.Context()
     context.pytree.loading.partial_load = partial
     try:

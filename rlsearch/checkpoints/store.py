@@ -188,7 +188,7 @@ class CheckpointStore:
         self.wait()
 
     def last_good(self) -> str:
-        """What is left where a checkpoint cannot be written, as a part of a sentence."""
+        """Names the checkpoint that is left where one cannot be written: part of a sentence."""
         last = self.latest_step()
         return "there is no earlier one" if last is None else f"the last good one is {last}"
 
@@ -422,7 +422,7 @@ def _not_from_orbax(record: logging.LogRecord) -> bool:
 
 
 def _is_step(name: str) -> bool:
-    """Whether a name is that of a checkpoint: a number below 10^18, in the one form of it."""
+    """Tells whether a name is that of a checkpoint: a number below 10^18, in the one form of it."""
     return name.isascii() and name.isdecimal() and len(name) <= 18 and str(int(name)) == name
 
 

@@ -113,7 +113,7 @@ def read_model(folder: epath.PathLike, abstract: Any) -> tuple[Any, str]:
 
 
 def _parts(path: epath.Path, expected: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """By the name of each file that an index tells of, what is expected in it."""
+    """Lists, by the name of each file that an index tells of, what is expected in it."""
     index = read_json(path, MAX_HEADER, "an index of tensors")
     files = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(files, dict):

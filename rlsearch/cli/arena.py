@@ -63,15 +63,13 @@ def add_parser(subparsers) -> None:
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Plays the tournament, and prints the ratings."""
     del overrides
-    from rlsearch.arena.tournament import arena
+    from rlsearch.arena.tournament import Entrants, arena
 
     own = results_of(arguments.run_dirs[0])
     with results_in(arguments.out or own, own) as saved:
         result = arena(
             arguments.run_dirs,
-            simulations=arguments.simulations or (),
-            checkpoints=arguments.checkpoints,
-            rollouts=arguments.rollouts,
+            Entrants(arguments.simulations or (), arguments.checkpoints, arguments.rollouts),
             pairs=arguments.games,
             opening_moves=arguments.opening_moves,
             seed=arguments.seed,

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def _strength_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What `bench strength` is told, and no other kind."""
+    """Reads the options of `bench strength`, which no other kind has."""
     names = ("minutes", "positions", "picture")
     said = {
         name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None

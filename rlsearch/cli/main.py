@@ -175,7 +175,7 @@ def _needs_gcs(error: Exception) -> bool:
 
 
 def _is_ours(error: Exception) -> bool:
-    """Whether the package raised it: its sentences are for the user, those of JAX for us."""
+    """Tells whether the package raised it: its sentences are for the user, those of JAX for us."""
     if any("JAX has removed" in note for note in getattr(error, "__notes__", ())):
         return False  # it hides its own frames, behind which the last one would be ours
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]

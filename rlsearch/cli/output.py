@@ -1,4 +1,4 @@
-"""What a command prints: text for people, or one JSON object for programs."""
+"""The output of a command: text for people, or one JSON object for programs."""
 
 import argparse
 import io
@@ -40,7 +40,8 @@ def results_of(run_dir: str) -> epath.Path:
 def emit_results(
     arguments: argparse.Namespace, result: dict[str, Any], text: str, saved: Results
 ) -> int:
-    """As `emit`, of a result with files; returns the exit code, 1 where one could not be saved.
+    """Does what `emit` does, of a result with files; returns the exit code, 1 where one could not
+    be saved.
 
     A path that holds nothing is null in the result.
     """

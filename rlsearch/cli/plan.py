@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def head(result: dict[str, Any]) -> str:
-    """What is planned, and how the figures were come by."""
+    """Says what is planned, and how the figures were come by."""
     from rlsearch.planning.compilers import compiler_of
     from rlsearch.planning.topology import find_topology
 
@@ -113,7 +113,7 @@ def _shares(sums: dict[str, float]) -> list[tuple[str, float]]:
 
 
 def verdicts(stage: dict[str, Any]) -> list[str]:
-    """What is wrong with a stage, a line each."""
+    """Lists the faults of a stage, a line each."""
     lines = []
     if not stage["fits"]:
         shrink = stage["shrink"]

@@ -178,7 +178,7 @@ def _read_verified(path: epath.Path) -> str:
 
 
 def _may_write(folder: epath.Path) -> bool:
-    """Whether `folder` can be written, and means to be: root may write where nobody should."""
+    """Tells whether `folder` can be written, and means to: root may write where nobody should."""
     if not os.path.isdir(folder):
         return True  # a bucket: only trying would tell
     mode = folder.stat().mode

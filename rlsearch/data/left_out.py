@@ -32,7 +32,7 @@ class LeftOut:
 
     @property
     def sentence(self) -> str:
-        """How many lines were left out, and why the first ones were."""
+        """Says how many lines were left out, and why the first ones were."""
         reasons = [f"line {line}: {_short(reason)}" for line, reason in self._reasons]
         more = [f"{self.count - SHOWN} more"] if self.count > SHOWN else []
         lines = "1 line was" if self.count == 1 else f"{self.count} lines were"

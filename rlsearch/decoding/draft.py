@@ -88,7 +88,7 @@ def write_tokens(old: jax.Array, new: jax.Array, at: jax.Array, length: jax.Arra
 
 
 def write_cache(old: KeyValues, new: KeyValues, at: jax.Array, length: jax.Array) -> KeyValues:
-    """As `write_tokens`, for layers `old [B, G, T, C]` and `new [B, G, L, C]`.
+    """Does what `write_tokens` does, for layers `old [B, G, T, C]` and `new [B, G, L, C]`.
 
     A product with a zero-one matrix instead of a gather: exact, and several times faster on CPU.
     """

@@ -1,4 +1,4 @@
-"""What an environment is: the one class a user writes to bring a game of their own.
+"""The protocol of an environment: the one class a user writes to bring a game of their own.
 
 An environment is a frozen dataclass; the stage of a config holds one, and its fields can be set on
 the command line. All methods are pure, work under `jit` and are about one episode; callers `vmap`.
@@ -11,7 +11,7 @@ import numpy as np
 
 
 class State(Protocol):
-    """Where an episode stands: a pytree of arrays, without the observation.
+    """The state of an episode: a pytree of arrays, without the observation.
 
     A finished episode stays as it is whatever is done to it, and gives reward 0 from then on.
     """
@@ -66,7 +66,7 @@ class Environment(Protocol):
 
     @property
     def discount(self) -> float:
-        """Of the reward of the next step, in (0, 1]."""
+        """The discount of the reward of the next step, in (0, 1]."""
         ...
 
     @property
@@ -84,7 +84,7 @@ class Environment(Protocol):
         ...
 
     def observe(self, state: Any) -> jax.Array:
-        """What the player to move sees: `[rows, columns, features]` float32."""
+        """The sight of the player to move: `[rows, columns, features]` float32."""
         ...
 
 

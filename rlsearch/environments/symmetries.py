@@ -27,7 +27,7 @@ TURNS = {
 
 
 def symmetries(game: str, rows: int, columns: int, actions: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each cell `[G, rows * columns]` and action `[G, A]` comes from; the identity first."""
+    """Lists origins of each cell `[G, rows * columns]` and action `[G, A]`; the identity first."""
     grid = np.arange(rows * columns).reshape(rows, columns)
     cells, moves = [], []
     for turn in TURNS.get(game, (_quarter_turns(0, False),)):

@@ -1,4 +1,4 @@
-"""What strategies make of problems, and what that costs.
+"""The answers that strategies give to problems, and their costs.
 
 `opened.py` is a run opened for reading: its policies, its verifiers, and all that depends on which
 stages it has. `examination.py` has the problems and those who sit it, `measure.py` takes a policy

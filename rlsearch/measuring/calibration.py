@@ -1,4 +1,4 @@
-"""How good scores are at telling right from wrong, and whether they mean what they say."""
+"""Measures of how well scores tell right from wrong, and of whether they mean what they say."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Which way to spend test-time compute, by how difficult a problem is (Snell et al. 2024).
+"""The best way to spend test-time compute, by how difficult a problem is (Snell et al. 2024).
 
 Problems are put into bins of equal size by their difficulty. In each bin, and for each budget, the
 setting that answers most of one half of the bin's problems is measured on the other half, and the
@@ -16,7 +16,7 @@ NUM_BINS = 5
 
 
 class Optimal(NamedTuple):
-    """What comes of the best setting of each bin."""
+    """The outcome of the best setting of each bin."""
 
     accuracy: np.ndarray  # [Q] float, of each problem under the setting that the other half chose
     chosen: list[tuple[int, int]]  # of each bin the setting that either half chose
@@ -74,7 +74,7 @@ def budget_needed(accuracies: Mapping[int, float], wanted: float) -> float | Non
 
 
 def inference_multiplier(parameter_ratio: float, inference_ratio: float) -> float:
-    """How much more inference a small model may spend to cost what a larger one costs.
+    """Returns how much more inference a small model may spend to cost what a larger one costs.
 
     Pre-training costs 6 P D_pre and inference 2 P D_inf. A model with m times the parameters, on
     the same data, costs m times both; the small one may spend m + (3 / R) (m - 1) times its

@@ -1,4 +1,4 @@
-"""What strategies reach for the same tokens.
+"""The accuracy that strategies reach for the same tokens.
 
 A budget is of the policy's tokens. A strategy leaves some of it where it can only spend whole
 rounds, and a verifier with a network of its own reads on top of it: to hold one strategy against
@@ -19,12 +19,12 @@ Row = dict[str, Any]
 
 
 def tokens_of(row: Row) -> float:
-    """What a result took, the policy's tokens and the verifier's."""
+    """Adds up the tokens that a result took, the policy's and the verifier's."""
     return row["policy_tokens"] + row["verifier_tokens"]
 
 
 def at_equal_tokens(summary: Sequence[Row]) -> list[Row]:
-    """What each strategy reaches beside what baselines reach with as many tokens.
+    """Sets the accuracy of each strategy beside that of baselines with as many tokens.
 
     Between two budgets of a baseline its accuracy is taken to be straight in the logarithm of the
     tokens. None where it was not measured with as few or as many.

@@ -1,4 +1,4 @@
-"""Which verifiers can judge what a run writes."""
+"""The verifiers that can judge what a run writes."""
 
 import dataclasses
 from collections.abc import Iterable

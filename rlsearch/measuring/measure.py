@@ -1,4 +1,4 @@
-"""What a strategy makes of all problems of an examination, and what that takes.
+"""The answers of a strategy to all problems of an examination, and what they take.
 
 The policy, the strategy and the judge see tokens alone. The checker is asked once, about the one
 answer of each problem, after the search is over.
@@ -64,7 +64,7 @@ def measure_each(
     budget: int,
     seeds: Sequence[int],
 ) -> Iterator[tuple[Contestant, Measured]]:
-    """What `measure` finds of those contestants whose budget can be spent."""
+    """Yields the results of `measure` for those contestants whose budget can be spent."""
     programs = Programs()
     for contestant in contestants:
         found = measure(strategy, contestant, judge, examination, budget, seeds, programs)

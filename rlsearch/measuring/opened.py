@@ -123,7 +123,7 @@ class OpenedRun:
         return {name: ends[name] for name in names if name in present}
 
     def complete_policies(self, names: Iterable[str] = ()) -> dict[str, int]:
-        """As `policies`: of those in `names`, in the order of `names`, or of all.
+        """Does what `policies` does: of those in `names`, in the order of `names`, or of all.
 
         Raises:
             ValueError: if there is none, or none of a name.

@@ -1,4 +1,4 @@
-"""What a network costs. A multiply-add is two FLOPs; a backward pass costs two forward ones."""
+"""The cost of a network. A multiply-add is two FLOPs; a backward pass costs two forward ones."""
 
 from rlsearch.networks.language_model import LanguageModel
 

@@ -1,4 +1,4 @@
-"""What is learnt from: each teacher makes the same kind of rows, and there is one loss for all.
+"""Rows to learn from: each teacher makes the same kind of rows, and there is one loss for all.
 
 `step_targets.py` defines the rows (`StepTargets`) and the loss on them. The other files make rows,
 one teacher each: `hindsight.py` from random traces whose goal is what they reached,

@@ -1,4 +1,4 @@
-"""How far two solutions are from each other."""
+"""The distance between two solutions."""
 
 import jax
 import jax.numpy as jnp

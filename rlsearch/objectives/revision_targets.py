@@ -1,4 +1,4 @@
-"""What a policy that revises learns: a right answer behind attempts that went wrong.
+"""Targets of a policy that revises: a right answer behind attempts that went wrong.
 
 The data of Snell et al. 2024, section 6.1. Of each problem n solutions are sampled, and those that
 say nothing are dropped. Each right one is an answer to be learnt behind k wrong ones,

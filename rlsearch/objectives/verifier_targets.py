@@ -1,4 +1,4 @@
-"""What verifiers learn: how good a solution is behind each of its tokens.
+"""Targets of verifiers: how good a solution is behind each of its tokens.
 
 An outcome reward model learns behind every token whether the whole comes out right (Cobbe et al.
 2021), a process reward model behind the last token of each step what that step is worth. Both by

@@ -180,7 +180,8 @@ def play_moves(
 
 
 def _language_tree(opened: OpenedRun, asked: Asked) -> tuple[dict[str, Any], TreeNode, int]:
-    """As `_board_tree`; the tree is the first of those from which `solve` takes its answer."""
+    """Does what `_board_tree` does; the tree is the first of those from which `solve` takes its
+    answer."""
     task, budget = opened.task, asked.budget or 16
     prompt = task.parse_problem(asked.problem)
     contestant, prompts = contestant_for(opened, prompt, asked.policy)

@@ -84,7 +84,7 @@ def runs_in(path: str) -> list[RunDirectory]:
 
 
 def read(directory: RunDirectory) -> dict[str, Any]:
-    """What a run's files say.
+    """Reads a run's files.
 
     Raises:
         ValueError: if one of them is damaged, or the config has a field that there is none of.

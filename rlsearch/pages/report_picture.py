@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 
 class Panel(NamedTuple):
-    """What one panel shows: accuracies of a policy, or a metric of a stage."""
+    """The content of one panel: accuracies of a policy, or a metric of a stage."""
 
     of: str  # a benchmark or a stage
     name: str  # of the policy or the metric

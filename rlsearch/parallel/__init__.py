@@ -1,4 +1,4 @@
-"""How a computation is spread over devices.
+"""The spreading of a computation over devices.
 
 `mesh.py` makes the mesh, whose axes are always `replica`, `data` and `model`, and splits batches,
 and with them every search, over the first two. `sharding.py` places parameters on it by the names

@@ -1,4 +1,4 @@
-"""What the processes of a run have to agree on; a process that is alone agrees at once."""
+"""Agreement between the processes of a run; a process that is alone agrees at once."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 
 def is_main() -> bool:
-    """Whether this process is the one that writes files and talks to the user."""
+    """Tells whether this process is the one that writes files and talks to the user."""
     return jax.process_index() == 0
 
 
@@ -19,14 +19,14 @@ def wait_for_all(name: str) -> None:
 
 
 def on_any_process(flag: bool) -> bool:
-    """Whether `flag` is true on any process, all of which call it."""
+    """Tells whether `flag` is true on any process, all of which call it."""
     if jax.process_count() == 1:
         return flag
     return bool(multihost_utils.process_allgather(flag).any())
 
 
 class LateVote:
-    """Whether it is time for something, of which each process's own clock is asked.
+    """A vote on whether it is time for something, of which each process's own clock is asked.
 
     All processes call it at the same steps, and all get the same answer: whether any of them has
     said yes at the call before. No host waits for it, as the devices have counted by then. A

@@ -1,4 +1,4 @@
-"""Where compiled programs are kept from one process to the next: JAX's persistent cache.
+"""The place of compiled programs from one process to the next: JAX's persistent cache.
 
 A process that is killed while it writes an entry leaves half of it, and a disk may spoil one. JAX
 warns of such an entry at every later start, compiles, and does not write it anew where there is

@@ -1,4 +1,4 @@
-"""Where parameters lie: from the names of their axes, by the rules of the config.
+"""The places of parameters: from the names of their axes, by the rules of the config.
 
 A parameter `("embed", "mlp")` is split along its first axis over `data` and along its second over
 `model`, and is the same in every replica. The optimiser's moments lie where their parameters do.

@@ -1,5 +1,5 @@
-"""What accelerators can do at most, by their vendors' data sheets: what is measured is held against
-it, and a plan is made with it."""
+"""The most that accelerators can do, by their vendors' data sheets: what is measured is held
+against it, and a plan is made with it."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""What the devices of a compiled program tell each other: over which mesh axis, in which loop."""
+"""The messages between devices of a compiled program: over which mesh axis, in which loop."""
 
 import math
 import re
@@ -85,7 +85,7 @@ def _channel(instruction: Instruction) -> str:
 
 
 def _begun(program: Program) -> dict[tuple[str, str], set[str]]:
-    """Where collectives that are taken apart begin, by kind and channel."""
+    """Finds where collectives that are taken apart begin, by kind and channel."""
     found: dict[tuple[str, str], set[str]] = {}
     for name, computation in program.computations.items():
         if any('"AsyncCollectiveStart"' in x.text for x in computation.values()):
@@ -108,7 +108,7 @@ def _payload(
 
 
 def num_loops(text: str) -> int:
-    """How many while loops a program has."""
+    """Counts the while loops of a program."""
     return len(read_program(text).loops)
 
 

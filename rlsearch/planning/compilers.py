@@ -16,7 +16,7 @@ from rlsearch.planning.topology import Topology
 
 
 class Compiler(NamedTuple):
-    """What compiles for a family of chips, and how it is asked to."""
+    """The compiler for a family of chips, and how it is asked to compile."""
 
     extra: str  # of this project, which installs it
     packages: tuple[str, ...]  # all that it needs; the first has the compiler
@@ -86,7 +86,7 @@ def compiler_of(topology: Topology) -> Compiler:
 
 
 def has_compiler(topology: Topology) -> bool:
-    """Whether its compiler is installed here."""
+    """Tells whether its compiler is installed here."""
     return compiler_of(topology).installed
 
 
@@ -100,14 +100,14 @@ def devices_of(topology: Topology) -> list[Any]:
 
 
 def _tpus(topology: Topology) -> dict[str, Any]:
-    """How JAX is asked for them."""
+    """The keywords by which JAX is asked for these devices."""
     shape = "x".join(map(str, topology.shape))
     options = {"chips_per_host_bounds": (1, 1, 1)} if topology.num_chips == 1 else {}
     return {"platform": "tpu", "topology_name": f"{topology.family}:{shape}", **options}
 
 
 def _gpus(topology: Topology) -> dict[str, Any]:
-    """How JAX is asked for them."""
+    """The keywords by which JAX is asked for these devices."""
     hosts, gpus = topology.shape
     return {
         "platform": "cuda",
@@ -149,7 +149,7 @@ def kept_nowhere() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """With these variables where they are not set, and without them afterwards.
+    """Sets these variables where they are not set, and unsets them afterwards.
 
     A process that is started later would believe that it runs on a TPU.
     """

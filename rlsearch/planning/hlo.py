@@ -147,7 +147,7 @@ def _trips(
     condition: dict[str, Instruction],
     body: dict[str, Instruction],
 ) -> int | None:
-    """How often a loop turns, where it counts up to a constant.
+    """Counts how often a loop turns, where it counts up to a constant.
 
     By more than one, where the compiler has put several turns into one.
     """
@@ -171,7 +171,7 @@ def _trips(
 
 
 def _index(instruction: Instruction | None) -> int | None:
-    """Which element of the loop's state is read."""
+    """Returns the number of the element of the loop's state that is read."""
     if instruction is None or instruction.opcode != "get-tuple-element":
         return None
     match = re.search(r"index=(\d+)", instruction.text)
@@ -181,7 +181,7 @@ def _index(instruction: Instruction | None) -> int | None:
 def _increment(
     instruction: Instruction | None, body: dict[str, Instruction], index: int
 ) -> int | None:
-    """What has been added to the counter at `index`; None: that cannot be seen."""
+    """Returns what has been added to the counter at `index`; None if unknown."""
     if _index(instruction) == index:
         return 0
     if instruction is None or instruction.opcode not in ("add", "copy", "bitcast"):
@@ -202,8 +202,8 @@ def _constant(instruction: Instruction | None) -> int | None:
 
 
 def runs(program: Program) -> dict[str, float]:
-    """How often each computation runs in one run of the program; loops of no fixed length turn
-    once, and of the branches of a condition each is taken."""
+    """Counts how often each computation runs in one run of the program; loops of no fixed length
+    turn once, and of the branches of a condition each is taken."""
     times = dict.fromkeys(program.computations, 0.0)
     times[program.entry] = 1.0
     for name in callers_first(program):

@@ -1,4 +1,4 @@
-"""What a training step will need and do on machines that nobody has at hand.
+"""The needs and the work of a training step on machines that nobody has at hand.
 
 Where the machine's compiler is installed, the real step of every stage is compiled for the real
 topology, and the figures are read from the compiled program. Elsewhere they are estimated from the
@@ -42,7 +42,7 @@ PARTS = ("search", "collect", "update")  # named scopes of a step; a search is p
 
 
 def part_of(scope: str) -> str:
-    """Which part of a step an operation belongs to, by its scope."""
+    """Names the part of a step that an operation belongs to, by its scope."""
     names = scope.split("/")
     return next((part for part in PARTS if part in names), "other")
 
@@ -174,7 +174,7 @@ ORDER = (*TOTAL, *TEMPORARY)
 
 
 class Found(NamedTuple):
-    """What is known of a step on one device, from a compiler or from its trace."""
+    """The facts about a step on one device, from a compiler or from its trace."""
 
     estimate: bool
     memory: dict[str, float]
@@ -274,7 +274,7 @@ def local_bytes(arrays: Any) -> float:
 
 
 def _cache_bytes(lineage: Lineage, stage: Stage) -> float:
-    """Of all prompts and one solution each, where solutions are written."""
+    """Counts the bytes of all prompts and one solution each, where solutions are written."""
     if lineage.config.task is None or not stage.flops_per_step.produce:
         return 0.0
     policy = lineage.policy(stage.name)

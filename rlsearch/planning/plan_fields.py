@@ -1,4 +1,4 @@
-"""Which fields of a config decide how large a step is."""
+"""The fields of a config that decide how large a step is."""
 
 import dataclasses
 from typing import Any

@@ -17,13 +17,13 @@ _SUMMED = re.compile(
 
 
 def library_of(instruction: Instruction) -> str:
-    """Which function of NVIDIA's libraries it calls, such as "cublas$gemm"; empty: none."""
+    """Names the function of NVIDIA's libraries it calls, such as "cublas$gemm"; empty: none."""
     match = _LIBRARY.search(instruction.text) if instruction.opcode == "custom-call" else None
     return match[1] if match else ""
 
 
 def flops_of(instruction: Instruction, around: dict[str, Instruction]) -> float:
-    """Of one operation; `around` has those that give its operands."""
+    """Counts the FLOPs of one operation; `around` has those that give its operands."""
     library = library_of(instruction)
     if instruction.opcode == "dot" or library.startswith("cublas"):
         return _product_flops(instruction, around)
@@ -43,7 +43,7 @@ def flops_of(instruction: Instruction, around: dict[str, Instruction]) -> float:
 
 
 def _shape(instruction: Instruction) -> tuple[int, ...]:
-    """Of its result; a library gives the room that it works in, too."""
+    """Returns the shape of its result; a library gives the room that it works in, too."""
     return instruction.arrays[0].shape
 
 
@@ -89,7 +89,8 @@ def _convolution_flops(
 
 
 def _window(text: str, axes: int) -> list[tuple[int, int, int, int, int]]:
-    """Of each spatial axis: size, stride, padding in front, dilation of the input, of the window"""
+    """Lists for each spatial axis: size, stride, padding in front, dilation of the input, of the
+    window"""
     fields = (
         dict(re.findall(r"(\w+)=([\dx_\-]+)", match[1])) if (match := _WINDOW.search(text)) else {}
     )

@@ -1,4 +1,4 @@
-"""What a program will compute and hold, read from its trace alone: where there is no compiler.
+"""The work and the memory of a program, read from its trace alone: where there is no compiler.
 
 Nobody has split the program over devices yet. What runs in `shard_map` is one device's own share;
 of all else every device is taken to do an equal share. FLOPs are those of products, as in
@@ -22,7 +22,7 @@ _FUSED = ("broadcast_in_dim", "iota", "convert_element_type", "reshape", "squeez
 
 
 class Traced(NamedTuple):
-    """Of one device."""
+    """The memory and the work of one device."""
 
     flops: dict[str, float]  # by part
     bytes: dict[str, float]  # by part: what products, and reads and writes at places, move
@@ -46,7 +46,7 @@ class _Mesh(NamedTuple):
 def trace_work(
     jaxpr: Any, mesh: Mesh | AbstractMesh, part: Callable[[str], str], once: bool = False
 ) -> Traced:
-    """What a traced program does on one device of a mesh.
+    """Counts the work of a traced program on one device of a mesh.
 
     Args:
         jaxpr: `jax.jit(...).trace(...).jaxpr`.

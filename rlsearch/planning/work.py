@@ -1,4 +1,5 @@
-"""What a compiled program computes and moves on one device, loops counted as often as they turn.
+"""The work of a compiled program on one device, and the bytes it moves, loops counted as often as
+they turn.
 
 FLOPs are those of products, see `products.py`.
 Bytes are those that operations read from the device's large memory and write to it; what lies in
@@ -39,7 +40,7 @@ class Work(NamedTuple):
 
 
 def work_of(program: Program, part: Callable[[str], str], once: bool = False) -> Work:
-    """What a program does.
+    """Counts the work of a program.
 
     Args:
         part: names the part that a scope belongs to; "" is a scope that is not known.
@@ -91,7 +92,7 @@ def _bytes(instruction: Instruction, around: dict[str, Instruction], program: Pr
 def _fusion_bytes(
     instruction: Instruction, around: dict[str, Instruction], program: Program
 ) -> float:
-    """What a fusion reads and writes: of an operand that it slices, the slices."""
+    """Counts the bytes that a fusion reads and writes: of an operand that it slices, the slices."""
     (name, _), *_ = program.called(instruction)
     inside = program.computations[name]
     root = next(x for x in inside.values() if x.root)
@@ -121,7 +122,7 @@ def _fusion_bytes(
 
 
 def _read(parameter: Instruction, users: list[Instruction], whole: float) -> float:
-    """How much of a fusion's parameter its users read."""
+    """Counts how much of a fusion's parameter its users read."""
     total = 0.0
     for user in users:
         first = user.operands[0] == parameter.name

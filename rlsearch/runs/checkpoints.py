@@ -65,7 +65,8 @@ class StageCheckpoints:
         return self.store.directory / str(step + self.before)
 
     def last_good(self) -> str:
-        """What is left where a checkpoint cannot be written; see `CheckpointStore.last_good`."""
+        """Names the checkpoint that is left where one cannot be written; see
+        `CheckpointStore.last_good`."""
         return self.store.last_good()
 
     def close(self) -> None:
@@ -98,7 +99,7 @@ def stage_checkpoints(
 
 
 def is_in_one_folder(directory: RunDirectory) -> bool:
-    """Whether all stages' checkpoints are in one folder, as in format 1."""
+    """Tells whether all stages' checkpoints are in one folder, as in format 1."""
     try:
         return any(
             path.name.partition(".")[0].isdecimal() for path in directory.checkpoints.iterdir()

@@ -1,4 +1,4 @@
-"""Where a run lives: the files of the folder RUN/, and the two that say what the run is."""
+"""The place of a run: the files of the folder RUN/, and the two that say what the run is."""
 
 import contextlib
 import datetime

@@ -194,7 +194,7 @@ class Lineage:
 
 
 def same_task(one: Experiment, other: Experiment) -> bool:
-    """Whether two runs are of one task: only where its files lie may differ."""
+    """Tells whether two runs are of one task: only where its files lie may differ."""
     tasks = []
     for config in (one, other):
         task = config.task

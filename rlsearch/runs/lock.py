@@ -192,7 +192,8 @@ class RunLock:
 
 
 def is_gone(holder: Holder) -> bool | None:
-    """Whether a process has ended; None of another machine's, as that cannot be seen from here."""
+    """Tells whether a process has ended; None of another machine's, as that cannot be seen from
+    here."""
     here = _this_process()
     if (holder.host, holder.machine) != (here.host, here.machine):
         return None
@@ -250,7 +251,7 @@ def _write(path: epath.Path, holder: Holder, flags: int) -> None:
 
 
 def _read(path: epath.Path) -> str | None:
-    """What is in the lock's file; None where there is none."""
+    """Reads the lock's file; None where there is none."""
     try:
         if is_remote(path):
             with path.open("rb") as file:

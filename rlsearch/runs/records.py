@@ -1,4 +1,4 @@
-"""What a run has recorded of itself, read as data: its metrics and its evaluations.
+"""The records that a run keeps of itself, read as data: its metrics and its evaluations.
 
 Each row is checked once, here, so that whoever shows or averages rows may take them at their word.
 A row that is not as it must be is left out and counted; a file without a good one is refused.
@@ -142,5 +142,5 @@ def _is_whole(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value of JSON is a number of at most `MAX_NUMBER`; NaN is none."""
+    """Tells whether a value of JSON is a number of at most `MAX_NUMBER`; NaN is none."""
     return type(value) in (int, float) and abs(value) <= MAX_NUMBER

@@ -1,4 +1,4 @@
-"""From a finished tree to a decision: the improved policy, the action, and where it leads."""
+"""Decisions made of a finished tree: the improved policy, the action, and where it leads."""
 
 import jax
 import jax.numpy as jnp

@@ -27,7 +27,7 @@ _SHARES = {
 
 
 def evaluations_of(directory: RunDirectory, stage: str, step: int) -> list[Row]:
-    """What the run's evaluations say of one checkpoint: means over seeds, oracles left out.
+    """Gathers what the run's evaluations say of one checkpoint: means over seeds, oracles left out.
 
     Raises:
         ValueError: if one of them is damaged.

@@ -166,7 +166,7 @@ def _stage_step(lineage: Lineage, described: dict[str, Any]) -> int | None:
 
 
 def _read_description(path: epath.Path) -> dict[str, Any]:
-    """What config.json of a folder says, its own fields checked, and not yet its experiment."""
+    """Reads config.json of a folder, its own fields checked, and not yet its experiment."""
     described = read_json(path, MAX_CONFIG, "a config")
     if not isinstance(described, dict) or "format_version" not in described:
         raise ValueError(f"{path} has no format_version: it is no export of rlsearch")

@@ -38,7 +38,7 @@ class GameSettings(Protocol):
 
     @property
     def temperature(self) -> float:
-        """Of the draw from the improved policy."""
+        """The temperature of the draw from the improved policy."""
         ...
 
     @property
@@ -53,7 +53,7 @@ class GameSettings(Protocol):
 
 
 class Move(NamedTuple):
-    """What is remembered of one position and of the move that was made in it."""
+    """The record of one position and of the move that was made in it."""
 
     state: Any
     policy: jax.Array  # [A] float32, the improved policy

@@ -106,7 +106,7 @@ class SelfPlay:
 
 
 class Memory(NamedTuple):
-    """What the lanes carry from step to step."""
+    """The data that the lanes carry from step to step."""
 
     games: Any  # [B] states of the games in progress
     replay: Replay  # of `Move`

@@ -20,7 +20,7 @@ from rlsearch.verifiers.base import Judge
 
 @dataclasses.dataclass(frozen=True)
 class BfsV:
-    """As wide a beam as the budget pays for with K children a node.
+    """A beam as wide as the budget pays for with K children a node.
 
     A budget that pays for no step beside one solution is spent on that, greedily.
     """

@@ -119,7 +119,8 @@ def best_of_chains(answers: jax.Array, scores: jax.Array) -> jax.Array:
 
 
 def majority_of_chains(answers: jax.Array, scores: jax.Array) -> jax.Array:
-    """As `best_of_chains` without a verifier: one vote of all attempts, whatever their chain.
+    """Does what `best_of_chains` does without a verifier: one vote of all attempts, whatever their
+    chain.
 
     Of `scores` it counts only which attempts are finished.
     """

@@ -36,7 +36,7 @@ SOLUTIONS_FOR_ONE_PAID = 4
 
 
 class State(NamedTuple):
-    """Of B searches; n finished solutions of each at most."""
+    """The state of B searches; n finished solutions of each at most."""
 
     stack: Judged  # leaves [B, S * K, ...]: K nodes of each depth
     values: jax.Array  # [B, S, K] float32, of what is open; -1 elsewhere

@@ -9,7 +9,7 @@ from rlsearch.strategies.tree_search import TreeSearch
 
 @dataclasses.dataclass(frozen=True)
 class MctsRollout(TreeSearch):
-    """As `TreeSearch`, by PUCT and with a single tree.
+    """Does what `TreeSearch` does, by PUCT and with a single tree.
 
     Coming back to a finished solution is a simulation too and takes no tokens, so that a budget is
     not spent to its end.

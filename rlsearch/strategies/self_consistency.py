@@ -12,7 +12,7 @@ from rlsearch.strategies.vote import first_best, vote
 
 @dataclasses.dataclass(frozen=True)
 class SelfConsistency(BestOfN):
-    """As `BestOfN`, chosen by the number of votes; no verifier is asked."""
+    """Does what `BestOfN` does, chosen by the number of votes; no verifier is asked."""
 
     def choose(self, found: Candidates) -> jax.Array:
         return first_best(vote(found.answers, jnp.ones_like(found.scores)))

@@ -16,7 +16,7 @@ def weighted_best(found: Candidates) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class WeightedBestOfN(BestOfN):
-    """As `BestOfN`, chosen by answers."""
+    """Does what `BestOfN` does, chosen by answers."""
 
     def choose(self, found: Candidates) -> jax.Array:
         return weighted_best(found)

@@ -167,8 +167,8 @@ def curves_of(
     groups: Mapping[str, np.ndarray],
     found: Mapping[int, Measured],
 ) -> dict[str, list[tuple[float, float]]]:
-    """In each group the accuracy over the FLOPs of an answer, in samples of the policy, ascending;
-    nothing where nothing was `found`, which is by budget."""
+    """Lists for each group the accuracy over the FLOPs of an answer, in samples of the policy,
+    ascending; nothing where nothing was `found`, which is by budget."""
     if not found:
         return {}
     policy, task = small.writer.policy, examination.task

@@ -195,7 +195,7 @@ def answered(drawn: Drawn, judged: bool, num_seeds: int) -> Measured:
 
 
 def what_revising_did(right: np.ndarray) -> Row:
-    """Of attempts `right [Q, p, s]` that another one follows.
+    """Counts what became of attempts `right [Q, p, s]` that another one follows.
 
     Returns:
         `by_attempt`, the share that is right of each attempt of a chain; `right_to_wrong`, the

@@ -66,7 +66,7 @@ def _ratio(axes: Any, rows: Sequence[Row]) -> None:
 
 
 def _attempts(axes: Any, revised: Sequence[Row]) -> None:
-    """How often each attempt of the longest chain is right."""
+    """Draws how often each attempt of the longest chain is right."""
     longest = max(revised, key=lambda row: row["sequential"])
     share = [100 * value for value in longest["by_attempt"]]
     axes.plot(range(1, len(share) + 1), share, "o-", markersize=4)
@@ -76,7 +76,7 @@ def _attempts(axes: Any, revised: Sequence[Row]) -> None:
 
 
 def _turned(axes: Any, revised: Sequence[Row]) -> None:
-    """What became of attempts that were revised, by the length of their chains."""
+    """Draws what became of attempts that were revised, by the length of their chains."""
     chains = [row for row in revised if row["sequential"] > 1]
     kinds = (
         ("right_to_wrong", "right, revised into wrong"),

@@ -170,8 +170,8 @@ def total_compute(
 def estimate_difficulty(
     contestant: Contestant, judge: Judge, examination: Examination
 ) -> dict[str, Any]:
-    """How easy each problem is to a policy, `[Q]`: "oracle" and "predicted". Beside it the "tokens"
-    that the samples took, and what they say of the "verifier"."""
+    """Estimates how easy each problem is to a policy, `[Q]`: "oracle" and "predicted". Beside it
+    the "tokens" that the samples took, and what they say of the "verifier"."""
     prompts, task = examination.prompts, examination.task
     keys = row_keys(jax.random.key(DIFFICULTY_SEED), len(prompts))
 
@@ -194,8 +194,8 @@ def estimate_difficulty(
 def verifier_quality(
     contestant: Contestant, examination: Examination, found: Candidates, right: np.ndarray
 ) -> Row:
-    """How well a verifier judges samples, against the checker, and against exact labels of their
-    steps where the task has them.
+    """Measures how well a verifier judges samples, against the checker, and against exact labels of
+    their steps where the task has them.
 
     Args:
         found: n samples of each problem.

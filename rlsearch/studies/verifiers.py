@@ -254,7 +254,7 @@ def result_of(
 
 
 def judged(samples: Samples, scores: Scores) -> Row:
-    """How good the scores of solutions are, and those of steps against exact labels."""
+    """Measures how good the scores of solutions are, and those of steps against exact labels."""
     done = samples.answers >= 0
     result: Row = {"solutions": quality(scores.solutions[done], samples.right[done])}
     if samples.labels is not None:

@@ -1,4 +1,4 @@
-"""What a problem is: prompts, their split, an exact checker, and random traces to learn from.
+"""Problems: prompts, their split, an exact checker, and random traces to learn from.
 
 `base.py` has the protocol that a task of your own follows. `game24.py` and `countdown.py` are tasks
 about numbers, and `number_task.py` is what they share; their language (words, grammar, the checkers

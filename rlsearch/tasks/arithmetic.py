@@ -185,7 +185,7 @@ class Arithmetic:
 
     @functools.cached_property
     def _mistakes(self) -> tuple[np.ndarray, np.ndarray]:
-        """By sign and last digit `[3, 10]`: how often a result is wrong, and by how much."""
+        """Lists by sign and last digit `[3, 10]`: how often a result is wrong, and by how much."""
         random = np.random.default_rng(self.split_seed)
         kinds = len(OPERATORS) * 10
         number = round(self.mistake_share * kinds)
@@ -349,11 +349,11 @@ class Arithmetic:
         return jnp.cumprod(same, axis=1).astype(bool)
 
     def step_labels(self, prompts: np.ndarray, solutions: np.ndarray) -> np.ndarray:
-        """As `label_steps`, on the host."""
+        """Does what `label_steps` does, on the host."""
         return np.asarray(jax.jit(self.label_steps)(jnp.asarray(prompts), jnp.asarray(solutions)))
 
     def check(self, prompt: str, solution: str | bytes) -> bool:
-        """As `check_tokens`, on text. Safe on any, and bounded in time.
+        """Does what `check_tokens` does, on text. Safe on any, and bounded in time.
 
         Args:
             prompt: a problem, as `held_out_texts` writes it.
@@ -421,7 +421,7 @@ class Arithmetic:
 
 
 def readable(solution: str | bytes) -> str | None:
-    """What a model wrote, or None where it is not UTF-8 or over `MAX_TEXT_LENGTH` characters."""
+    """Decodes a model's text; None where it is not UTF-8 or over `MAX_TEXT_LENGTH` characters."""
     if isinstance(solution, bytes):
         try:
             solution = solution[: 4 * MAX_TEXT_LENGTH + 1].decode()

@@ -1,4 +1,4 @@
-"""What a problem is: the one class a user writes to bring a task of their own.
+"""The protocol of a problem: the one class a user writes to bring a task of their own.
 
 A task is a frozen dataclass; a config holds one, and its fields can be set on the command line.
 A task owns its words, its problems and their split, and two checkers that agree: one for text
@@ -86,7 +86,7 @@ class Task(Protocol):
         ...
 
     def check(self, prompt: str, solution: str | bytes) -> bool:
-        """Whether `solution` solves `prompt`. Safe on any text, and bounded in time."""
+        """Tells whether `solution` solves `prompt`. Safe on any text, and bounded in time."""
         ...
 
     def check_tokens(self, prompts: jax.Array, solutions: jax.Array) -> jax.Array:
@@ -132,7 +132,8 @@ class Task(Protocol):
         ...
 
     def label_steps(self, prompts: jax.Array, solutions: jax.Array) -> jax.Array:
-        """As `step_labels`, on the device. A task that cannot say so there has no such method."""
+        """Does what `step_labels` does, on the device. A task that cannot say so there has no such
+        method."""
         ...
 
     def parse_problem(self, text: str) -> str:

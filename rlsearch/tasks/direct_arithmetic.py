@@ -42,7 +42,7 @@ class DirectArithmetic(Arithmetic):
         return np.zeros((1, DIRECT), bool)
 
     def draw_trace(self, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-        """As that of `Arithmetic`, of whose lines the number at the end is left."""
+        """Draws a trace of `Arithmetic`, of whose lines the number at the end is left."""
         prompt, other, lines, valid = super().draw_trace(key)
         last = jnp.maximum((lines[:, 0] != self.pad).sum() - 1, 0)
         return prompt, other, lines[last, -DIRECT:][None], valid
@@ -52,7 +52,7 @@ class DirectArithmetic(Arithmetic):
         return self.check_tokens(prompts, solutions)[:, None]
 
     def check(self, prompt: str, solution: str | bytes) -> bool:
-        """As `check_tokens`, on text. Safe on any, and bounded in time."""
+        """Does what `check_tokens` does, on text. Safe on any, and bounded in time."""
         text, value = readable(solution), self._value(prompt)
         if text is None or value is None:
             return False

@@ -126,7 +126,7 @@ class NumberSteps:
     # ---- Checkers --------------------------------------------------------------------------
 
     def check(self, prompt: str, solution: str | bytes) -> bool:
-        """Whether `solution` solves the problem that `prompt` states. Safe on any text.
+        """Tells whether `solution` solves the problem that `prompt` states. Safe on any text.
 
         Args:
             prompt: a problem as `prompt` writes it.

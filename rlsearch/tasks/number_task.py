@@ -1,4 +1,5 @@
-"""What all tasks in the language of number steps share: words, checkers and hindsight traces.
+"""The parts that all tasks in the language of number steps share: words, checkers and hindsight
+traces.
 
 Letters: P tokens of a prompt, S steps, L tokens of a step, B batch, T tokens of a solution.
 """
@@ -100,11 +101,12 @@ class NumberTask(abc.ABC):
         return np.array([self.tokenizer.encode(text) for text in texts], np.int32)
 
     def check(self, prompt: str, solution: str | bytes) -> bool:
-        """Whether `solution` solves `prompt`. Safe on any text, and bounded in time."""
+        """Tells whether `solution` solves `prompt`. Safe on any text, and bounded in time."""
         return self.language.check(prompt, solution)
 
     def check_tokens(self, prompts: jax.Array, solutions: jax.Array) -> jax.Array:
-        """As `check`, on the device: `prompts [B, P]`, `solutions [B, >= T]`; `[B]` bool."""
+        """Does what `check` does, on the device: `prompts [B, P]`, `solutions [B, >= T]`; `[B]`
+        bool."""
         return self.language.check_tokens(prompts, solutions)
 
     def answers(self, prompts: jax.Array, solutions: jax.Array) -> jax.Array:

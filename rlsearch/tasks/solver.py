@@ -17,7 +17,7 @@ Reachable = Callable[[Given], frozenset[Fraction]]
 
 @functools.lru_cache(maxsize=65536)
 def solvable(numbers: Given, goal: int, words: RationalWords | None = None) -> bool:
-    """Whether + - * / make `goal` from `numbers`, each used once, in exact rationals.
+    """Tells whether + - * / make `goal` from `numbers`, each used once, in exact rationals.
 
     Args:
         numbers: up to about six numbers, none negative, in any order.
@@ -52,7 +52,7 @@ def reachable_from(words: RationalWords | None) -> Reachable:
 def makes(
     numbers: Given, goal: Fraction, reachable: Reachable, words: RationalWords | None
 ) -> bool:
-    """Whether a last operation gives `goal`: of its two operands the smaller part is listed."""
+    """Tells whether a last operation gives `goal`: of its operands the smaller part is listed."""
     if words is not None and goal not in words.index:
         return False
     if len(numbers) == 1:

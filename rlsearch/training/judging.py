@@ -100,7 +100,7 @@ def _in_threads(judge: HostJudge, rows: dict[int, Any]) -> dict[int, Any]:
 
 
 def _fits(verdict: Any, like: Any) -> bool:
-    """Whether a judgement has the structure and shapes of another, and only finite numbers."""
+    """Tells whether a judgement has structure and shapes of another, and only finite numbers."""
     try:
         if jax.tree.structure(verdict) != jax.tree.structure(like):
             return False

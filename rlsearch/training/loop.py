@@ -329,7 +329,7 @@ def _tell_first_step(
 
 
 def _compiled(running: RunningStage, state: TrainState, key: jax.Array, step: int) -> Step:
-    """With several processes, the step compiled by them all before one of them begins it.
+    """Returns, with several processes, the step compiled by them all before one of them begins it.
 
     In their first collective they have half a minute to meet, on CPUs at least, and one that finds
     the program in its cache would be there too early.

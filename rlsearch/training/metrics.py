@@ -1,4 +1,4 @@
-"""What a run measures, written while the next step runs: metrics.jsonl and TensorBoard events."""
+"""Metrics of a run, written while the next step runs: metrics.jsonl and TensorBoard events."""
 
 import json
 import math

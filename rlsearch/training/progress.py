@@ -1,4 +1,4 @@
-"""How far a command is: a bar in a terminal, a line every ten seconds in a log file."""
+"""The progress of a command: a bar in a terminal, a line every ten seconds in a log file."""
 
 import contextlib
 import sys

@@ -65,7 +65,8 @@ class StopRequest:
         self._before = {}
 
     def reached(self, step: int) -> bool:
-        """Whether to stop now that `step` steps are done; all processes ask it after every step."""
+        """Tells whether to stop now that `step` steps are done; all processes ask it after every
+        step."""
         if jax.process_count() == 1:
             reached = self.signal is not None
         else:

@@ -1,4 +1,4 @@
-"""What judges solutions: each step of them, or only the whole, while they are written or after.
+"""Judges of solutions: of each step, or only of the whole, while they are written or after.
 
 `base.py` says what a verifier is and finds one by its name, `aggregate.py` makes one score of those
 of the steps. Each other verifier is a file: `network.py` and `head.py` are trained ones, with a

@@ -29,7 +29,7 @@ ALPHA, BETA, LENGTH, EXPLORATION = 0.5, 0.9, 500.0, 0.125
 
 
 class Pool(NamedTuple):
-    """What is known of B problems; M places for states, of which the first ones are filled."""
+    """The knowledge of B problems; M places for states, of which the first ones are filled."""
 
     num_steps: jax.Array  # [B, M] int32, steps of each state
     lengths: jax.Array  # [B, M] int32, their tokens

@@ -46,7 +46,8 @@ def describe_task(config: Any, task: Task) -> dict[str, Any]:
 
 
 def _differs(was: Any, now: Any) -> bool:
-    """Whether labels of the task `was` cannot be those of `now`; old folders have more fields."""
+    """Tells whether labels of the task `was` cannot be those of `now`; old folders have more
+    fields."""
     if isinstance(now, dict):
         return not isinstance(was, dict) or any(was.get(f, v) != v for f, v in now.items())
     return was != now
@@ -110,7 +111,7 @@ def read_part(path: epath.Path, task: Task, number: int | None = None) -> StepLa
 
 
 def _num_bytes(number: int, task: Task) -> int:
-    """Of the arrays of labels of `number` solutions."""
+    """Counts the bytes of the arrays of labels of `number` solutions."""
     return sum(x.dtype.itemsize * x.size for x in abstract_labels(number, task))
 
 
@@ -154,7 +155,7 @@ def _checked(path: epath.Path, found: StepLabels, task: Task) -> StepLabels:
 
 
 def read_about(folder: epath.PathLike) -> dict[str, Any] | None:
-    """What labels.json says; None where there is none.
+    """Reads labels.json; None where there is none.
 
     Raises:
         ValueError: if it is damaged.
