@@ -7,11 +7,12 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 [[ $# -eq 0 || ($# -eq 1 && $1 == --slow) ]] || fail "the arguments are '$*': only --slow is known"
 install "${EXTRAS:+$EXTRAS,}test"
-if [[ $# -eq 1 ]]; then
-  exec "$VENV/bin/pytest" -q -m slow
+tests=slow
+if [[ $# -eq 0 ]]; then
+  tests='not slow'
+  "$VENV/bin/ruff" check .
+  "$VENV/bin/ruff" format --check .
+  "$VENV/bin/pyright" --pythonpath "$VENV/bin/python"
 fi
-"$VENV/bin/ruff" check .
-"$VENV/bin/ruff" format --check .
-"$VENV/bin/pyright" --pythonpath "$VENV/bin/python"
 # A file stays on one worker: its tests share runs that they train and programs that they compile.
-exec "$VENV/bin/pytest" -q -n 2 --dist loadfile -m "not slow"
+exec "$VENV/bin/pytest" -q -n 2 --dist loadfile -m "$tests"
