@@ -18,6 +18,8 @@ from rlsearch.runs.stage import CheckpointRef, Model, StageConfig
 from rlsearch.tasks.base import Task
 from rlsearch.text import shortened
 
+REFERENCES = ("start", "policy", "flops_of")  # fields in which a stage names another
+
 
 @runtime_checkable
 class DerivedLength(Protocol):
@@ -42,10 +44,27 @@ class Lineage:
     """The stages of one experiment, and those of other runs that they refer to.
 
     A reference is the name of a stage before, or RUN/STAGE of another run.
+
+    Raises:
+        ValueError: if a stage refers to one that is not before it.
     """
 
     config: Experiment
     modules: tuple[str, ...] = ()  # beside the package's: whose classes other runs may name
+
+    def __post_init__(self):
+        before: list[str] = []
+        for stage in self.config.stages:
+            for field in REFERENCES:
+                ref = getattr(stage, field, "")
+                if isinstance(ref, str) and ref and "/" not in ref and ref not in before:
+                    close = nearest(ref, before)
+                    hint = f"; the nearest is {close}" if close else ""
+                    raise ValueError(
+                        f"{stage.name}.{field} is {shortened(ref)}: it must be a stage before it, "
+                        f"{', '.join(before) or 'and it is the first'}{hint}"
+                    )
+            before.append(stage.name)
 
     @functools.cached_property
     def task(self) -> Task:

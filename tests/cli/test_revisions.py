@@ -123,7 +123,7 @@ def test_what_cannot_be_done_is_said(run, tmp_path):
     said = fail("evaluate", run, "--suite", "verifiers", "--sequential", 1)
     assert "--sequential is not for the study of verifiers" in said
     other = with_stage(CONFIG, "revision", start="distilled")
-    with pytest.raises(ValueError, match="stage is 'distilled': this experiment has base"):
+    with pytest.raises(ValueError, match="revision.start is 'distilled': it must be .*, base"):
         loop.train(other, str(tmp_path / "a"))
     write_config(tmp_path / "plain", dataclasses.replace(CONFIG, stages=PLAIN.stages))
     shutil.copytree(run / "checkpoints", tmp_path / "plain" / "checkpoints")

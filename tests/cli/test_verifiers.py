@@ -235,7 +235,7 @@ def test_policies_and_labels_of_another_task_are_refused(run, tmp_path):
         loop.train(other, str(tmp_path / "a"))
     with pytest.raises(FileNotFoundError, match="there is no config.json in it"):
         loop.train(alone("nowhere"), str(tmp_path / "a"))
-    with pytest.raises(ValueError, match="stage is 'control': this experiment has base"):
+    with pytest.raises(ValueError, match="orm.policy is 'control': it must be a stage .*, base"):
         loop.train(verifier_experiment(policy="control"), str(tmp_path / "a"))
     made = make_labels(open_run(str(run)), LabelSettings("exact", 4, num_problems=4), "of_two")
     with pytest.raises(ValueError, match="which has another task.split_seed"):
