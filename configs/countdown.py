@@ -14,7 +14,7 @@ from rlsearch.config_file import load
 from rlsearch.tasks.countdown import Countdown
 
 game24 = load(str(Path(__file__).with_name("game24.py")))
-base, distilled, _ = game24.stages
+base, distilled = game24.stages
 
 config = dataclasses.replace(
     game24,

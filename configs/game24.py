@@ -11,7 +11,6 @@ Planned for a pod, not run, with one problem per chip: `rlsearch plan game24 --t
 """
 
 from rlsearch.config import Experiment, OptimizerConfig, SearchConfig
-from rlsearch.stages.expert_iteration import ExpertIteration
 from rlsearch.stages.search_distillation import SearchDistillation
 from rlsearch.stages.teaching import Teaching
 from rlsearch.stages.traces import Traces
@@ -20,15 +19,6 @@ from rlsearch.strategies.greedy import Greedy
 from rlsearch.strategies.tree_search import TreeSearch
 from rlsearch.studies.accuracy import Accuracy
 from rlsearch.tasks.game24 import Game24
-
-teaching = Teaching(
-    num_problems=128,
-    task_fraction=0.4,
-    updates_per_step=2,
-    replay_size=3840,
-    batch_size=384,
-    optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=20),
-)
 
 config = Experiment(
     name="game24",
@@ -42,9 +32,15 @@ config = Experiment(
             search=SearchConfig(num_simulations=72, num_candidates=14),
             num_targets=2,
             decisions_per_search=3,
-            teaching=teaching,
+            teaching=Teaching(
+                num_problems=128,
+                task_fraction=0.4,
+                updates_per_step=2,
+                replay_size=3840,
+                batch_size=384,
+                optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=20),
+            ),
         ),
-        ExpertIteration("control", start="base", flops_of="distilled", teaching=teaching),
     ),
     evaluation=(Accuracy(strategies=(Greedy(), BestOfN(), TreeSearch())),),
 )

@@ -19,7 +19,7 @@ from rlsearch.config_file import load
 from rlsearch.tasks.game24 import Game24
 
 game24 = load(str(Path(__file__).with_name("game24.py")))
-base, distilled, _ = game24.stages
+base, distilled = game24.stages
 teaching = dataclasses.replace(distilled.teaching, task_fraction=0.1)
 
 config = dataclasses.replace(

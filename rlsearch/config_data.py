@@ -35,6 +35,24 @@ SEVERAL = (
 )
 
 
+# The largest number that a field of a name takes, wherever it stands; all others have `MOST`. A
+# hostile or mistyped number is refused before anything is made of it.
+LARGEST = {
+    **dict.fromkeys(("num_layers", "num_blocks"), 1_000),
+    **dict.fromkeys(("num_heads", "num_kv_heads", "head_dim", "squeeze_excite"), 4_096),
+    **dict.fromkeys(("embed_dim", "channels", "value_dim"), 65_536),
+    **dict.fromkeys(("mlp_dim", "num_candidates", "num_simulations"), 1_048_576),
+    **dict.fromkeys(("budgets", "sequential", "children", "expansions", "lookahead"), 65_536),
+    **dict.fromkeys(("num_games", "num_problems", "num_solutions", "batch_size"), 16_777_216),
+    **dict.fromkeys(("num_samples", "num_targets", "critic_samples", "traces"), 65_536),
+    **dict.fromkeys(("moves_per_step", "reanalysed", "updates_per_step"), 1_048_576),
+    **dict.fromkeys(("replica", "data", "model", "accumulate"), 1_048_576),
+    **dict.fromkeys(("seed", "seeds", "split_seed"), 2**63 - 1),
+}
+MOST = 2**31 - 1  # of any other whole number
+MOST_REAL = 1e12  # of any other number
+
+
 class ConfigError(ValueError):
     """A config, or another thing that the user wrote, is wrong; the message is one sentence."""
 
@@ -135,7 +153,23 @@ def _read(value: Any, hint: Any, modules: tuple[str, ...], path: str) -> Any:
         return from_data(typing.cast(type, hint), value, modules, path)
     if not is_a(value, hint):
         raise ConfigError(f"{path} is {shortened(value)}: it must be {valid(hint)}")
-    return hint(value)
+    return bounded(hint(value), path)
+
+
+def bounded(value: Any, path: str) -> Any:
+    """A plain value, unless it is a number beyond what its field takes.
+
+    Raises:
+        ConfigError: it is too large, or too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    name = path.rpartition(".")[2].partition("[")[0]
+    most = LARGEST.get(name, MOST if isinstance(value, int) else MOST_REAL)
+    least = 0 if name in ("seed", "seeds", "split_seed") else -most
+    if not least <= value <= most:
+        raise ConfigError(f"{path} is {shortened(value)}: it must be from {least:,} to {most:,}")
+    return value
 
 
 def is_a(value: Any, kind: Any) -> bool:
@@ -144,8 +178,6 @@ def is_a(value: Any, kind: Any) -> bool:
         return kind is bool and isinstance(value, bool)
     if kind is float:
         return isinstance(value, int | float) and abs(value) <= sys.float_info.max
-    if kind is int:
-        return isinstance(value, int) and abs(value) < 2**63
     return isinstance(value, kind)
 
 
@@ -283,14 +315,14 @@ def _parsed(value: Any, name: str, hint: Any, texts: list[str], path: str) -> An
         found: Any = [_parse(text, item) for text in texts]
         if not all(is_a(x, item) for x in found):
             raise ConfigError(f"{path} is {shortened(found)}: it must be {valid(hint)}")
-        return tuple(item(x) for x in found)
+        return tuple(bounded(item(x), path) for x in found)
     if len(texts) != 1:
         got = f"{len(texts)} values, {' '.join(texts)}"[:200] if texts else "no value"
         raise ConfigError(f"{path} got {got}: it must be one value, {valid(hint)}")
     found = _parse(texts[0], hint)
     if not is_a(found, hint):
         raise ConfigError(f"{path} is {shortened(found)}: it must be {valid(hint)}")
-    return hint(found)
+    return bounded(hint(found), path)
 
 
 def _chosen(held: tuple[Any, ...], kind: Kind, texts: list[str], path: str) -> tuple[Any, ...]:

@@ -13,9 +13,10 @@ ASSIGNMENT = re.compile(r"[A-Z_]+=")
 
 
 def blocks(language: str) -> list[str]:
-    """Code blocks of a language, of all pages in their order."""
+    """Code blocks of a language, of all pages in their order but the one of short programs."""
     pattern = re.compile(rf"^```{language}\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-    return [block for text in TEXTS.values() for block in pattern.findall(text)]
+    texts = [text for page, text in TEXTS.items() if page != "docs/python_api.md"]
+    return [block for text in texts for block in pattern.findall(text)]
 
 
 def prose(text: str) -> str:

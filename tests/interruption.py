@@ -38,11 +38,11 @@ def signal_in_step(monkeypatch, number: int, sent: signal.Signals) -> None:
     def signalled(*arguments):
         step = make_step(*arguments)
 
-        def one(state, key):
-            taken.append(key)
+        def one(*state):
+            taken.append(state)
             if len(taken) == number:
                 os.kill(os.getpid(), sent)
-            return step(state, key)
+            return step(*state)
 
         return one
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import socket
+import threading
 import time
 
 import pytest
@@ -58,9 +59,15 @@ def test_a_pipe_that_comes_in_between_does_not_hang(tmp_path, monkeypatch, reade
     def swapped(path, *rest):
         return opened(tmp_path / "pipe" if path == str(tmp_path / "x") else path, *rest)
 
+    # Were it waited for, this would end the waiting.
+    writing = threading.Timer(1.0, lambda: open(tmp_path / "pipe", "r+b").close())
+    writing.start()
     monkeypatch.setattr(files.os, "open", swapped)
+    began = time.monotonic()
     with pytest.raises(ValueError, match="is a pipe"):
         READERS[reader](tmp_path / "x")
+    writing.cancel()
+    assert time.monotonic() - began < 0.9
 
 
 @pytest.mark.parametrize("reader", [name for name in READERS if name != "size"])

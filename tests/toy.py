@@ -91,6 +91,12 @@ def solution(letters) -> list[int]:
     return list(itertools.chain.from_iterable((letter, NEWLINE) for letter in letters))
 
 
+def can_be_right(prompt, letters) -> bool:
+    """Whether a word that begins with `letters` can solve `prompt`."""
+    first, last = prompt[:2]
+    return letters[:1] in ([], [first]) and (len(letters) < 3 or letters[2] == last)
+
+
 def judge_for(*right: tuple[int, ...]):
     """A checker that is true for the given words alone."""
     table = jnp.array([solution(word) for word in right], jnp.int32)

@@ -9,6 +9,12 @@ def span(low: float, high: float, digits: int, form: str = "f") -> str:
     Args:
         form: "f" where digits are those behind the point, "g" where they are significant ones.
     """
-    while f"{low:.{digits}{form}}" == f"{high:.{digits}{form}}" and digits < MOST_DIGITS:
-        digits += 1
-    return f"{low:.{digits}{form}} to {high:.{digits}{form}}"
+    ends = [_text(end, digits, form) for end in (low, high)]
+    if ends[0] == ends[1] and digits < MOST_DIGITS:
+        return span(low, high, digits + 1, form)
+    return " to ".join(ends)
+
+
+def _text(number: float, digits: int, form: str) -> str:
+    text = f"{number:.{digits}{form}}"
+    return text if float(text) else text.removeprefix("-")

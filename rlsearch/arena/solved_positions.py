@@ -146,7 +146,7 @@ def _row(states: Any, row: int) -> Any:
 
 
 def _digest(seen: np.ndarray) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(seen), digest_size=16).digest()
+    return hashlib.blake2b(seen.tobytes(), digest_size=16).digest()
 
 
 def lost_lines(graph: Graph, actions: np.ndarray) -> int:
@@ -217,9 +217,7 @@ def read_solved_positions(path: str, environment: Environment) -> SolvedPosition
     for row in np.flatnonzero(~possible | over | ~scored):
         wrong = "the scores are not those of the legal moves"
         if not possible[row] or over[row]:
-            wrong = (
-                f"{cut(' '.join(str(move + 1) for move in games[row]))} is no position of this game"
-            )
+            wrong = f"{cut(texts[row])} is no position of this game"
         left_out.add(lines[row], wrong)
     good = possible & ~over & scored
     left_out.conclude(int(good.sum()))

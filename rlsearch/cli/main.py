@@ -1,8 +1,9 @@
 """The console script `rlsearch`.
 
 Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted; a training that stops and saves on a
-signal ends with 128 and its number, 130 for SIGINT and 143 for SIGTERM. A failure is one line on
-standard error; with RLSEARCH_TRACEBACK=1 the traceback stands before it.
+signal ends with 128 and its number: 129 for SIGHUP, 130 for SIGINT and 143 for SIGTERM. SIGUSR1, by
+which schedulers warn of a time limit, saves and ends nothing. A failure is one line on standard
+error; with RLSEARCH_TRACEBACK=1 the traceback stands before it.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import os
 import sys
 import traceback
 import types
+from collections.abc import Sequence
 
 from rlsearch.cli import (
     arena,
@@ -28,8 +30,10 @@ from rlsearch.cli import (
 )
 from rlsearch.cli.output import safe_output
 from rlsearch.cli.parser import Parser, check_places, unknown
+from rlsearch.cli.quiet import quiet_libraries
 from rlsearch.config_data import SEVERAL, ConfigError
-from rlsearch.parallel.compilation_cache import use_compilation_cache
+from rlsearch.jax_switches import check_jax_switches
+from rlsearch.parallel.compilation_cache import repair_compilation_cache, use_compilation_cache
 from rlsearch.parallel.hosts import leave
 from rlsearch.text import sentence, shortened
 
@@ -60,7 +64,9 @@ def main(argv: list[str] | None = None) -> int:
     use_compilation_cache()
     safe_output()
     try:
-        code = _run(sys.argv[1:] if argv is None else argv)
+        with quiet_libraries():
+            repair_compilation_cache()
+            code = _run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()  # a closed pipe should show here, not when Python exits
         return code
     except BrokenPipeError:
@@ -90,17 +96,22 @@ def _run(argv: list[str]) -> int:
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add_parser(subparsers)
-    takes_fields = bool(argv) and argv[0] in [_name(c) for c in COMMANDS if c.TAKES_FIELDS]
-    overrides, rest = _split_fields(argv) if takes_fields else ([], argv)
+    taking = {_name(command): command for command in COMMANDS if command.TAKES_FIELDS}
+    overrides, rest, top = [], argv, []
+    if argv and argv[0] in taking:
+        own = getattr(taking[argv[0]], "OWN_OPTIONS", ())
+        top = [name for name in TOP_FIELDS if name not in own]
+        overrides, rest = _split_fields(argv, top)
     try:
         arguments, extra = parser.parse_known_args(rest)
     except SystemExit as exit:  # only --help: errors are raised
         return int(exit.code or 0)
     if extra:
-        fields = [f"--{name}" for name in TOP_FIELDS] if takes_fields else []
+        fields = [f"--{name}" for name in top]
         _refuse(extra[0].partition("=")[0], arguments.parser, fields)
     check_places(arguments)
     arguments.stdout, arguments.argv = sys.stdout, argv
+    check_jax_switches()
     with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
         return arguments.run(arguments, overrides)
 
@@ -109,16 +120,19 @@ def _name(command: types.ModuleType) -> str:
     return command.__name__.rpartition(".")[2].rstrip("_")  # a keyword is no module's name
 
 
-def _split_fields(argv: list[str]) -> tuple[list[str], list[str]]:
+def _split_fields(argv: list[str], top: Sequence[str]) -> tuple[list[str], list[str]]:
     """Config fields with their values, and the rest, which is argparse's.
 
     argparse would take a value of an option that it does not know for a positional argument.
+
+    Args:
+        top: the fields without a group, but for those whose name is an option of the command.
     """
     fields, rest = [], []
     room = 0  # values that the field before may still take
     for argument in argv:
         path = argument[2:].partition("=")[0].replace("-", "_")
-        if argument.startswith("--") and (path in TOP_FIELDS or "." in path):
+        if argument.startswith("--") and (path in top or "." in path):
             several = path.rpartition(".")[2] in SEVERAL
             room = sys.maxsize if several else int("=" not in argument)
             fields.append(argument)

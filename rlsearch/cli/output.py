@@ -68,7 +68,7 @@ def _without(value: Any, unsaved: dict[str, str]) -> Any:
 
 def say(line: str) -> None:
     """Prints a line while a command works: what it has found by now."""
-    print(lines_for_terminal(line), flush=True)
+    print(for_terminal(line), flush=True)
 
 
 def safe_output() -> None:

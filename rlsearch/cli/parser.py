@@ -1,6 +1,7 @@
 """An argparse parser whose errors are one sentence, and the arguments that commands share."""
 
 import argparse
+import os
 import re
 from collections.abc import Iterable
 from typing import Any, NoReturn
@@ -61,11 +62,15 @@ def read_config(arguments: argparse.Namespace, overrides: list[str]) -> Any:
     return config_file.override(config_file.load(arguments.config), overrides)
 
 
+MOST = 1_048_576  # of an option that is a number: budgets, games, problems and the like
+
+
 def positive(text: str) -> int:
-    """An argparse type: a whole number of at least 1."""
+    """An argparse type: a whole number from 1 to `MOST`."""
     number = whole(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"is {shortened(text)}: it must be at least 1")
+    for wrong, valid in ((number < 1, "at least 1"), (number > MOST, f"at most {MOST:,}")):
+        if wrong:
+            raise argparse.ArgumentTypeError(f"is {shortened(text)}: it must be {valid}")
     return number
 
 
@@ -82,16 +87,26 @@ def check_places(arguments: argparse.Namespace) -> None:
     """Refuses what is neither a path here nor one of a bucket: nothing is read from elsewhere.
 
     Raises:
-        ConfigError: an argument names a place such as `http://...`.
+        ConfigError: an argument names a place such as `http://...`, or is no name of a file.
     """
     for name, value in vars(arguments).items():
         for text in value if isinstance(value, list) else [value]:
-            # A problem is what its task reads: it may be any text.
-            if name != "problem" and isinstance(text, str) and _ELSEWHERE.match(text):
+            if name == "problem" or not isinstance(text, str):
+                continue  # what a task reads may be any text
+            said = f"{name.replace('_', '-')} is {shortened(text)}"
+            if _ELSEWHERE.match(text):
                 arguments.parser.error(
-                    f"{name.replace('_', '-')} is {shortened(text)}: it must be a path here, or "
-                    "one of a bucket, gs://..."
+                    f"{said}: it must be a path here, or one of a bucket, gs://..."
                 )
+            if not _is_file_name(text):
+                arguments.parser.error(f"{said}: it holds a character that no path can have")
+
+
+def _is_file_name(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

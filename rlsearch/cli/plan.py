@@ -9,6 +9,7 @@ from rlsearch.cli.output import emit
 from rlsearch.cli.parser import FIELDS_HELP, add_code, add_data_dir, add_json, read_config
 
 TAKES_FIELDS = True
+OWN_OPTIONS = ("stages",)  # that are fields to other commands: a plan chooses, and drops no stage
 
 
 def add_parser(subparsers) -> None:

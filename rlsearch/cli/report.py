@@ -29,9 +29,8 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     del overrides
     from rlsearch.pages.report import report, runs_in
 
+    runs_in(arguments.run_dirs[0])  # before anything is made in it
     folder = arguments.out or arguments.run_dirs[0]
-    if not arguments.out:
-        runs_in(folder)  # a folder is made where it was asked for, and nowhere else
     with results_in(folder, folder) as saved:
         result = report(arguments.run_dirs, arguments.out or "")
     lines = [_line(row, bool(result["fields"])) for row in result["rows"]]

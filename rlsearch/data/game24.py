@@ -147,11 +147,12 @@ def _reach(url: str, seconds: float) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """The first cause of an error, by its kind: what libraries say of it may be long."""
+    """The first cause of an error in a few words: all that libraries say of it may be long."""
     while error.__cause__ is not None:
         error = error.__cause__
-    reason = getattr(error, "reason", None)  # which urllib wraps
-    return type(reason if isinstance(reason, BaseException) else error).__name__
+    reason = getattr(error, "reason", error)  # which urllib wraps
+    said = getattr(reason, "strerror", None)
+    return said if isinstance(said, str) and said.isprintable() else type(reason).__name__
 
 
 def _find(data_dir: str) -> epath.Path:

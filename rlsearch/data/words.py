@@ -1,5 +1,6 @@
 """A tokenizer of one token a word, on the `tokenizers` library."""
 
+import re
 from collections.abc import Sequence
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -15,7 +16,19 @@ class WordTokenizer:
     """
 
     def __init__(self, words: Sequence[str]):
-        self.index = {word: token for token, word in enumerate((PAD, UNKNOWN, *words))}
+        """Takes the words in their order, each once.
+
+        Raises:
+            ValueError: if one of them is empty or has a space or a newline in it, so that no text
+                says it; a newline alone is a word.
+        """
+        unsayable = [word for word in words if word != "\n" and re.search(r"^$|[ \n]", word)]
+        if unsayable:
+            said = "a word is not empty, and has no space or newline in it"
+            raise ValueError(f"words have {unsayable[0][:40]!a}: {said}")
+        self.index = {
+            word: token for token, word in enumerate(dict.fromkeys((PAD, UNKNOWN, *words)))
+        }
         self._words = tuple(self.index)
         model = models.WordLevel(self.index, unk_token=UNKNOWN)
         self._tokenizer = Tokenizer(model)

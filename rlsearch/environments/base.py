@@ -48,7 +48,11 @@ class State(Protocol):
 
 
 class Environment(Protocol):
-    """A decision process of one or two players, with perfect information and zero sum."""
+    """A decision process of one or two players, with perfect information and zero sum.
+
+    Where a lost game is not worth -1, an attribute `reward_scale` says how much it costs: who gives
+    up pays that.
+    """
 
     @property
     def num_actions(self) -> int:

@@ -15,6 +15,7 @@ MAX_PANELS = 12  # of the accuracies, and of each stage
 MAX_STAGES = 8
 MAX_LABELS = 16  # of a legend
 NOT_METRICS = ("step", "stage_step", "seconds", "stage")
+MAX_TITLE = 26  # characters of either name in a panel's title
 WIDTH, HEIGHT, LEGEND_LINE = 4.6, 3.5, 0.24  # inches
 
 Row = dict[str, Any]
@@ -52,7 +53,8 @@ def draw(rows: Sequence[Row], runs: Sequence[Row]) -> bytes:
             continue
         if panel.training:
             _curves(where, panel, runs, colours)
-            where.set_title(for_picture(f"{panel.of}: {panel.name.replace('_', ' ')}"), fontsize=10)
+            metric = for_picture(panel.name.replace("_", " "), MAX_TITLE)
+            where.set_title(f"{for_picture(panel.of, MAX_TITLE)}: {metric}", fontsize=10)
         else:
             _accuracies(where, [row for row in rows if _is_of(row, panel)], colours)
             benchmark = panel.of.replace("_", " ")

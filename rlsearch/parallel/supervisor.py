@@ -18,8 +18,9 @@ from collections.abc import Mapping, Sequence
 
 _POLL_SECONDS = 0.02  # below the time in which a process follows another into death
 _GRACE_SECONDS = 120.0  # in which processes that were asked to stop save what they did
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Bad usage, and what was asked for by a signal: starting again would be no better.
-_FINAL_CODES = (2, 128 + signal.SIGINT, 128 + signal.SIGTERM)
+_FINAL_CODES = (2, *(128 + number for number in _STOPS))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,7 +45,9 @@ def supervise(command: Sequence[str], processes: int, devices: int | None, resta
     """Runs the command until all its processes have ended well, or are not started again.
 
     A process that dies, or fails otherwise, is named, and the others are killed: they could only
-    wait for it. Then all are started again. SIGINT and SIGTERM are handed on.
+    wait for it. Then all are started again. SIGINT, SIGTERM and SIGHUP, on which they save and end,
+    are handed on, and SIGUSR1, on which they save and go on; one that is ignored, as SIGHUP behind
+    `nohup`, is so by all.
 
     Args:
         command: a program and its arguments; it resumes where it was cut off.
@@ -55,7 +58,7 @@ def supervise(command: Sequence[str], processes: int, devices: int | None, resta
 
     Returns:
         0 where all ended well; 1 where one failed again after the last restart; else the exit code
-        of a process that bad usage, SIGINT or SIGTERM has ended.
+        of a process that bad usage, SIGINT, SIGTERM or SIGHUP has ended.
     """
     for attempt in range(restarts + 1):
         group = _Group(command, processes, devices)
@@ -122,8 +125,9 @@ class _Group:
         self._before = {}
 
     def __enter__(self) -> "_Group":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._hand_on)
+        for number in (*_STOPS, signal.SIGUSR1):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._hand_on)
         for variables in self._environments:
             # In a group of its own: a terminal's Ctrl-C reaches it once, through here.
             self._running.append(subprocess.Popen(self._command, env=variables, process_group=0))
@@ -159,7 +163,7 @@ class _Group:
 
     def _hand_on(self, number: int, frame: object) -> None:
         del frame
-        self.asked = True
+        self.asked = self.asked or number in _STOPS
         for process in self._running:
             process.send_signal(number)
 

@@ -4,8 +4,6 @@ Each row is checked once, here, so that whoever shows or averages rows may take 
 A row that is not as it must be is left out and counted; a file without a good one is refused.
 """
 
-import math
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +18,7 @@ MAX_METRIC_LINE = 2**16  # bytes of a step's
 MAX_EVALUATION = 2**26  # bytes of an evaluation
 MAX_TEXT = 200  # characters of a name in a row
 MAX_WHOLE = 2**63 - 1  # of steps, budgets, seeds and the like
+MAX_NUMBER = 1e300  # which can still be added up and drawn
 
 _NAMES = ("policy", "strategy")
 _WHOLE = ("budget", "problems")
@@ -143,7 +142,5 @@ def _is_whole(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Tells whether a value of JSON is a finite number that a float can hold."""
-    if type(value) is int:
-        return abs(value) <= sys.float_info.max
-    return type(value) is float and math.isfinite(value)
+    """Tells whether a value of JSON is a number of at most `MAX_NUMBER`; NaN is none."""
+    return type(value) in (int, float) and abs(value) <= MAX_NUMBER

@@ -129,7 +129,8 @@ def play(
             state=states,
             policy=policy,
             value=value,
-            reward=jnp.where(resigned, -1.0, after.reward),
+            # A lost game costs one reward, in the scale of the game where it says that.
+            reward=jnp.where(resigned, -getattr(environment, "reward_scale", 1.0), after.reward),
             discount=jnp.where(ended, 0.0, environment.discount * sign),
             truncated=after.truncated & ~ended,
         )

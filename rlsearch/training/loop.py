@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from rlsearch.checkpoints.store import CheckpointError, is_full_disk
 from rlsearch.config import Experiment
 from rlsearch.config_data import ConfigError
-from rlsearch.config_file import check_resumable, own_modules
+from rlsearch.config_file import check_resumable, own_modules, with_types
 from rlsearch.parallel.agreement import LateVote, is_main, wait_for_all
 from rlsearch.parallel.mesh import data_sharding, make_mesh
 from rlsearch.paths import exists
@@ -29,6 +29,7 @@ from rlsearch.training.beginning import (
     tell,
     write_config,
 )
+from rlsearch.training.memory import check_memory, device_memory
 from rlsearch.training.metrics import MetricsWriter
 from rlsearch.training.progress import Progress
 from rlsearch.training.state import (
@@ -57,8 +58,9 @@ def train(config: Experiment, run_dir: str) -> dict[str, Any]:
         CheckpointError: if a checkpoint cannot be written; what was saved before is untouched.
         FloatingPointError: if a loss stops being a number.
         RunInUseError: if another process trains in the directory.
-        TrainingStopped: on SIGTERM or SIGINT, when the step is finished and saved.
+        TrainingStopped: on SIGTERM, SIGINT or SIGHUP, when the step is finished and saved.
     """
+    config = with_types(config)
     directory = RunDirectory(run_dir)
     tell(f"{config.name}: preparing to train in {directory.path}")
     with StopRequest() as stop, sole_trainer(directory) as lock:
@@ -70,8 +72,11 @@ def _train(
 ) -> dict[str, Any]:
     lineage = Lineage(config, own_modules(config))
     check_best_metric(config.log, [stage.name for stage in config.stages])
-    stages = build_stages(lineage)
+    if config.task is not None:  # one whose files are missing says so before there is a run
+        jax.eval_shape(config.task.draw_task_problem, run_key(config.seed, "training", 0))
     mesh, rules = make_mesh(config.parallel), config.parallel.rules
+    check_memory(lineage, mesh, device_memory)
+    stages = build_stages(lineage)
     for stage in stages:
         check_split(stage, mesh, config.parallel.accumulate)
     check_same_run(lineage, directory)
@@ -264,10 +269,10 @@ def run_stage(
         return wanted or time.monotonic() - saved_at >= log.checkpoint_seconds
 
     progress = Progress(stage.num_steps, stage.name, shown=is_main())
-    progress.note(f"{stage.name}: compiling; {done - first} of {stage.num_steps} steps are done")
-    called = time.monotonic()
-    take = _compiled(running, state, run_key(seed, "training", done), done - first)
     with progress, StepTrace(run.config.profile, run.directory.profile) as trace:
+        progress.begin("compiling the step", done - first)
+        called = time.monotonic()
+        take = _compiled(running, state, run_key(seed, "training", done), done - first)
         saved_at, shown = time.monotonic(), None
         for number in range(done, end):
             key, fed = run_key(seed, "training", number), _fed(run, stage, number - first)
@@ -286,7 +291,8 @@ def run_stage(
                 progress.update(number - first, **_headline(shown))
             stopping = run.stop.reached(number)
             saving = number == end or stopping
-            if saving or run.time_to_save(due(number - first, saved_at)):
+            wanted = run.stop.wants_save() or due(number - first, saved_at)
+            if saving or run.time_to_save(wanted):
                 # What is not a number must never become the newest checkpoint.
                 values = {name: float(value) for name, value in jax.device_get(metrics).items()}
                 check_finite(values)

@@ -82,14 +82,17 @@ class Progress:
     def _quiet(self) -> bool:
         return time.monotonic() < self._quiet_until
 
-    def begin(self, doing: str) -> None:
-        """Shows at once that nothing is done yet, and what comes first, such as compiling."""
+    def begin(self, doing: str, done: int = 0) -> None:
+        """Shows at once how many steps are done, and what comes first, such as compiling."""
         if not self._shown:
             return
+        doing = for_terminal(doing, _MAX_WORDS)
         if self._bar is not None:
-            self._bar.update(self._task, shown=for_terminal(doing, _MAX_WORDS))
+            self._bar.update(self._task, completed=done, shown=doing)
+            self._bar.refresh()
         else:
-            print(f"{self._line}  {for_terminal(doing, _MAX_WORDS)}", file=self._stream, flush=True)
+            line = f"{self._description} {done}/{self._total}  {doing}"
+            print(line, file=self._stream, flush=True)
 
     def update(self, step: int, **shown: float | str) -> None:
         """Shows that `step` steps are done.
@@ -197,7 +200,8 @@ class Working:
             self._bar.update(self._task, description=self._status())
 
     def _status(self) -> str:
-        return f"{self._description}: {self._found} results" if self._found else self._description
+        found = f": {self._found} result{'s' * (self._found != 1)}" if self._found else ""
+        return self._description + found
 
     @contextlib.contextmanager
     def _hidden(self) -> Iterator[None]:

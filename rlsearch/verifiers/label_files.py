@@ -201,9 +201,11 @@ class LabelFolder:
                 )
         self.solutions: int = about["solutions"]
         self.solutions_of_a_part: int = about["solutions_of_a_part"]
-        # Room is made for so many solutions, and other stages run, before these are read.
-        for number in {0, (self.solutions - 1) // self.solutions_of_a_part}:
-            self._read(number)
+        # Room is made for so many solutions, and other stages run, before these are read. Of
+        # several processes each may have the parts of its own share alone.
+        if jax.process_count() == 1:
+            for number in {0, (self.solutions - 1) // self.solutions_of_a_part}:
+                self._read(number)
 
     def take(self, rows: np.ndarray) -> StepLabels:
         """The labels of the solutions `rows [N]`, on the host; only parts with one are read.

@@ -83,6 +83,63 @@ def test_who_wins_everything_has_a_finite_rating_and_a_wide_interval():
     np.testing.assert_allclose(rate(np.zeros((3, 3, 4)), seed=0).elo(0), 0.0, atol=1e-9)
 
 
+def alike(players: int, pairs: int, points: float) -> np.ndarray:
+    """Every pair of games of a player with a later one makes so many points of 2."""
+    first = np.triu(np.ones((players, players)), 1)
+    return np.repeat((points * first + (2.0 - points) * first.T)[..., None], pairs, axis=2)
+
+
+def cycle(pairs: int) -> np.ndarray:
+    """The first wins all against the second, this against the third, this against the first."""
+    return np.repeat(2.0 * np.roll(np.eye(3), 1, axis=1)[..., None], pairs, axis=2)
+
+
+SAMPLES_ALIKE = {
+    "all drawn": alike(2, 32, 1.0),
+    "all of three drawn": alike(3, 32, 1.0),
+    "one pair drawn": alike(2, 1, 1.0),
+    "all won": alike(2, 32, 2.0),
+    "all lost": alike(3, 32, 0.0),
+    "each pair the same": alike(2, 32, 1.5),
+    "each beats the next": cycle(32),
+    "many games": alike(2, 2000, 1.0),
+}
+
+
+@pytest.mark.parametrize("points", SAMPLES_ALIKE.values(), ids=SAMPLES_ALIKE)
+def test_games_that_end_alike_have_an_interval_too(points):
+    ratings, more = rate(points, seed=0, samples=400), rate(np.tile(points, 4), 0, 400)
+    for anchor in range(len(points)):
+        others = np.arange(len(points)) != anchor
+        for name in ("interval", "from_mean"):
+            low, high = getattr(ratings, name)(anchor)[others].T
+            assert (
+                (low < ratings.elo(anchor)[others]) & (ratings.elo(anchor)[others] < high)
+            ).all()
+            lower, higher = getattr(more, name)(anchor)[others].T
+            if ratings.elo(anchor)[others].any():
+                continue  # who wins all is the less well known the more it wins
+            assert (higher - lower < 0.5 * (high - low)).all()  # as more games were played
+
+
+def test_the_interval_of_games_all_drawn_holds_the_little_that_was_not_seen():
+    # Of 32 pairs, none of which was decided, one in 32 may well be, and by either side.
+    low, high = rate(alike(2, 32, 1.0), seed=0).interval(0)[1]
+    one = SCALE * np.log((16 + 0.5) / (16 - 0.5))
+    assert low < -one and one < high and high - low < 8 * one
+    # Where draws are many the interval still holds the truth as often as it says.
+    generator, held = np.random.default_rng(6), []
+    wins, losses = 0.03, 0.01
+    share = wins + (1 - wins - losses) / 2
+    for seed in range(100):
+        drawn = generator.random((2, 32))
+        points = np.where(drawn < wins, 1.0, np.where(drawn < wins + losses, 0.0, 0.5)).sum(axis=0)
+        both = np.stack([[0 * points, points], [2 - points, 0 * points]])
+        low, high = rate(both, seed, samples=200).interval(1)[0]
+        held.append(low <= SCALE * np.log(share / (1 - share)) <= high)
+    assert np.mean(held) > 0.93
+
+
 def test_ten_to_one_is_400():
     many = 1e7  # games, against which the virtual ones do not count
     ratings = rate(table(10 * many, many), seed=0, samples=2)

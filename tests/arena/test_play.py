@@ -9,7 +9,7 @@ import pytest
 
 from rlsearch.arena.notation import Notation, make_notation
 from rlsearch.arena.play import Match, Thought, make_think, read_line, top_moves
-from rlsearch.config import EnvironmentConfig, SearchConfig
+from rlsearch.config import SearchConfig
 from rlsearch.environments.pgx_game import PgxGame
 from rlsearch.search.moves import evaluate, search_moves
 from tests.boards import jitted
@@ -46,7 +46,7 @@ BOARDS = {
 
 def notation_of(game: str) -> tuple[PgxGame, Notation]:
     environment = jitted(game)[0]
-    return environment, make_notation(environment, EnvironmentConfig(game=game))
+    return environment, make_notation(environment)
 
 
 def board_after(game: str, moves: str):
@@ -97,16 +97,16 @@ def test_tiles_and_their_moves():
 
 def test_other_games_have_numbers_for_moves():
     environment: Any = Dice([0, 1])
-    # A class of the user's own is not the game that its config happens to name.
-    notation = make_notation(environment, EnvironmentConfig(game="othello"))
+    environment.game = "othello"  # a class of the user's own is not the game that it may name
+    notation = make_notation(environment)
     assert notation.moves == ("0", "1") and notation.read(" 1 ") == 1
     assert notation.draw(np.zeros((1, 1, 1)), True) == ""
     environment.observation_shape = (2, 2, 3)
-    notation = make_notation(environment, EnvironmentConfig(game="othello"))
+    notation = make_notation(environment)
     seen = np.array([[[0, 1, 1], [0, 0, 0]], [[1, 0, 0], [0, 0, 1]]])
     assert notation.draw(seen, True) == " 1 .\n 0 2"
     environment.observation_shape = (2, 2, 100)
-    assert make_notation(environment, EnvironmentConfig()).draw(np.zeros((2, 2, 100)), True) == ""
+    assert make_notation(environment).draw(np.zeros((2, 2, 100)), True) == ""
 
 
 def test_many_legal_moves_are_listed_as_spans():
@@ -272,7 +272,7 @@ class Dice:
 
 def dice(turns, lines: str, cut: bool = False, **options):
     environment = Dice(turns, cut)
-    notation = make_notation(environment, EnvironmentConfig())  # tic-tac-toe is the default game
+    notation = make_notation(environment)
     match, writer = Match(environment, notation, first_legal, **options), io.StringIO()
     return match, match.play(io.StringIO(lines), writer, person_begins=True), writer.getvalue()
 
@@ -292,7 +292,7 @@ def test_rewards_of_the_run_count_against_the_person():
         return first_legal(state, key)._replace(action=1)
 
     environment = Dice([0, 1])
-    notation = make_notation(environment, EnvironmentConfig())
+    notation = make_notation(environment)
     match = Match(environment, notation, greedy)
     assert match.play(io.StringIO("0\n"), io.StringIO(), True) == "loss"
     assert match.score == -float(match.state.reward) < 0

@@ -1,9 +1,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from rlsearch.arena.players import Player, random_player
-from rlsearch.arena.returns import draw, mean_interval, play_games
+from rlsearch.arena.returns import draw, mean_interval, play_games, spread
 from tests.boards import DiceGame, OneGoodMove, TableGame
 
 
@@ -38,7 +39,29 @@ def test_intervals_hold_the_mean_as_often_as_they_say():
     assert mean_interval(np.array([3.0])) == (-np.inf, np.inf)
 
 
-def test_rows_become_a_picture(tmp_path):
-    row = {"strategy": "random", "seed": 0, "budget": 0, "mean_return": 1.0, "ci95": [0.5, 1.5]}
+@pytest.mark.parametrize("games", [2, 3, 8, 64])
+def test_few_games_have_wider_intervals(games):
+    samples = np.random.default_rng(0).normal(size=(2000, games))
+    inside = [low < 0.0 < high for low, high in map(mean_interval, samples)]
+    assert abs(np.mean(inside) - 0.95) < 0.02
+
+
+@pytest.mark.parametrize("games", [1, 2, 8, 64, 10_000])
+@pytest.mark.parametrize("value", [0.0, -3.5, 0.1, 1e9])
+def test_games_alike_are_no_certainty(games, value):
+    returns = np.full((games,), value, np.float32)
+    assert mean_interval(returns) == (-np.inf, np.inf)
+    said = spread(returns)
+    if games == 1:
+        assert said == "one game: no interval"
+    else:
+        most = float(said.partition("at most ")[2].partition("%")[0]) / 100
+        assert said.startswith(f"all {games} alike: ")
+        assert (1 - most) ** games == pytest.approx(0.05, rel=0.1)
+
+
+@pytest.mark.parametrize("interval", [[0.5, 1.5], None])
+def test_rows_become_a_picture(tmp_path, interval):
+    row = {"strategy": "random", "seed": 0, "budget": 0, "mean_return": 1.0, "ci95": interval}
     draw([row, {**row, "strategy": "policy", "budget": 1}], tmp_path / "returns.png", "")
     assert (tmp_path / "returns.png").read_bytes().startswith(b"\x89PNG")

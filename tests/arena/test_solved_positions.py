@@ -1,4 +1,5 @@
 import functools
+import os
 import pathlib
 
 import jax
@@ -7,7 +8,7 @@ import pytest
 
 from rlsearch.arena import solved_positions as solved
 from rlsearch.arena.solved_positions import lost_lines, read_solved_positions, solve_game
-from tests.boards import TURNS, TWICE, TableGame, pgx_game, play_out
+from tests.boards import TURNS, TWICE, DiceGame, OneGoodMove, TableGame, pgx_game, play_out
 
 LINES = [(0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6)]
 CONNECT_FOUR = pathlib.Path(__file__).resolve().parents[3] / "shared/data/connect4/positions.csv"
@@ -159,6 +160,41 @@ def test_a_game_that_is_too_large_is_refused(monkeypatch):
         solve_game(TableGame(TURNS))
 
 
+def test_positions_that_take_too_much_are_refused(monkeypatch):
+    monkeypatch.setattr(solved, "MAX_BYTES", 4000)
+    with pytest.raises(ValueError, match="its positions take more than 4000 bytes"):
+        solve_game(TableGame(TURNS))
+
+
+def test_a_game_is_solved_in_parts_as_at_once(monkeypatch):
+    whole = solve_game(TableGame(TURNS))
+    monkeypatch.setattr(solved, "_BYTES_AT_ONCE", 1)
+    parts = solve_game(TableGame(TURNS))
+    np.testing.assert_array_equal(whole.positions.outcomes, parts.positions.outcomes)
+    np.testing.assert_array_equal(whole.children, parts.children)
+
+
+@pytest.mark.parametrize("game", [pgx_game("2048"), pgx_game("backgammon"), DiceGame()])
+def test_a_game_of_chance_is_refused_before_the_work(game, monkeypatch):
+    monkeypatch.setattr(solved, "_make_after", lambda _: pytest.fail("it is being solved"))
+    with pytest.raises(ValueError, match="this is a game of chance: it cannot be solved"):
+        solve_game(game)
+
+
+def large(game: str):
+    return pytest.param(game, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    "game", ["connect_four", "othello", *map(large, ("go_19x19", "gardner_chess"))]
+)
+def test_a_large_game_is_refused_before_the_work(game, monkeypatch):
+    monkeypatch.setattr(solved, "_make_after", lambda _: pytest.fail("it is being solved"))
+    said = r"more than 100000 positions, of over \d+\.\d GiB; solve it elsewhere.*--positions"
+    with pytest.raises(ValueError, match=said):
+        solve_game(pgx_game(game))
+
+
 HEADER = "moves," + ",".join(f"score_{column}" for column in range(1, 8))
 FULL = "1111112"  # the first column has six stones
 
@@ -191,25 +227,144 @@ def test_a_file_of_positions_is_read(connect_four, tmp_path):
 GOOD = "44,0,0,0,0,0,0,0"
 
 
+NO_POSITION = [
+    ("4a,0,0,0,0,0,0,0", "'4a' is no position of this game"),
+    ("48,0,0,0,0,0,0,0", "'48' is no position"),
+    ("40,0,0,0,0,0,0,0", "'40' is no position"),
+    ("44,0,0,many,0,0,0,0", "'44' is no position"),
+    ("44,,,,,,,", "'44' is no position"),
+    ("44", "'44' is no position"),
+    (f"{'4' * 1001},0,0,0,0,0,0,0", "'4444.*' is no position"),
+    ('"44,0,0,0,0,0,0,0', "it cannot be taken apart"),
+    ("1111111,0,0,0,0,0,0,0", "'1111111' is no position"),
+    ("11111112,0,0,0,0,0,0,0", "'11111112' is no position"),
+    ("1212121,0,0,0,0,0,0,0", "'1212121' is no position"),
+    ("12121214,0,0,0,0,0,0,0", "'12121214' is no position"),
+    (f"{FULL},1,0,0,-3,0,0,0", "the scores are not those of the legal moves"),
+    ("44,0,0,0,0,0,0,", "the scores are not"),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), NO_POSITION)
+def test_a_file_of_a_line_that_is_wrong_is_refused(connect_four, tmp_path, line, said):
+    with pytest.raises(ValueError, match=f"line 2: {said}.*none of its lines are positions"):
+        read_solved_positions(write(tmp_path, line), connect_four)
+
+
+def test_lines_that_are_wrong_cost_the_others_nothing(connect_four, tmp_path, capsys):
+    wrong = [line for line, _ in NO_POSITION]
+    positions = read_solved_positions(write(tmp_path, GOOD, *wrong, GOOD), connect_four)
+    np.testing.assert_array_equal(positions.outcomes, np.zeros((2, 7)))
+    assert positions.states.moves.tolist() == [2, 2] and positions.left_out == len(wrong)
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and f"{len(wrong)} lines were left out (line 3: '4a' is" in told
+    assert "line 4: '48'" in told and f"{len(wrong) - 3} more); 2 were read" in told
+
+
+WRITTEN = {
+    "byte order mark": ("\ufeff" + HEADER, "44,0,0,0,0,0,0,2"),
+    "byte order mark without a header": ("\ufeff44 0 0 0 0 0 0 2",),
+    "semicolons": (HEADER.replace(",", ";"), "44;0;0;0;0;0;0;2"),
+    "tabs": (HEADER.replace(",", "\t"), "44\t0\t0\t0\t0\t0\t0\t2"),
+    "spaces behind commas": (HEADER.replace(",", ", "), "44, 0, 0, 0, 0, 0, 0, 2"),
+    "quotes": (HEADER, '"44", "0", 0, 0, 0, 0, 0, "2"'),
+    "spaces": (HEADER.replace(",", " "), "44  0 0 0 0 0 0 2"),
+    "spaces without a header": ("44 0 0 0 0 0 0 2",),
+    "commas without a header": ("44,0,0,0,0,0,0,2",),
+    "capitals": (
+        "Moves,Score 1,SCORE_2,score3,Score-4,score_5,score_6,score_7",
+        "44,0,0,0,0,0,0,2",
+    ),
+    "other columns": (f"id,{HEADER},by", "7,44,0,0,0,0,0,0,2,me"),
+    "another order": (
+        "score_7,score_1,moves,score_2,score_3,score_4,score_5,score_6",
+        "2,0,44" + 5 * ",0",
+    ),
+    "a spreadsheet's": ("sep=;", HEADER.replace(",", ";"), "44;0;0;0;0;0;0;2"),
+    "comments": ("# by a solver", HEADER, "", "# easy", "44,0,0,0,0,0,0,2"),
+    "moves apart": (HEADER, "4 4,0,0,0,0,0,0,2"),
+}
+
+
+@pytest.mark.parametrize("lines", WRITTEN.values(), ids=WRITTEN)
+def test_a_table_is_read_however_it_is_written(connect_four, tmp_path, lines):
+    path = tmp_path / "positions.csv"
+    for end in ("\n", "\r\n"):
+        path.write_bytes(end.join([*lines, ""]).encode())
+        positions = read_solved_positions(str(path), connect_four)
+        np.testing.assert_array_equal(positions.outcomes, [[0, 0, 0, 0, 0, 0, 1]])
+        assert positions.states.moves.tolist() == [2] and positions.left_out == 0
+
+
+def test_a_table_may_be_utf_16(connect_four, tmp_path):
+    path = tmp_path / "positions.csv"
+    path.write_bytes(f"{HEADER}\n{GOOD}\n".encode("utf-16"))
+    assert len(read_solved_positions(str(path), connect_four).outcomes) == 1
+
+
+def test_illegal_moves_are_marked_in_many_ways(connect_four, tmp_path):
+    marks = ("", " ", "-", "x", "NaN", "None", "-1000")
+    path = write(tmp_path, *(f"{FULL},{mark},0,0,-3,0,0,0" for mark in marks))
+    outcomes = read_solved_positions(path, connect_four).outcomes
+    assert len(outcomes) == len(marks) and np.isnan(outcomes[:, 0]).all()
+
+
+def test_games_of_many_moves_are_written_with_numbers(tmp_path):
+    game = OneGoodMove()
+    names = ["moves", *(f"score_{action + 1}" for action in range(16))]
+    (tmp_path / "positions.csv").write_text(f"{','.join(names)}\n,{','.join(['1'] * 16)}\n")
+    assert read_solved_positions(str(tmp_path / "positions.csv"), game).outcomes.shape == (1, 16)
+    environment = pgx_game("othello")
+    scores = ["0" if action in (18, 20, 34) else "" for action in range(65)]
+    header = ",".join(["moves", *(f"score_{action + 1}" for action in range(65))])
+    rows = [f"{moves},{','.join(scores)}" for moves in ("20", "2 0", "66", "20 20")]
+    (tmp_path / "positions.csv").write_text("\n".join([header, *rows]))
+    positions = read_solved_positions(str(tmp_path / "positions.csv"), environment)
+    assert positions.states.moves.tolist() == [1] and positions.left_out == 3
+
+
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    "lines", [("moves score", "32164625 11"), ("32164625 11",), ("moves,score", "44,1")]
+)
+def test_one_score_a_position_is_said_to_be_too_little(connect_four, tmp_path, lines):
+    (tmp_path / "positions.csv").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match="its one score is of a position, and that of each move"):
+        read_solved_positions(str(tmp_path / "positions.csv"), connect_four)
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
     [
-        ([GOOD, "4a,0,0,0,0,0,0,0"], "line 3: '4a' is no position of this game"),
-        (["48,0,0,0,0,0,0,0"], "line 2: '48' is no position"),
-        (["40,0,0,0,0,0,0,0"], "line 2: '40' is no position"),
-        (["44,0,0,many,0,0,0,0"], "line 2: '44' is no position"),
-        ([GOOD, "44,,,,,,,"], "line 3: '44' is no position"),
-        ([GOOD, "44"], "line 3: '44' is no position"),
-        ([GOOD, "1111111,0,0,0,0,0,0,0"], "line 3: the scores are not those of the legal moves"),
-        (["1212121,0,0,0,0,0,0,0"], "line 2: the scores are not"),
-        (["12121214,0,0,0,0,0,0,0"], "line 2: the scores are not"),
-        ([f"{FULL},1,0,0,-3,0,0,0"], "line 2: the scores are not"),
-        ([GOOD, GOOD, "44,0,0,0,0,0,0,"], "line 4: the scores are not"),
+        ("MAX_FILE_BYTES", "at most 1 bytes"),
+        ("MAX_ROWS", "2 positions: at most 1"),
+        ("MAX_BYTES", "at most 0"),
     ],
 )
-def test_a_line_that_is_wrong_is_named(connect_four, tmp_path, lines, said):
+def test_every_limit_is_named(connect_four, tmp_path, monkeypatch, limit, said):
+    monkeypatch.setattr(solved, limit, 1)
     with pytest.raises(ValueError, match=said):
-        read_solved_positions(write(tmp_path, *lines), connect_four)
+        read_solved_positions(write(tmp_path, GOOD, GOOD), connect_four)
+
+
+@pytest.mark.parametrize(
+    "path", ["http://localhost/positions.csv", "nowhere://x", "a\0b", "/dev/zero", "/tmp"]
+)
+def test_what_is_no_regular_file_is_refused(connect_four, path):
+    with pytest.raises((ValueError, FileNotFoundError)) as caught:
+        read_solved_positions(path, connect_four)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(connect_four, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="is a pipe"):
+        read_solved_positions(str(tmp_path / "pipe"), connect_four)
+
+
+def test_games_of_chance_have_no_solved_positions(tmp_path):
+    (tmp_path / "positions.csv").write_text("moves,score_1,score_2,score_3\n,1,0,0\n")
+    with pytest.raises(ValueError, match="game of chance: it cannot have solved positions"):
+        read_solved_positions(str(tmp_path / "positions.csv"), DiceGame())
 
 
 def test_a_file_without_the_columns_is_refused(connect_four, tmp_path):

@@ -8,11 +8,10 @@ import pytest
 from rlsearch.arena.elo import rate
 from rlsearch.arena.players import Player, playout, random_player, rollout_player
 from rlsearch.arena.tournament import Match, OpeningBook, is_for_two, tournament
-from rlsearch.config import EnvironmentConfig
 from rlsearch.environments.pgx_game import PgxGame
 
 PAIRS = 16
-TIC_TAC_TOE = PgxGame(EnvironmentConfig(game="tic_tac_toe"))
+TIC_TAC_TOE = PgxGame(game="tic_tac_toe")
 MCTS = rollout_player(TIC_TAC_TOE, 64)
 
 

@@ -1,42 +1,37 @@
 """The shape of the figures, on a stage that is quick to compile; the slow tests take real ones."""
 
-import dataclasses
-
 import jax.numpy as jnp
 import pytest
-from rlsearch.training.language import rows_stage
 
 from rlsearch.benchmarks import train as bench_train
 from rlsearch.config import OptimizerConfig
 from rlsearch.objectives.hindsight import hindsight_targets
+from rlsearch.objectives.step_targets import step_learning
+from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import StageFlops
-from tests.tiny import tiny_experiment
+from rlsearch.stages.ring import Learning, Origin, Ring, ring_stage
+from rlsearch.stages.search_distillation import SearchDistillation
+from tests.tiny import tiny_experiment, with_stages
 from tests.toy import PAD, ToyTask, toy_model
 
 CONFIG = tiny_experiment()
 MODEL, _ = toy_model()
-ROWS = CONFIG.distill.num_problems
-STAGE = rows_stage(
+ROWS = Lineage(CONFIG).stage("distilled").teaching.num_problems
+STAGE = ring_stage(
+    Origin("distilled", num_steps=100),
     MODEL,
-    PAD,
-    name="distilled",
-    start=None,
-    num_steps=100,
-    num_keys=ROWS,
-    produce=lambda params, keys: (
+    Ring(ROWS, 2 * ROWS, ROWS, 2, OptimizerConfig()),
+    lambda weights, keys: (
         hindsight_targets(ToyTask(), keys, 0.4),
         {"search_tokens": 5.0 + jnp.arange(ROWS)},
     ),
-    replay_size=2 * ROWS,
-    updates_per_step=2,
-    batch_size=ROWS,
-    optimizer=OptimizerConfig(),
-    flops=StageFlops(produce=1e6, update=3e6),
+    Learning(*step_learning(MODEL, PAD)),
+    StageFlops(produce=1e6, update=3e6),
 )
 
 
 def test_rates_are_of_the_time_of_a_step_and_shares_make_it_up(monkeypatch):
-    monkeypatch.setattr(bench_train, "model_and_stages", lambda config: (MODEL, (STAGE,)))
+    monkeypatch.setattr(SearchDistillation, "build", lambda settings, lineage: STAGE)
     monkeypatch.setattr(bench_train, "REPEATS", 1)
     monkeypatch.setattr(bench_train, "peak_flops", lambda mesh, dtype: (1e9, f"of {dtype}"))
     result = bench_train.bench_train(CONFIG)
@@ -50,8 +45,6 @@ def test_rates_are_of_the_time_of_a_step_and_shares_make_it_up(monkeypatch):
     assert sum(shares) == pytest.approx(1.0) and all(share < 1.0 for share in shares)
 
 
-def test_a_config_whose_stages_do_not_search_is_refused(monkeypatch):
-    base = dataclasses.replace(STAGE, name="base")
-    monkeypatch.setattr(bench_train, "model_and_stages", lambda config: (MODEL, (base,)))
+def test_a_config_whose_stages_do_not_search_is_refused():
     with pytest.raises(ValueError, match="config 'tiny' has no stage that searches"):
-        bench_train.bench_train(CONFIG)
+        bench_train.bench_train(with_stages(CONFIG, "base"))

@@ -4,18 +4,20 @@ Eight fake devices stand for a pod; `loop.train` and the store are the real ones
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
-from rlsearch.training.setup import model_and_stages
 
 from rlsearch.checkpoints.store import CheckpointStore
-from rlsearch.config import ControlConfig, ParallelConfig
+from rlsearch.config import ParallelConfig
 from rlsearch.parallel.mesh import make_mesh
+from rlsearch.runs.lineage import Lineage
+from rlsearch.runs.stage import Weights
 from rlsearch.training import loop
 from rlsearch.training.state import abstract_state, init_state, stage_optimizer, state_shardings
-from tests.tiny import tiny_experiment
+from tests.tiny import tiny_experiment, with_stage, with_stages
 from tests.toy import perturbed
 
 EIGHT = ParallelConfig(replica=2, data=2, model=2)
@@ -28,17 +30,14 @@ OTHERS = [  # on 4, 2 and 1 devices, and on eight in another shape
 
 
 def experiment(parallel):
-    config = tiny_experiment()
-    return dataclasses.replace(
-        config,
-        model=dataclasses.replace(config.model, num_kv_heads=2, scan_layers=True),
-        distill=dataclasses.replace(config.distill, num_problems=8),
-        control=ControlConfig(enabled=False),
-        parallel=parallel,
-    )
+    config = with_stages(tiny_experiment(), "base", "distilled")
+    config = with_stage(config, "distilled", teaching={"num_problems": 8})
+    shape = dataclasses.replace(config.model, num_kv_heads=2, scan_layers=True)
+    return dataclasses.replace(config, model=shape, parallel=parallel)
 
 
-MODEL, STAGES = model_and_stages(experiment(EIGHT))
+STAGES = loop.build_stages(Lineage(experiment(EIGHT)))
+MODEL: Any = STAGES[0].model
 PROMPTS = jax.random.randint(jax.random.key(5), (4, 12), 0, MODEL.vocab_size)
 
 
@@ -73,7 +72,9 @@ def test_a_state_of_eight_devices_is_restored_on_fewer(tmp_path):
     shardings = state_shardings(MODEL, stage_optimizer(stage), mesh, EIGHT.rules)
     params = jax.device_put(perturbed(MODEL.init(jax.random.key(0))), shardings.params)
     init = jax.jit(
-        lambda params: init_state(params, stage_optimizer(stage), stage, jax.random.key(1)),
+        lambda params: init_state(
+            Weights(params), stage_optimizer(stage), stage, jax.random.key(1)
+        ),
         out_shardings=shardings,
     )
     state = init(params)._asdict()
@@ -90,10 +91,10 @@ def test_a_state_of_eight_devices_is_restored_on_fewer(tmp_path):
 def test_a_run_of_eight_devices_goes_on_anywhere(tmp_path):
     loop.train(experiment(EIGHT), str(tmp_path / "eight"))
     loop.train(experiment(ParallelConfig(data=1)), str(tmp_path / "one"))
-    last = loop.ends(STAGES)[-1]
+    last = STAGES[-1].num_steps
     with (
-        CheckpointStore(tmp_path / "eight/checkpoints", keep=1) as store,
-        CheckpointStore(tmp_path / "one/checkpoints", keep=1) as alone,
+        CheckpointStore(tmp_path / "eight/checkpoints/distilled", keep=1) as store,
+        CheckpointStore(tmp_path / "one/checkpoints/distilled", keep=1) as alone,
     ):
         eight = restored(store, last, STAGES[-1], EIGHT)
         for parallel in OTHERS:

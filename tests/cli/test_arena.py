@@ -1,6 +1,7 @@
 """`rlsearch arena` on a tiny run, end to end."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -86,6 +87,10 @@ def test_arena_prints_the_ratings_of_all_checkpoints(run, tmp_path):
     assert [line.split()[1] for line in lines[1:-2]] == [
         f"{row['elo']:.0f}" for row in table["players"]
     ]
+    for line, row in zip(lines[1:-2], table["players"], strict=True):
+        spans = re.findall(r"(-?[\d.]+) to (-?[\d.]+)", line)
+        assert all(float(low) < float(high) for low, high in spans)
+        assert len(spans) == 2 or row["name"] == "random" and "anchor" in line
     assert lines[-2].startswith("table: ") and lines[-1].startswith("picture: ")
 
 

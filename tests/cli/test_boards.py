@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from tests.boards import tiny_board_experiment, write_board_config_file
-from tests.commands import fail, read_json, succeed
+from tests.commands import call, fail, read_json, succeed
 from tests.tiny import tiny_experiment
 from tests.verifier_run import write_config
 
@@ -91,8 +91,13 @@ def test_rows_have_the_cost_too(evaluated):
 def test_evaluate_reads_a_file_of_positions(run, tmp_path):
     path = tmp_path / "positions.csv"
     header = "moves," + ",".join(f"score_{cell}" for cell in range(1, 10))
-    path.write_text(f"{header}\n1425,,,1,,,-1,0,0,0\n")
-    out = succeed("evaluate", run, "--positions", path, "--budgets", 2)
+    path.write_text(f"{header}\n1425,,,1,,,-1,0,0,0\nodd\n")
+    code, out, err = call("evaluate", run, "--positions", path, "--budgets", 2)
+    assert code == 0 and "1 line was left out (line 3: 'odd' is no position" in err
+    table = json.loads((run / "evaluations" / "solved.json").read_text())
+    assert table["left_out"] == 1 and [row["problems"] for row in table["rows"]] == [1, 1]
+    low, high = table["rows"][0]["ci95_where_it_matters"]
+    assert low < high
     assert [line.split()[0] for line in out.splitlines()] == ["policy", "2", "table:"]
     (row, _) = json.loads((run / "evaluations" / "solved.json").read_text())["rows"]
     assert row["problems"] == 1 and "lost_lines" not in row
@@ -107,6 +112,8 @@ def test_evaluate_reads_a_file_of_positions(run, tmp_path):
         ("evaluate RUN --oracle", "--oracle is for language"),
         ("evaluate RUN --positions no.csv", "positions is 'no.csv': there is no such file"),
         ("evaluate RUN --positions BAD", "must have positions, in columns moves, score_1"),
+        ("evaluate RUN --positions ODD", "line 2: '0' is no position of this game"),
+        ("evaluate RUN --positions http://localhost/p.csv", "is no path: it must be a local one"),
         ("evaluate LANGUAGE --positions no.csv", "--positions is for games"),
         ("solve RUN 4,7,8,8", "self"),
         ("train CONFIG --self_play.environment.game conect_four", "the nearest is connect_four"),
@@ -130,7 +137,10 @@ def test_evaluate_reads_a_file_of_positions(run, tmp_path):
 )
 def test_bad_usage_is_one_sentence(run, config, language_run, tmp_path, argv, said):
     (tmp_path / "bad.csv").write_text("moves\n")
-    places = {"CONFIG": config, "RUN": run, "LANGUAGE": language_run, "BAD": tmp_path / "bad.csv"}
+    header = "moves," + ",".join(f"score_{cell}" for cell in range(1, 10))
+    (tmp_path / "odd.csv").write_text(f"{header}\n0,1\n")
+    places = {"CONFIG": config, "RUN": run, "LANGUAGE": language_run}
+    places |= {"BAD": tmp_path / "bad.csv", "ODD": tmp_path / "odd.csv"}
     arguments = [places.get(argument, argument) for argument in argv.split()]
     if arguments[0] == "train":
         arguments += ["--run-dir", tmp_path / "new"]

@@ -185,3 +185,10 @@ def test_whatever_lies_there_the_answer_is_one_sentence(made, tmp_path, monkeypa
         assert len(err) < 1500, err
         assert top in err or place in ("nothing in it",), err
         assert describe(path) == there and not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("folder", ["export", "sharded"])
+def test_what_is_as_it_must_be_is_read(made, tmp_path, folder):
+    code, _, err = call("import", made / folder, tmp_path / "new")
+    assert (code, err) == (0, "")
+    assert len(json.loads((tmp_path / "new" / "imported.json").read_text())["sha256"]) == 64

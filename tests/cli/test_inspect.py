@@ -1,30 +1,31 @@
 """`rlsearch inspect` on a tiny run of each kind."""
 
 import shlex
+import shutil
 
 import pytest
 
 from tests.boards import write_board_config_file
 from tests.commands import call, read_json
-from tests.tiny import STAGE_ENDS, write_config_file
+from tests.golden_runs import FOLDER
+from tests.tiny import STAGE_ENDS
 
 PAGE_KEYS = {"page", "nodes", "shown", "run", "checkpoint_step", "problem", "seed"}
 
 
-def trained(folder, write) -> str:
-    config = write(folder / "tiny.py")
+@pytest.fixture(scope="module")
+def board_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("board")
+    config = write_board_config_file(folder / "tiny.py")
     assert call("train", config, "--run-dir", folder / "run", "--json")[0] == 0
     return str(folder / "run")
 
 
 @pytest.fixture(scope="module")
-def board_run(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("board"), write_board_config_file)
-
-
-@pytest.fixture(scope="module")
 def language_run(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("language"), write_config_file)
+    """A run that was saved: pages are written into a copy of it."""
+    run = tmp_path_factory.mktemp("language") / "run"
+    return str(shutil.copytree(FOLDER / "runs" / "tiny", run))
 
 
 def test_a_search_over_moves(board_run):

@@ -3,6 +3,8 @@
 import os
 import pathlib
 import shutil
+import socket
+import time
 
 import pytest
 import tensorflow_datasets as tfds
@@ -76,6 +78,47 @@ def test_no_network_and_no_folder(monkeypatch):
     monkeypatch.setattr(game24.Game24, "download_and_prepare", prepare)
     with pytest.raises(FileNotFoundError, match="24.csv could not be downloaded .*task.data_dir"):
         game24.benchmark_rows()
+
+
+@pytest.mark.parametrize("network", ["no answer", "no port", "no name", "no end of looking up"])
+def test_without_a_network_the_file_is_asked_for_within_seconds(network, tmp_path, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(game24, "SECONDS", 0.3)
+    monkeypatch.setattr(game24.Game24, "__init__", _in_folder(tmp_path, game24.Game24.__init__))
+    monkeypatch.setattr(
+        game24.Game24, "download_and_prepare", lambda *_, **__: pytest.fail("it tries")
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(game24, "URL", f"http://127.0.0.1:{server.getsockname()[1]}/24.csv")
+        if network == "no port":
+            server.close()
+        if network == "no name":
+            monkeypatch.setattr(game24, "URL", "http://nowhere.invalid/24.csv")
+        if network == "no end of looking up":
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3))
+        began = time.monotonic()
+        with pytest.raises(
+            FileNotFoundError, match="into a folder of yours, as FOLDER/24.csv, and"
+        ):
+            game24.benchmark_rows()
+    assert time.monotonic() - began < 2.5
+
+
+def _in_folder(folder, init):
+    """Datasets are prepared in a folder where there are none yet."""
+    return lambda self, **given: init(self, **{**given, "data_dir": folder})
+
+
+def test_a_file_that_is_no_regular_one_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "24.csv")
+    with pytest.raises(ValueError, match="24.csv is a pipe"):
+        game24.benchmark_rows(str(tmp_path))
+    (tmp_path / "24.csv").unlink()
+    with (tmp_path / "24.csv").open("wb") as file:
+        file.truncate(2**40)  # of holes alone
+    with pytest.raises(ValueError, match="at most 1048576 bytes"):
+        game24.benchmark_rows(str(tmp_path))
 
 
 def test_wrong_download_is_refused_and_forgotten(tmp_path):

@@ -1,12 +1,15 @@
 """Files of rated solutions: what they say by their own conventions, and what is refused."""
 
 import json
+import os
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlsearch.data.step_ratings import MAX_LINE, read_ratings
+from rlsearch.data import step_ratings
+from rlsearch.data.left_out import LeftOut
+from rlsearch.data.step_ratings import FORMS, MAX_LINE, read_ratings
 from rlsearch.tasks.arithmetic import Arithmetic
 from rlsearch.verifiers.rated import rated_labels
 
@@ -32,10 +35,10 @@ def step(*completions, chosen=0, human=None):
     return {"completions": rated, "chosen_completion": chosen, "human_completion": human}
 
 
-def read(tmp_path, form, *lines):
+def read(tmp_path, form, *lines, left_out=None):
     path = tmp_path / "ratings.jsonl"
     path.write_bytes("\n".join(lines).encode("utf-8", "surrogateescape") + b"\n")
-    return list(read_ratings(path, form))
+    return list(read_ratings(path, form, left_out))
 
 
 def test_prm800k_is_read_up_to_the_first_wrong_step_and_neutral_is_right(tmp_path):
@@ -84,33 +87,84 @@ def test_math_shepherd_has_a_sign_behind_each_step(tmp_path):
     assert found.steps == ("3 + 4 = 7", "9 - 7 = 3") and found.ratings == (1.0, 0.0)
 
 
-@pytest.mark.parametrize(
-    ("form", "line"),
-    [
-        ("prm800k", "{"),
-        ("prm800k", "[]"),
-        ("prm800k", "{}"),
-        ("prm800k", "\udcff"),
-        ("prm800k", prm800k([step(("a", 2))])),
-        ("prm800k", prm800k([step(("a", 1), chosen=3)])),
-        ("prm800k", prm800k([step((7, 1))])),
-        ("prm800k", "[" * 5000 + "]" * 5000),
-        ("math_shepherd", "7"),
-        ("math_shepherd", json.dumps({"input": "a", "label": "a"})),
-        ("math_shepherd", json.dumps({"input": f"Step 1: a {STEP}", "label": "Step 1: a ?"})),
-        ("math_shepherd", json.dumps({"input": f"Step 1: a {STEP}", "label": "Step 1: b +"})),
-        ("math_shepherd", json.dumps({"input": f"a {STEP}", "label": "a +"})),
-    ],
-)
-def test_a_line_of_another_form_is_left_out_by_its_number(tmp_path, capsys, form, line):
-    good = prm800k([step(("a", 1))])
-    if form == "math_shepherd":
-        good = math_shepherd([f"{PROBLEM} Step 1: a ", STEP], "+")
-    with pytest.raises(ValueError, match=f"line 1: it is not of the form {form}"):
+ODD = [
+    ("prm800k", "{"),
+    ("prm800k", "[]"),
+    ("prm800k", "{}"),
+    ("prm800k", "\udcff"),
+    ("prm800k", prm800k([step(("a", 2))])),
+    ("prm800k", prm800k([step(("a", 1), chosen=3)])),
+    ("prm800k", prm800k([step((7, 1))])),
+    ("prm800k", "[" * 5000 + "]" * 5000),
+    ("math_shepherd", "7"),
+    ("math_shepherd", json.dumps({"input": "a", "label": "a"})),
+    ("math_shepherd", json.dumps({"input": f"Step 1: a {STEP}", "label": "Step 1: a ?"})),
+    ("math_shepherd", json.dumps({"input": f"Step 1: a {STEP}", "label": "Step 1: b +"})),
+    ("math_shepherd", json.dumps({"input": f"a {STEP}", "label": "a +"})),
+]
+
+
+def good_line(form):
+    if form == "prm800k":
+        return prm800k([step(("a", 1))])
+    return math_shepherd([f"{PROBLEM} Step 1: a ", STEP], "+")
+
+
+@pytest.mark.parametrize(("form", "line"), ODD)
+def test_a_file_of_a_line_of_another_form_is_refused_by_its_number(tmp_path, form, line):
+    with pytest.raises(
+        ValueError, match=f"line 1: it is not of the form {form}.*none of its lines"
+    ):
         read(tmp_path, form, line)
-    assert len(read(tmp_path, form, good, line, good)) == 2
-    said = capsys.readouterr().err
-    assert "1 line was left out (line 2: it is not of the form" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_lines_of_another_form_cost_the_others_nothing(tmp_path, form, capsys):
+    odd = [*(line for of, line in ODD if of == form), '"' + "a" * MAX_LINE + '"']
+    good, path = good_line(form), str(tmp_path / "ratings.jsonl")
+    left_out = LeftOut(path, "good")
+    found = read(tmp_path, form, good, *odd, "", good, left_out=left_out)
+    assert [(one.problem, one.steps, one.ratings) for one in found] == [
+        (PROBLEM, ("a",), (1.0,))
+    ] * 2
+    told = capsys.readouterr().err
+    assert left_out.count == len(odd) and told.count("\n") == 1
+    assert f"{len(odd)} lines were left out (line 2: it is not of the form {form}" in told
+    assert f"; {len(odd) - 3} more); 2 were read" in told
+    read(tmp_path, form, good)
+    assert capsys.readouterr().err == ""
+
+
+def test_real_rows_of_math_shepherd_are_read(tmp_path):
+    rows = {
+        "lower case": ([f"{PROBLEM} step 1: a ", STEP, "\nstep 2: b ", STEP], "+-"),
+        "capitals": ([f"{PROBLEM} STEP 1 : a ", STEP, "\nStep  2: b ", STEP], "+-"),
+        "no number behind the first": ([f"{PROBLEM} Step 1: a ", STEP, "\nb ", STEP], "+-"),
+        "text behind the last sign": ([f"{PROBLEM} Step 1: a ", STEP, "\nb ", STEP, " c"], "+-"),
+    }
+    lines = [math_shepherd(*row) for row in rows.values()]
+    for found in read(tmp_path, "math_shepherd", *lines, "\ufeff" + lines[0]):
+        assert found == (PROBLEM, ("a", "b"), (1.0, 0.0))
+    colon = math_shepherd([f"{PROBLEM} Step 1: a ", STEP, "\nthe ratio is 3:4 ", STEP], "++")
+    (found,) = read(tmp_path, "math_shepherd", colon)
+    assert found.steps == ("a", "the ratio is 3:4")
+
+
+@pytest.mark.parametrize("kept", [STEP, "+", "-", ""])
+def test_a_sign_inside_the_problem_is_a_part_of_it(tmp_path, kept):
+    line = json.dumps(
+        {
+            "input": f"the word {STEP} and 3 + 4 Step 1: a {STEP}",
+            "label": f"the word {kept} and 3 + 4 Step 1: a -",
+        }
+    )
+    (found,) = read(tmp_path, "math_shepherd", line)
+    assert found == (f"the word {STEP} and 3 + 4", ("a",), (0.0,))
+
+
+def test_a_file_of_nothing_but_questions_about_the_labellers_is_no_odd_file(tmp_path, capsys):
+    line = prm800k([step(("a", 1))], is_quality_control_question=True)
+    assert read(tmp_path, "prm800k", line) == [] and capsys.readouterr().err == ""
 
 
 def test_what_is_too_long_or_of_no_form_is_refused(tmp_path):
@@ -118,6 +172,24 @@ def test_what_is_too_long_or_of_no_form_is_refused(tmp_path):
         read(tmp_path, "prm800k", '"' + "a" * MAX_LINE + '"')
     with pytest.raises(ValueError, match="form is 'gsm8k': it must be prm800k or math_shepherd"):
         read(tmp_path, "gsm8k", "{}")
+
+
+def test_what_is_no_file_of_a_bounded_size_is_refused(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe")
+    for path, said in (
+        (tmp_path / "pipe", "is a pipe"),
+        ("/dev/zero", "device"),
+        (tmp_path, "folder"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            list(read_ratings(path, "prm800k"))
+    with pytest.raises(FileNotFoundError, match="there is no .*none.jsonl"):
+        list(read_ratings(tmp_path / "none.jsonl", "prm800k"))
+    monkeypatch.setattr(step_ratings, "MAX_FILE", 10)
+    with pytest.raises(
+        ValueError, match="too large for step ratings: it must have at most 10 bytes"
+    ):
+        read(tmp_path, "prm800k", good_line("prm800k"))
 
 
 def test_ratings_become_labels_as_far_as_the_task_has_words(tmp_path):

@@ -1,5 +1,6 @@
 """The word tokenizer: text and tokens are two ways to say the same."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +24,18 @@ def test_tokens_round_trip(tokens):
     text = TOKENIZER.decode(tokens)
     assert TOKENIZER.encode(text) == tokens
     assert " \n" not in text and "\n " not in text
+
+
+def test_a_word_that_is_given_twice_is_one():
+    tokenizer = WordTokenizer(("a", "b", "a", "<pad>", "c", "b"))
+    assert tokenizer.vocab_size == 5 and sorted(tokenizer.index.values()) == [0, 1, 2, 3, 4]
+    assert tokenizer.decode(tokenizer.encode("a b c")) == "a b c"
+
+
+@pytest.mark.parametrize("word", ["", " ", "a b", "a ", "a\nb", "\n\n"])
+def test_a_word_that_no_text_says_is_named(word):
+    with pytest.raises(ValueError, match="a word is not empty, and has no space or newline"):
+        WordTokenizer(("a", word))
 
 
 def test_padding_is_left_out():

@@ -16,9 +16,11 @@ import pytest
 from rlsearch.config import ParallelConfig
 from rlsearch.measuring.labelling import LabelSettings, make_labels
 from rlsearch.measuring.opened import open_run
+from rlsearch.stages.verifier import LabelsFrom
 from rlsearch.training import loop
 from rlsearch.training.metrics import read_metrics
 from tests.launch import two_processes
+from tests.tiny import with_stage, with_stages
 from tests.verifier_run import verifier_experiment
 
 
@@ -38,8 +40,7 @@ def wait_for(condition, seconds=600.0):
 
 
 def has_checkpoint(run) -> bool:
-    folder = run / "checkpoints"
-    return folder.exists() and any(path.name.isdecimal() for path in folder.iterdir())
+    return any(path.name.isdecimal() for path in (run / "checkpoints").glob("*/*"))
 
 
 def assert_same_curve(run, other):
@@ -110,7 +111,7 @@ def test_a_process_that_lost_another_ends_within_a_minute_and_says_which(tmp_pat
 @pytest.mark.slow
 def test_each_process_reads_its_own_share_of_labels(tmp_path):
     policy = tmp_path / "policy"
-    loop.train(verifier_experiment(train=()), str(policy))
+    loop.train(verifier_experiment(()), str(policy))
     made = make_labels(open_run(str(policy)), LabelSettings("exact", 8, num_problems=4), "exact")
     assert (made["solutions"], made["solutions_of_a_part"]) == (8, 4)
     folders = [tmp_path / "one", tmp_path / "other"]
@@ -118,8 +119,9 @@ def test_each_process_reads_its_own_share_of_labels(tmp_path):
         (folder / "labels").mkdir(parents=True)
         for name in ("labels.json", f"{index:06d}.npz"):
             shutil.copy(pathlib.Path(made["folder"]) / name, folder / "labels" / name)
+    there = LabelsFrom("labels")
     config = dataclasses.replace(
-        verifier_experiment(train=("prm",), policy_run=str(policy), labels="labels"),
+        with_stages(verifier_experiment(("prm",), policy=f"{policy}/base", labels=there), "prm"),
         parallel=ParallelConfig(data=2),
     )
     command = [sys.executable, "-m", "rlsearch", "train"]
@@ -132,9 +134,7 @@ def test_each_process_reads_its_own_share_of_labels(tmp_path):
         for process in processes:
             process.kill()
     assert [process.returncode for process in processes] == [0, 0], errors
-    alone = dataclasses.replace(
-        config, verifier=dataclasses.replace(config.verifier, labels=made["folder"])
-    )
+    alone = with_stage(config, "prm", labels=LabelsFrom(made["folder"]))
     loop.train(alone, str(tmp_path / "alone"))
     one, other = (read_metrics(path / "metrics.jsonl") for path in (run, tmp_path / "alone"))
     assert len(one) == len(other) == 2

@@ -35,7 +35,7 @@ def test_two_tasks_train_and_start_again_when_one_is_killed(tmp_path):
             env=environment,
         )
         checkpoints, deadline = run / "checkpoints", time.monotonic() + 600
-        while not any(path.name.isdecimal() for path in checkpoints.glob("*")):
+        while not any(path.name.isdecimal() for path in checkpoints.glob("*/*")):
             assert job.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.005)
         os.kill(int((venv / "pid.1").read_text()), signal.SIGKILL)

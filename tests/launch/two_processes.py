@@ -1,16 +1,15 @@
 """A run that two processes train in seconds, and the places of a `.venv` in which to train it."""
 
 import dataclasses
-import json
 import os
 import pathlib
 import socket
 import subprocess
 import sys
 
-from rlsearch.config import Experiment, ParallelConfig, SelfPlayExperiment
-from rlsearch.config_file import to_dict
+from rlsearch.config import Experiment, ParallelConfig
 from rlsearch.parallel.supervisor import environment as told
+from tests import tiny
 from tests.boards import tiny_board_experiment
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -18,23 +17,15 @@ STEPS = 8
 DEVICES = 4  # of all processes together
 
 
-def experiment() -> SelfPlayExperiment:
+def experiment() -> Experiment:
     """Every step is logged and, where no other process has to agree, saved."""
-    tiny = tiny_board_experiment()
-    play = dataclasses.replace(tiny.self_play, num_steps=STEPS, num_games=8, reanalysed=0)
-    return dataclasses.replace(tiny, self_play=play, parallel=ParallelConfig(data=DEVICES))
+    board = tiny_board_experiment(num_steps=STEPS, num_games=8, reanalysed=0)
+    return dataclasses.replace(board, parallel=ParallelConfig(data=DEVICES))
 
 
-def write_config_file(
-    path: pathlib.Path, config: Experiment | SelfPlayExperiment | None = None
-) -> str:
+def write_config_file(path: pathlib.Path, config: Experiment | None = None) -> str:
     """Writes an experiment, by default that of here, for the command line; returns its path."""
-    fields = json.dumps(to_dict(config or experiment()))
-    path.write_text(
-        "import json\n\nfrom rlsearch.config_file import from_dict\n\n"
-        f"config = from_dict(json.loads({fields!r}))\n"
-    )
-    return str(path)
+    return tiny.write_config_file(path, config or experiment())
 
 
 def make_venv(folder: pathlib.Path) -> pathlib.Path:

@@ -2,9 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rlsearch.training.replay import add, ages, empty_replay
 
 from rlsearch.objectives.returns import lambda_returns
+from rlsearch.stages.replay import add, ages, empty_replay
 
 LANES, CAPACITY, PIECE = 3, 12, 3
 

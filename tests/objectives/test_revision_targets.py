@@ -11,7 +11,7 @@ from rlsearch.objectives.edit_distance import edit_distance
 from rlsearch.objectives.revision_targets import draw_rows, revision_targets
 from rlsearch.objectives.step_targets import per_weight, step_losses
 from rlsearch.parallel.mesh import row_keys
-from tests.toy import PAD, ToyTask, perturbed, toy_form, toy_model
+from tests.toy import PAD, ToyTask, toy_model, toy_writer
 
 LENGTH = 6
 
@@ -105,10 +105,10 @@ def test_the_other_rows_judge_any_answer_behind_any_attempts():
 
 
 def test_only_the_right_answers_are_learnt_and_each_behind_its_context():
-    (model, fresh), form, task = toy_model(), toy_form(), ToyTask()
-    params = perturbed(fresh, 0.15)
-    make = jax.jit(lambda keys: revision_targets(params, keys, task, model, form, 8))
-    rows, metrics = jax.tree.map(np.asarray, make(row_keys(jax.random.key(1), 16)))
+    model, writer = toy_model()[0], toy_writer()
+    params = writer.params
+    make = jax.jit(lambda writer, keys: revision_targets(ToyTask(), writer, keys, 8))
+    rows, metrics = jax.tree.map(np.asarray, make(writer, row_keys(jax.random.key(1), 16)))
     size = 3 + ATTEMPTS * LENGTH
     assert rows.prompts.shape == (16 * 8, size)
     words = rows.steps.reshape(-1, LENGTH)  # all steps of this language have two tokens

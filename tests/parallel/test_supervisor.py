@@ -62,25 +62,38 @@ def test_what_follows_a_death_is_not_taken_for_it(codes, first):
     assert supervisor.first_to_fail(codes) == first
 
 
-@pytest.mark.parametrize("code", [2, 130, 143])
+@pytest.mark.parametrize("code", [2, 129, 130, 143])
 def test_bad_usage_and_what_was_asked_for_are_final(code):
     assert run(f"sys.exit({code})")[:2] == (code, "")
 
 
-def test_a_signal_is_handed_on_and_waited_for(tmp_path):
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_signals_are_handed_on_and_waited_for(tmp_path, sent, code):
+    """SIGUSR1 first, behind which all goes on."""
     script = (
-        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.2), open(f'{sys.argv[1]}/{index}', "
-        f"'w').close(), os._exit(143))); open(f'{{sys.argv[1]}}/up{{index}}', 'w').close(); {SLEEP}"
+        "leave = lambda n, _: (time.sleep(0.2), open(f'{sys.argv[1]}/{index}', 'w').close(), "
+        "os._exit(128 + n)); save = lambda *_: open(f'{sys.argv[1]}/saved{index}', 'w').close(); "
+        f"signal.signal({int(sent)}, leave); signal.signal(signal.SIGUSR1, save); "
+        f"open(f'{{sys.argv[1]}}/up{{index}}', 'w').close(); {SLEEP}"
     )
     command = [sys.executable, "-m", "rlsearch.parallel.supervisor", "--processes=2", "--"]
     command += [sys.executable, "-S", "-c", INDEX + script, str(tmp_path)]
-    process = subprocess.Popen(command)
-    deadline = time.monotonic() + 30
-    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 143
-    assert {path.name for path in tmp_path.iterdir()} == {"0", "1", "up0", "up1"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def wait_for(files):
+        deadline = time.monotonic() + 30
+        while len(list(tmp_path.iterdir())) < files and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    wait_for(2)
+    process.send_signal(signal.SIGUSR1)
+    wait_for(4)
+    process.send_signal(sent)
+    assert process.communicate(timeout=30)[1] == "" and process.returncode == code
+    ends = {f"{name}{index}" for name in ("", "up", "saved") for index in (0, 1)}
+    assert {path.name for path in tmp_path.iterdir()} == ends
 
 
 def test_a_process_is_told_of_the_others_and_of_its_devices(monkeypatch):

@@ -1,18 +1,18 @@
 """Plans for machines that nobody has, held against what real compilers say."""
 
 import dataclasses
+import functools
 import json
 import re
 from pathlib import Path
 
 import jax
 import pytest
-from rlsearch.training.language import rows_stage
-from rlsearch.training.setup import model_and_stages
 
 from rlsearch import config_file
-from rlsearch.config import OptimizerConfig, ParallelConfig, RevisionConfig
+from rlsearch.config import OptimizerConfig, ParallelConfig, TowerConfig
 from rlsearch.objectives.hindsight import hindsight_targets
+from rlsearch.objectives.step_targets import step_learning
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.planning import plan as plan_module
 from rlsearch.planning.chips import V5E
@@ -21,11 +21,16 @@ from rlsearch.planning.compilers import CUDA, LIBTPU, devices_of
 from rlsearch.planning.plan import forbidden, plan, plan_stage
 from rlsearch.planning.plan_fields import shrinking_field, split_evenly
 from rlsearch.planning.topology import find_topology, topologies
+from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import StageFlops
+from rlsearch.stages.revision import Revision
+from rlsearch.stages.ring import Learning, Origin, Ring, ring_stage
+from rlsearch.training.loop import build_stages
 from tests.boards import tiny_board_experiment
 from tests.commands import call, fail
-from tests.tiny import tiny_experiment
+from tests.tiny import tiny_experiment, with_stage, write_config_file
 from tests.toy import PAD, ToyTask, wide_model
+from tests.verifier_run import verifier_experiment
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS, PAGE = ROOT / "configs", (ROOT / "docs" / "pods.md").read_text()
@@ -41,48 +46,35 @@ HELD = ("parameters", "optimiser", "replay")
 
 def language(**parallel: int):
     """Products are most of what it does."""
-    config = tiny_experiment()
+    config = with_stage(tiny_experiment(), "base", batch_size=16)
+    for name in ("distilled", "control"):
+        config = with_stage(config, name, teaching={"num_problems": 8, "batch_size": 16})
     shape = dict(num_heads=4, embed_dim=64, head_dim=16, mlp_dim=128)
-    return dataclasses.replace(
-        config,
-        model=dataclasses.replace(config.model, **shape),
-        pretrain=dataclasses.replace(config.pretrain, batch_size=16),
-        distill=dataclasses.replace(config.distill, num_problems=8, batch_size=16),
-        parallel=ParallelConfig(**parallel),
-    )
+    model = dataclasses.replace(config.model, **shape)
+    return dataclasses.replace(config, model=model, parallel=ParallelConfig(**parallel))
 
 
 def board(**parallel: int):
-    config = tiny_board_experiment()
-    return dataclasses.replace(
-        config,
-        model=dataclasses.replace(config.model, channels=16),
-        self_play=dataclasses.replace(config.self_play, num_games=8),
-        parallel=ParallelConfig(**parallel),
-    )
+    shape = TowerConfig(num_blocks=1, channels=16, value_dim=4)
+    config = tiny_board_experiment(model=shape, num_games=8)
+    return dataclasses.replace(config, parallel=ParallelConfig(**parallel))
 
 
 def quick_stage():
     """Its words are a toy's, and quick to compile."""
     model, _ = wide_model(embed_dim=64, mlp_dim=128, head_dim=16)
-    return rows_stage(
+    return ring_stage(
+        Origin("base", num_steps=100),
         model,
-        PAD,
-        name="base",
-        start=None,
-        num_steps=100,
-        num_keys=32,
-        produce=lambda params, keys: (hindsight_targets(ToyTask(), keys, 0.4), {}),
-        replay_size=32,
-        updates_per_step=3,
-        batch_size=32,
-        optimizer=OptimizerConfig(),
-        flops=StageFlops(produce=0.0, update=1e6),
+        Ring(32, 32, 32, 3, OptimizerConfig()),
+        lambda weights, keys: (hindsight_targets(ToyTask(), keys, 0.4), {}),
+        Learning(*step_learning(model, PAD)),
+        StageFlops(produce=0.0, update=1e6),
     )
 
 
 def stage_of(config, name):
-    return next(stage for stage in model_and_stages(config)[1] if stage.name == name)
+    return next(stage for stage in build_stages(Lineage(config)) if stage.name == name)
 
 
 def both_ways(config, stage, devices=None, options=None):
@@ -91,7 +83,7 @@ def both_ways(config, stage, devices=None, options=None):
     mesh = make_mesh(config.parallel, devices)
     small = V5E._replace(memory=1e4)
     return [
-        plan_stage(config, stage, mesh, chip, options)
+        plan_stage(Lineage(config), stage, mesh, chip, options)
         for chip, options in ((V5E, options or {}), (small, None))
     ]
 
@@ -134,23 +126,23 @@ def test_an_estimate_of_a_search_is_near_what_the_compiler_says(config, name):
 def test_fewer_problems_than_devices_are_planned_at_one_each():
     config = language(accumulate=2)
     changed, larger = split_evenly(config, 64)
+    teaching = {"num_problems": [8, 64], "batch_size": [16, 128], "replay_size": [24, 192]}
     assert changed == {
-        "pretrain.batch_size": [16, 128],
-        "distill.num_problems": [8, 64],
-        "distill.batch_size": [16, 128],
-        "distill.replay_size": [24, 192],
+        "base.batch_size": [16, 128],
+        **{f"distilled.teaching.{name}": sizes for name, sizes in teaching.items()},
+        **{f"control.teaching.{name}": sizes for name, sizes in teaching.items()},
     }
-    assert larger.distill.replay_size == 64 * 3
+    assert Lineage(larger).stage("distilled").teaching.replay_size == 64 * 3
     assert split_evenly(config, 4) == ({}, config)
-    revising = dataclasses.replace(config, revision=RevisionConfig(enabled=True))
-    changed, larger = split_evenly(revising, 32)
+    changed, larger = split_evenly(revising(config), 32)
     assert {name for name in changed if name.startswith("revision.")} == {"revision.num_problems"}
-    assert larger.revision.num_problems == 32
+    assert Lineage(larger).stage("revision").num_problems == 32
     # What is more than one a device, and no multiple of the devices.
-    odd = dataclasses.replace(config.distill, num_problems=24, batch_size=96, replay_size=24 * 3)
-    changed, larger = split_evenly(dataclasses.replace(config, distill=odd), 16)
-    assert changed["distill.num_problems"] == [24, 32] and "distill.batch_size" not in changed
-    assert changed["distill.replay_size"] == [72, 96]
+    odd = {"num_problems": 24, "batch_size": 96, "replay_size": 24 * 3}
+    changed, larger = split_evenly(with_stage(config, "distilled", teaching=odd), 16)
+    assert changed["distilled.teaching.num_problems"] == [24, 32]
+    assert "distilled.teaching.batch_size" not in changed
+    assert changed["distilled.teaching.replay_size"] == [72, 96]
     changed, larger = split_evenly(board(), 16)
     assert changed == {"self_play.num_games": [8, 16], "self_play.batch_size": [8, 16]}
 
@@ -163,28 +155,32 @@ def test_the_largest_term_and_the_field_that_shrinks_it_are_named():
     assert shrinking_field(config, "distilled", needs, "collect") == {
         "term": "search tree",
         "bytes": 20e9,
-        "field": "search.num_simulations",
+        "field": "distilled.search.num_simulations",
     }
     needs |= {"search tree": 1e9}
     assert shrinking_field(config, "distilled", needs, "update")["field"] == "parallel.accumulate"
-    assert shrinking_field(config, "distilled", needs, "search")["field"] == "distill.num_problems"
+    found = shrinking_field(config, "distilled", needs, "search")["field"]
+    assert found == "distilled.teaching.num_problems"
     needs |= {"replay": 30e9}
-    assert shrinking_field(config, "distilled", needs, "update")["field"] == "distill.replay_size"
+    found = shrinking_field(config, "distilled", needs, "update")["field"]
+    assert found == "distilled.teaching.replay_size"
+
+
+def revising(config):
+    return dataclasses.replace(config, stages=(*config.stages, Revision()))
 
 
 def test_every_stage_has_fields_that_shrink_it():
-    config = tiny_experiment()
-    everything = dataclasses.replace(
-        config,
-        revision=RevisionConfig(enabled=True),
-        verifier=dataclasses.replace(config.verifier, train=("orm",)),
-    )
-    stages = [*model_and_stages(everything)[1], *model_and_stages(board())[1]]
-    names = [*(stage.name for stage in stages), "prm"]  # Game of 24 labels no steps
-    assert len(set(names)) == 7
-    for name in names:
+    experiments = revising(tiny_experiment()), verifier_experiment(), board()
+    names = [(config, stage.name) for config in experiments for stage in config.stages]
+    assert len({name for _, name in names}) == 7
+    for config, name in names:
         needs = {"parameters": 1.0, "replay": 2.0}
-        assert shrinking_field(everything, name, needs, "update")["term"] == "replay"
+        found = shrinking_field(config, name, needs, "update")
+        assert found["term"] == "replay"
+        *path, field = found["field"].split(".")
+        owner = functools.reduce(getattr, path[1:], Lineage(config).stage(path[0]))
+        assert isinstance(getattr(owner, field), int)  # and there is such a field
 
 
 def test_searches_that_wait_for_each_other_are_an_error():
@@ -207,13 +203,7 @@ def test_searches_that_wait_for_each_other_are_an_error():
 @pytest.fixture
 def config_file_of(tmp_path):
     def write(config) -> str:
-        path = tmp_path / "mine.py"
-        fields = json.dumps(config_file.to_dict(config))
-        path.write_text(
-            "import json\n\nfrom rlsearch.config_file import from_dict\n\n"
-            f"config = from_dict(json.loads({fields!r}))\n"
-        )
-        return str(path)
+        return write_config_file(tmp_path / "mine.py", config)
 
     return write
 
@@ -227,7 +217,7 @@ def test_the_command_says_that_it_estimates_and_what_it_changed(
     code, out, _ = call(*asked, "--json")
     result = json.loads(out)
     assert code == 0 and (result["fits"], result["estimate"], result["chips"]) == (True, True, 32)
-    assert result["changed"]["pretrain.batch_size"] == [16, 32]
+    assert result["changed"]["base.batch_size"] == [16, 32]
     (stage,) = result["stages"]
 
     def wrong(*_):
@@ -241,7 +231,7 @@ def test_the_command_says_that_it_estimates_and_what_it_changed(
     assert f"by no compiler: the extra {extra}, which has it, is not installed." in out
     assert "base, on each device (an estimate)" in out
     assert "Too few problems or rows for so many devices, or no multiple of them" in out
-    assert "pretrain.batch_size 32 for 16" in out
+    assert "base.batch_size 32 for 16" in out
     assert "DOES NOT FIT: the largest term is activations, 16 GiB a device" in out
     assert "parallel.accumulate shrinks it" in out
     assert "ERROR: all-reduce over data in a loop of searching" in out
@@ -252,7 +242,9 @@ def test_a_wrong_name_gets_one_sentence(config_file_of):
     assert "no topology 'v5e-15': the nearest is v5e-1" in fail("plan", mine, "--topology=v5e-15")
     sentence = fail("plan", mine, "--topology", "v5e-4", "--stages", "bass")
     assert "there is no stage 'bass': the config trains base, distilled, control" in sentence
-    sentence = fail("plan", mine, "--topology", "v5e-4", "--parallel.data", "2")
+    # It is no field of the config here: a stage is planned whose start is not.
+    stages = "--stages", "distilled", "--parallel.data", "2"
+    sentence = fail("plan", mine, "--topology", "v5e-4", *stages)
     assert "parallel.replica x data x model is 2: v5e-4 has 4 chips" in sentence
 
 
@@ -279,7 +271,7 @@ def test_the_compiler_of_gpus_computes_what_the_estimate_says(config, name, pod)
 @pytest.mark.slow
 @HAS_CUDA
 def test_what_does_not_fit_a_gpu_is_found_though_its_compiler_lets_it_pass(config_file_of):
-    large = "--stages=base", "--pretrain.batch_size=16777216"
+    large = "--stages=base", "--base.batch_size=16777216"
     code, out, _ = call("plan", config_file_of(language()), "--topology=h100-8", *large)
     assert code == 1
     assert "Compiled by jax-cuda12-pjrt " in out
@@ -302,13 +294,10 @@ def test_the_compiler_of_tpus_plans_a_search():
 @pytest.mark.slow
 @HAS_LIBTPU
 def test_what_does_not_fit_a_tpu_is_refused_by_its_compiler():
-    config = board()
-    config = dataclasses.replace(
-        config, self_play=dataclasses.replace(config.self_play, num_games=2**26, replay_moves=6)
-    )
+    config = with_stage(board(), "self_play", num_games=2**26, replay_moves=6)
     (stage,) = plan(config, "v5e-4")["stages"]
     assert not stage["fits"] and "exceeds available HBM" in stage["refused"]
-    assert stage["shrink"]["field"].startswith(("search.", "self_play."))
+    assert stage["shrink"]["field"].startswith("self_play.")
     assert stage["shrink"]["bytes"] > stage["memory_bytes"]  # as the compiler says
 
 

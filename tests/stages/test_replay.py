@@ -2,7 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rlsearch.training.replay import add, ages, empty_replay, sample
+
+from rlsearch.stages.replay import add, ages, empty_replay, sample
 
 LANES = 3
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlsearch.config import TaskConfig
+from rlsearch.config_data import ConfigError, from_data
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.tasks.arithmetic import LINE, Arithmetic
 from rlsearch.tasks.base import Task
@@ -20,7 +20,7 @@ NUM_DRAWS = 1024
 
 @functools.cache
 def task() -> Arithmetic:
-    return Arithmetic(TaskConfig(num_operations=MOST, largest=LARGEST, num_held_out=40))
+    return Arithmetic(num_operations=MOST, largest=LARGEST, num_held_out=40)
 
 
 @functools.cache
@@ -193,7 +193,7 @@ def test_the_other_prompt_has_one_number_changed():
 
 
 def test_mistakes_are_made_in_traces_alone_and_at_their_rates():
-    wrong = Arithmetic(dataclasses.replace(task().config, mistake_share=0.4))
+    wrong = dataclasses.replace(task(), mistake_share=0.4)
     draw = jax.jit(jax.vmap(wrong.draw_trace))
     prompts, _, lines, valid = (
         np.asarray(x) for x in draw(row_keys(jax.random.key(0), 4 * NUM_DRAWS))
@@ -252,5 +252,6 @@ def test_bad_problems_are_refused_in_a_sentence(problem, sentence):
 
 
 def test_the_benchmark_split_is_refused():
-    with pytest.raises(ValueError, match="task.split is 'tot': arithmetic has 'random' only"):
-        Arithmetic(TaskConfig(split="tot"))
+    sentence = "task.split = 'tot' is no field: .* valid are num_held_out"
+    with pytest.raises(ConfigError, match=sentence):
+        from_data(Arithmetic, {"split": "tot"}, path="task")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlsearch.config import TaskConfig
+from rlsearch.config_data import ConfigError, from_data
 from rlsearch.tasks.base import Task
 from rlsearch.tasks.countdown import HELD_OUT_SHARE, Countdown
 from rlsearch.tasks.solver import solvable
@@ -17,7 +17,7 @@ SIZES = (3, 4, 6)
 
 @functools.cache
 def task_of(count: int, **fields) -> Countdown:
-    return Countdown(TaskConfig(num_numbers=count, largest=25, num_held_out=30, **fields))
+    return Countdown(num_numbers=count, largest=25, num_held_out=30, **fields)
 
 
 def numbers_of(task: Countdown, prompts) -> np.ndarray:
@@ -73,10 +73,15 @@ def test_nothing_held_out_is_drawn(count):
     assert (np.asarray(task.answers(traces, broken)) == -1).all()
 
 
-def test_where_no_draw_succeeds_there_is_still_a_training_problem(monkeypatch):
-    task = Countdown(TaskConfig(num_numbers=3))
-    draw = task.draw_trace
-    monkeypatch.setattr(task, "draw_trace", lambda key: (*draw(key)[:3], jnp.bool_(False)))
+class Unlucky(Countdown):
+    """No draw of it succeeds."""
+
+    def draw_trace(self, key):
+        return *super().draw_trace(key)[:3], jnp.bool_(False)
+
+
+def test_where_no_draw_succeeds_there_is_still_a_training_problem():
+    task = Unlucky(num_numbers=3)
     prompt = jax.jit(task.draw_task_problem)(jax.random.key(0))
     assert not task.is_held_out(numbers_of(task, prompt[None])).any()
     assert task.tokenizer.decode(np.asarray(prompt).tolist()).startswith("1 from 1 ")
@@ -107,5 +112,6 @@ def test_bad_problems_are_refused_in_a_sentence(text, sentence):
 
 
 def test_the_benchmark_split_is_refused():
-    with pytest.raises(ValueError, match="task.split is 'tot': countdown has 'random' only"):
-        Countdown(TaskConfig(split="tot"))
+    sentence = "task.split = 'tot' is no field: .* valid are num_held_out"
+    with pytest.raises(ConfigError, match=sentence):
+        from_data(Countdown, {"split": "tot"}, path="task")

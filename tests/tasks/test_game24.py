@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlsearch.config import TaskConfig
+from rlsearch.config_data import ConfigError, from_data
 from rlsearch.tasks.base import Task
 from rlsearch.tasks.game24 import Game24, all_puzzles
 from rlsearch.tasks.rational import OPERATORS, RationalWords, apply_operator
@@ -26,7 +26,7 @@ NUM_DRAWS = 4096
 @functools.cache
 def _task() -> Game24:
     # About a tenth of the draws is of a held-out puzzle here, so that a leak would show.
-    return Game24(TaskConfig(num_held_out=200))
+    return Game24(num_held_out=200)
 
 
 @functools.cache
@@ -96,18 +96,18 @@ def test_known_puzzles():
 
 
 def test_random_split():
-    task = Game24(TaskConfig(num_held_out=100))
+    task = Game24(num_held_out=100)
     assert len(task.held_out) == 100 and len(task.training) == 1262
     assert sorted(task.held_out + task.training) == list(all_puzzles())
-    assert Game24(TaskConfig(num_held_out=100)).held_out == task.held_out
-    assert Game24(TaskConfig(num_held_out=100, split_seed=25)).held_out != task.held_out
+    assert Game24(num_held_out=100).held_out == task.held_out
+    assert Game24(num_held_out=100, split_seed=25).held_out != task.held_out
 
 
 @pytest.mark.skipif(
     not SOURCE.exists(), reason=f"{SOURCE} is not there: RLSEARCH_TEST_DATA names its data folder"
 )
 def test_tot_split_is_rows_900_to_999():
-    task = Game24(TaskConfig(split="tot", data_dir=str(DATA)))
+    task = Game24(split="tot", data_dir=str(DATA))
     rows = [line.split(",")[1].split() for line in SOURCE.read_text().splitlines()[1:]]
     assert task.held_out == tuple(tuple(sorted(map(int, row))) for row in rows[900:1000])
     assert sorted(task.held_out + task.training) == list(all_puzzles())
@@ -115,7 +115,7 @@ def test_tot_split_is_rows_900_to_999():
 
 def test_tot_split_needs_its_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="24.csv"):
-        Game24(TaskConfig(split="tot", data_dir=str(tmp_path)))
+        Game24(split="tot", data_dir=str(tmp_path)).held_out_prompts()
 
 
 def test_held_out_prompts():
@@ -166,7 +166,7 @@ def test_traces_solve_the_problem_they_are_shown_with():
 def test_goals():
     prompts, others, _, _ = _draws()
     for goals in (_goals(prompts), _goals(others)):
-        assert goals.min() >= 1 and goals.max() <= _task().config.max_goal
+        assert goals.min() >= 1 and goals.max() <= _task().max_goal
     assert 0.45 < (_goals(others) == 24).mean() < 0.6
 
 
@@ -209,11 +209,11 @@ def test_parse_problem_says_what_is_wrong(text, message):
     assert message in str(error.value) and len(str(error.value)) < 300
 
 
-@pytest.mark.parametrize(("field", "value", "valid"), [("num_numbers", 5, 4), ("largest", 25, 13)])
-def test_other_numbers_than_the_games_are_refused(field, value, valid):
-    sentence = f"task.{field} is {value}: in Game of 24 it must be {valid}"
-    with pytest.raises(ValueError, match=sentence):
-        Game24(TaskConfig(**{field: value}))
+@pytest.mark.parametrize(("field", "value"), [("num_numbers", 5), ("largest", 25)])
+def test_other_numbers_than_the_games_are_refused(field, value):
+    with pytest.raises(ConfigError, match=f"task.{field} = {value} is no field: .*valid are split"):
+        from_data(Game24, {field: value}, path="task")
+    assert (Game24().num_numbers, Game24().largest) == (4, 13)
 
 
 def test_steps_are_labelled_by_whether_the_goal_can_still_be_reached():

@@ -2,46 +2,44 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rlsearch.training.setup import load_task
 
-from rlsearch.config import TaskConfig
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.tasks.arithmetic import Arithmetic
 from rlsearch.tasks.direct_arithmetic import DirectArithmetic
 from rlsearch.tasks.prompting import FewShot
 from tests.commands import read_json, succeed
-from tests.tiny import write_config_file
+from tests.tiny import tiny_experiment, with_stages, write_config_file
 from tests.toy import ImpossibleToyTask, ToyTask
 
-CONFIG = TaskConfig(
-    cls="rlsearch.tasks.arithmetic:Arithmetic",
-    num_operations=3,
-    largest=30,
-    num_held_out=6,
-    mistake_share=0.5,
-)
+FIELDS: dict[str, Any] = {
+    "num_operations": 3,
+    "largest": 30,
+    "num_held_out": 6,
+    "mistake_share": 0.5,
+}
 SHOTS = 2
 NUM_DRAWS = 64
 
 
 @functools.cache
 def inner() -> Arithmetic:
-    return Arithmetic(CONFIG)
+    return Arithmetic(**FIELDS)
 
 
 @functools.cache
 def task():
-    return load_task(dataclasses.replace(CONFIG, num_examples=SHOTS))
+    return FewShot(SHOTS).prompted(inner())
 
 
 @functools.cache
 def draws(few_shot: bool = True):
-    chosen = task() if few_shot else DirectArithmetic(CONFIG)
+    chosen = task() if few_shot else DirectArithmetic(**FIELDS)
     draw = jax.jit(jax.vmap(chosen.draw_trace))
     return [np.asarray(x) for x in draw(row_keys(jax.random.key(1), NUM_DRAWS))]
 
@@ -107,15 +105,15 @@ def test_text_and_tokens_say_the_same():
 
 
 def test_a_task_that_cannot_label_steps_still_cannot():
-    few_shot = FewShot(ToyTask(), 1)  # pyright: ignore
+    few_shot = FewShot(1).prompted(ToyTask())  # pyright: ignore
     assert not hasattr(few_shot, "step_labels") and not hasattr(few_shot, "label_steps")
     assert few_shot.prompt_length == 3 + 6 + 3
     with pytest.raises(ValueError, match="num_examples is 1: of 4096 random traces only 0 come"):
-        FewShot(ImpossibleToyTask(), 1)  # pyright: ignore
+        FewShot(1).prompted(ImpossibleToyTask())  # pyright: ignore
 
 
 def test_a_direct_answer_is_the_number_alone():
-    direct = DirectArithmetic(CONFIG)
+    direct = DirectArithmetic(**FIELDS)
     prompts, _, steps, valid = draws(few_shot=False)
     solutions = steps[:, 0]
     allowed = direct.grammar[np.arange(3), solutions]
@@ -147,8 +145,9 @@ def test_a_direct_answer_is_the_number_alone():
 
 @pytest.mark.slow
 def test_a_run_is_trained_and_measured_with_examples_in_its_prompts(tmp_path):
-    config, run = write_config_file(tmp_path / "tiny.py"), tmp_path / "run"
-    succeed("train", config, "--run-dir", run, "--task.num_examples", 2)
+    shown = dataclasses.replace(tiny_experiment(), prompting=FewShot(2))
+    config, run = write_config_file(tmp_path / "tiny.py", shown), tmp_path / "run"
+    succeed("train", config, "--run-dir", run)
     asked = ["--problems", 4, "--budgets", 1, "--seeds", 0, "--strategies", "best_of_n", "bfs_v"]
     result = read_json("evaluate", run, *asked)
     # Two examples of 7 and 21 tokens, and a problem.
@@ -160,10 +159,10 @@ def test_a_run_is_trained_and_measured_with_examples_in_its_prompts(tmp_path):
 
 @pytest.mark.slow
 def test_a_run_is_trained_and_measured_on_direct_answers(tmp_path):
-    config, run = write_config_file(tmp_path / "tiny.py"), tmp_path / "run"
-    cls = "rlsearch.tasks.direct_arithmetic:DirectArithmetic"
-    asked = ["--task.cls", cls, "--task.num_operations", 2, "--task.num_held_out", 3]
-    succeed("train", config, "--run-dir", run, *asked, "--distill.enabled", "false")
+    task = DirectArithmetic(num_operations=2, num_held_out=3)
+    direct = dataclasses.replace(with_stages(tiny_experiment(), "base"), task=task)
+    config, run = write_config_file(tmp_path / "tiny.py", direct), tmp_path / "run"
+    succeed("train", config, "--run-dir", run)
     asked = ["--budgets", 1, 4, "--seeds", 0, "--strategies", "self_consistency"]
     rows = read_json("evaluate", run, *asked)["rows"]
     assert [row["policy_tokens"] for row in rows] == [3, 12]

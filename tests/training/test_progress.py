@@ -1,9 +1,11 @@
 import io
+import threading
 
 import pytest
 
 from rlsearch.training import progress as progress_module
-from rlsearch.training.progress import Progress
+from rlsearch.training.progress import Progress, Working
+from tests.names import HOSTILE
 
 
 class Terminal(io.StringIO):
@@ -87,3 +89,67 @@ def test_standard_output_is_left_alone(capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "base 1/3\n"
+
+
+def test_what_comes_first_is_said_at_once(clock):
+    for stream in (io.StringIO(), Terminal()):
+        with Progress(60, "base", stream) as progress:
+            progress.begin("compiling the first step")
+            assert "compiling the first step" in stream.getvalue() or stream.isatty()
+            progress.update(1)
+        assert "compiling the first step" in stream.getvalue()
+    stream = io.StringIO()
+    Progress(60, "base", stream, shown=False).begin("compiling")
+    assert stream.getvalue() == ""
+
+
+def test_what_is_soon_over_is_not_shown(clock):
+    for stream in (io.StringIO(), Terminal()):
+        with Progress(4, "runs read", stream, after=2.0) as progress:
+            for number in range(1, 5):
+                progress.update(number)
+        assert stream.getvalue() == ""
+        with Progress(4, "runs read", stream, after=2.0) as progress:
+            for number in range(1, 5):
+                clock.now += 1.0
+                progress.update(number)
+        assert "runs read" in stream.getvalue() and "4/4" in stream.getvalue()
+    assert "0:0" in stream.getvalue()
+
+
+def test_names_are_text(clock):
+    for name in HOSTILE.values():
+        stream = io.StringIO()
+        with Progress(60, name, stream) as progress:
+            progress.begin(name)
+            progress.note(name)
+            progress.update(1, **{name: name})
+        shown = stream.getvalue()
+        assert shown.count("\n") == 3 and shown.replace("\n", "").isprintable()
+        terminal = Terminal()
+        with Progress(60, name, terminal) as progress:
+            progress.update(1, **{name: name})
+        assert "\x1b[2J" not in terminal.getvalue() and "\x00" not in terminal.getvalue()
+
+
+def test_work_of_unknown_length_is_said_to_go_on(monkeypatch):
+    monkeypatch.setattr(progress_module, "_SECONDS_BETWEEN_LINES", 0.05)
+    stream, said, told = io.StringIO(), [], threading.Event()
+    write = stream.write
+    monkeypatch.setattr(stream, "write", lambda text: (write(text), told.set())[0])
+    with Working("evaluating", said.append, stream) as working:
+        assert told.wait(10)
+        working.say("base 50%")
+        told.clear()
+        assert told.wait(10)
+    lines = stream.getvalue().splitlines()
+    assert said == ["base 50%"]
+    assert lines[0] == "evaluating  0:00 so far" and lines[-1].startswith("evaluating: 1 result ")
+    assert threading.active_count() == 1 or working._thread.is_alive() is False
+
+
+def test_a_terminal_has_a_clock_that_makes_room_for_lines():
+    stream = Terminal()
+    with Working("evaluating [x]", lambda line: stream.write(f"{line}\n"), stream) as working:
+        working.say("base 50%")
+    assert "evaluating [x]" in stream.getvalue() and "base 50%\n" in stream.getvalue()

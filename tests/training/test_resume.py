@@ -21,14 +21,16 @@ from rlsearch.config import LogConfig
 from rlsearch.config_file import ConfigError
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.runs.directory import RunDirectory
+from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.lock import NAME, RunInUseError, RunLock
+from rlsearch.tasks.game24 import Game24
 from rlsearch.training import loop
 from rlsearch.training.metrics import read_metrics
 from rlsearch.training.stopping import TrainingStopped
 from tests.commands import call
 from tests.interruption import InterruptionError, limit_steps
 from tests.killing import Moment, draw_seed, kill_training
-from tests.tiny import STAGE_ENDS, tiny_experiment, write_config_file
+from tests.tiny import STAGE_ENDS, tiny_experiment, with_stage, write_config_file
 
 CONFIG = tiny_experiment()
 PHASES = {"start", "compile", "step", "save"}
@@ -52,19 +54,14 @@ def interrupt_after(monkeypatch):
 
 def states(run) -> dict[str, dict]:
     """The last checkpoint of each stage: parameters, optimiser and replay."""
-    (_, stages), mesh = loop.model_and_stages(CONFIG), make_mesh(CONFIG.parallel)
-    with CheckpointStore(pathlib.Path(run) / "checkpoints", keep=1) as store:
-        assert store.permanent_steps() == list(STAGE_ENDS.values())
-        return {
-            stage.name: jax.tree.map(
-                np.asarray,
-                store.restore(
-                    STAGE_ENDS[stage.name],
-                    loop.abstract_state(stage, mesh)._asdict(),
-                ),
-            )
-            for stage in stages
-        }
+    mesh, found = make_mesh(CONFIG.parallel), {}
+    for stage in loop.build_stages(Lineage(CONFIG)):
+        with CheckpointStore(run / "checkpoints" / stage.name, keep=1) as store:
+            assert store.permanent_steps() == [stage.num_steps]
+            abstract = loop.abstract_state(stage, mesh)._asdict()
+            restored = store.restore(stage.num_steps, abstract)
+        found[stage.name] = jax.tree.map(np.asarray, restored)
+    return found
 
 
 def are_same(one, other) -> bool:
@@ -80,11 +77,6 @@ def assert_same_run(run, other):
         seconds = [row.pop("seconds") for row in rows]
         assert seconds == sorted(seconds)  # a resumed run goes on counting
     assert lines[0] == lines[1]
-
-
-def with_steps(group, steps):
-    changed = dataclasses.replace(getattr(CONFIG, group), num_steps=steps)
-    return dataclasses.replace(CONFIG, **{group: changed})
 
 
 def interrupt(run, config=CONFIG):
@@ -104,20 +96,29 @@ def test_stages_differ_and_learn(whole):
 
 
 def test_an_interrupted_run_ends_as_if_it_had_not_been(whole, tmp_path, interrupt_after, capsys):
-    for limit in (3, 2):  # at the end of a stage, and within the next
-        interrupt_after(limit)
-        interrupt(tmp_path)
+    def check_longer(name):
+        lineage = Lineage(with_stage(CONFIG, name, num_steps=4))
+        loop.check_same_run(lineage, RunDirectory(tmp_path))
+
+    def assert_refused(name):
+        with pytest.raises(ConfigError, match=f"{name}.num_steps .3 there, 4 now"):
+            check_longer(name)
+
+    interrupt_after(3)  # at the end of a stage
+    interrupt(tmp_path)
     # Only a stage that has not begun may change its length.
-    for done, group in ((3, "pretrain"), (5, "distill")):
-        with pytest.raises(ConfigError, match=f"{group}.num_steps .3 there, 4 now"):
-            loop._check_same_run(with_steps(group, 4), RunDirectory(tmp_path), done)
-    loop._check_same_run(with_steps("distill", 4), RunDirectory(tmp_path), 3)
+    check_longer("distilled")
+    assert_refused("base")
+    interrupt_after(2)  # within the next
+    interrupt(tmp_path)
+    for name in ("base", "distilled"):
+        assert_refused(name)
     said = capsys.readouterr().err
     assert said.startswith("tiny: preparing to train in ")
     lines = said.splitlines()
-    first = next(i for i, line in enumerate(lines) if line.startswith("base: "))
-    assert lines[first] == "base: compiling; 0 of 3 steps are done"
-    assert "resuming with changes to distill.num_steps" in said
+    first = next(i for i, line in enumerate(lines) if line.startswith("base "))
+    assert lines[first] == "base 0/3  compiling the step"
+    assert "resuming with changes to distilled.num_steps" in said
     assert re.search(
         r"^base: first step after \d+\.\d s, with its compilation$", said, re.MULTILINE
     )
@@ -159,17 +160,23 @@ def test_a_finished_run_is_left_as_it_is(whole, interrupt_after):
 
 
 @pytest.mark.parametrize(
-    ("group", "change", "named"),
+    ("other", "named"),
     [
-        ("distill", {"num_steps": 4}, r"distill.num_steps \(3 there, 4 now\)"),
-        ("model", {"embed_dim": 24}, r"model.embed_dim \(16 there, 24 now\)"),
-        ("search", {"policy": "puct"}, r"search.policy \('gumbel' there, 'puct' now\)"),
+        (
+            with_stage(CONFIG, "distilled", num_steps=4),
+            r"distilled.num_steps \(3 there, 4 now\)",
+        ),
+        (
+            dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, embed_dim=24)),
+            r"model.embed_dim \(16 there, 24 now\)",
+        ),
+        (
+            with_stage(CONFIG, "distilled", search={"policy": "puct"}),
+            r"distilled.search.policy \('gumbel' there, 'puct' now\)",
+        ),
     ],
 )
-def test_another_config_is_refused(whole, group, change, named):
-    other = dataclasses.replace(
-        CONFIG, **{group: dataclasses.replace(getattr(CONFIG, group), **change)}
-    )
+def test_another_config_is_refused(whole, other, named):
     saved = (whole / "config.json").read_text()
     with pytest.raises(ConfigError, match=named):
         loop.train(other, str(whole))
@@ -180,29 +187,30 @@ def test_a_config_that_cannot_run_does_not_take_the_directory(tmp_path):
     mesh = dataclasses.replace(CONFIG.parallel, data=8)  # of which 4 problems cannot be shared
     with pytest.raises(ValueError, match="'distilled' runs 4 problems or games"):
         loop.train(dataclasses.replace(CONFIG, parallel=mesh), str(tmp_path))
-    task = dataclasses.replace(CONFIG.task, cls="rlsearch.tasks.game24:Game42")
-    with pytest.raises(ValueError, match="task.cls is 'rlsearch.tasks.game24:Game42'"):
+    with pytest.raises(ValueError, match="stage is 'bass': this experiment has base, distilled"):
+        loop.train(with_stage(CONFIG, "distilled", start="bass"), str(tmp_path))
+    task = Game24(split="tot", data_dir=str(tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError, match="24.csv"):
         loop.train(dataclasses.replace(CONFIG, task=task), str(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "step", [LAST, pytest.param(STAGE_ENDS["distilled"], marks=pytest.mark.slow)]
-)
-def test_a_damaged_newest_checkpoint_costs_its_steps_alone(whole, tmp_path, step, capsys):
-    run = tmp_path / "run"
+@pytest.mark.parametrize("stage", ["control", pytest.param("distilled", marks=pytest.mark.slow)])
+def test_a_damaged_newest_checkpoint_costs_its_steps_alone(whole, tmp_path, stage, capsys):
+    run, step = tmp_path / "run", 3
     shutil.copytree(whole, run)
-    for path in (run / "checkpoints").iterdir():  # as the run was when it had come to `step`
-        if int(path.name.partition(".")[0]) > step:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    files = [path for path in (run / "checkpoints" / str(step)).rglob("*") if path.is_file()]
+    folder = run / "checkpoints" / stage
+    for path in (run / "checkpoints").iterdir():  # as the run was when it had come to that step
+        if STAGE_ENDS[path.name] > STAGE_ENDS[stage]:
+            shutil.rmtree(path)
+    files = [path for path in (folder / str(step)).rglob("*") if path.is_file()]
     largest = max(files, key=lambda path: path.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:100])
     loop.train(CONFIG, str(run))
     warning = capsys.readouterr().err
-    assert f"checkpoint {step} in" in warning and "is damaged" in warning
+    assert f"checkpoint {step} in {folder}" in warning and "is damaged" in warning
     assert f"set aside as {step}.damaged" in warning
-    assert (run / "checkpoints" / f"{step}.damaged").is_dir()
+    assert (folder / f"{step}.damaged").is_dir()
     assert_same_run(whole, run)
 
 
@@ -226,8 +234,8 @@ def test_a_diverged_run_keeps_its_last_good_checkpoint(tmp_path, monkeypatch):
     def broken(*arguments):
         step = make_step(*arguments)
 
-        def one(state, key):
-            state, metrics = step(state, key)
+        def one(state, key, *rest):
+            state, metrics = step(state, key, *rest)
             if key_data(key) == key_data(loop.run_key(CONFIG.seed, "training", 2)):
                 metrics["policy_loss"] = metrics["policy_loss"] * np.nan
             return state, metrics
@@ -240,7 +248,7 @@ def test_a_diverged_run_keeps_its_last_good_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "make_step", broken)
     with pytest.raises(FloatingPointError, match="policy_loss is nan: training diverged"):
         loop.train(CONFIG, str(tmp_path))
-    with CheckpointStore(tmp_path / "checkpoints", keep=1) as store:
+    with CheckpointStore(tmp_path / "checkpoints" / "base", keep=1) as store:
         assert store.latest_step() == 2
 
 
@@ -263,7 +271,7 @@ def test_a_training_that_another_has_taken_over_ends(tmp_path, monkeypatch, inte
     )
 
     def saved():
-        return [path for path in (tmp_path / "checkpoints").glob("*") if path.name.isdecimal()]
+        return [path for path in (tmp_path / "checkpoints").glob("*/*") if path.name.isdecimal()]
 
     def stop():
         raise RunInUseError("it is another's")
@@ -276,9 +284,7 @@ def test_a_training_that_another_has_taken_over_ends(tmp_path, monkeypatch, inte
 def test_a_signal_while_it_is_prepared_ends_a_training(whole, tmp_path, monkeypatch):
     """Nothing is lost, no step is taken, and the lock is released."""
     run = shutil.copytree(whole, tmp_path / "run")
-    for name in ("9", "9.permanent", "8"):  # as it was in the midst of the last stage
-        path = run / "checkpoints" / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    shutil.rmtree(run / "checkpoints" / "control")  # as it was in the midst of the last stage
     restore = CheckpointStore.restore_latest
 
     def signalled(*arguments):
@@ -298,7 +304,11 @@ def test_a_signal_while_it_is_prepared_ends_a_training(whole, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    "name", ["config.json", "environment.json", "metrics.jsonl", "checkpoints", NAME]
+    "name",
+    [
+        *("config.json", "environment.json", "metrics.jsonl", NAME),
+        *("checkpoints", "checkpoints/base", "checkpoints/control"),
+    ],
 )
 def test_what_cannot_be_read_now_ends_a_training_and_is_left(whole, tmp_path, monkeypatch, name):
     """A run whose files cannot be looked at is not taken for a new one."""
@@ -341,10 +351,12 @@ def contents(run) -> dict[str, bytes]:
 
 def test_a_checkpoint_beyond_the_runs_end_is_not_its_own(whole, tmp_path):
     run = shutil.copytree(whole, tmp_path / "run")
-    shutil.copytree(run / "checkpoints" / "9", run / "checkpoints" / "500")
-    with pytest.raises(CheckpointError, match="500 is no checkpoint of this run, which has 9"):
+    last = run / "checkpoints" / "control"
+    shutil.copytree(last / "3", last / "500")
+    sentence = "500 is no checkpoint of this run, whose stage control has 3"
+    with pytest.raises(CheckpointError, match=sentence):
         loop.train(CONFIG, str(run))
-    assert (run / "checkpoints" / "500").is_dir() and (run / "checkpoints" / "9").is_dir()
+    assert (last / "500").is_dir() and (last / "3").is_dir()
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@ import errno
 import functools
 import json
 import os
-import pathlib
 import random
 import signal
 import subprocess
@@ -13,9 +12,13 @@ import numpy as np
 import pytest
 
 from rlsearch.checkpoints.store import CheckpointError, CheckpointStore
-from rlsearch.config import ParallelConfig, ProfileConfig, SelfPlayExperiment
-from rlsearch.config_file import ConfigError, from_dict, to_dict
+from rlsearch.config import ParallelConfig, ProfileConfig
+from rlsearch.config_data import ConfigError, to_data
+from rlsearch.environments.pgx_game import PgxGame
 from rlsearch.parallel.mesh import make_mesh
+from rlsearch.runs.lineage import Lineage
+from rlsearch.runs.opening import experiment_of
+from rlsearch.stages.self_play import playing_stage
 from rlsearch.training import loop
 from rlsearch.training.beginning import check_best_metric
 from rlsearch.training.metrics import MetricsWriter, read_metrics
@@ -26,7 +29,8 @@ from tests.killing import Moment, draw_seed, kill_training, signal_training
 from tests.tiny import tiny_experiment
 
 CONFIG = tiny_board_experiment()
-LAST = CONFIG.self_play.num_steps
+STAGE = playing_stage(CONFIG)
+LAST = STAGE.num_steps
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +50,14 @@ def interrupt_after(monkeypatch):
 
 def last_state(run) -> dict:
     """Parameters, optimiser, games, replay and returns of the last checkpoint."""
-    _, (stage,) = loop.model_and_stages(CONFIG)
+    (stage,) = loop.build_stages(Lineage(CONFIG))
     abstract = loop.abstract_state(stage, make_mesh(CONFIG.parallel))
-    with CheckpointStore(pathlib.Path(run) / "checkpoints", keep=1) as store:
+    with CheckpointStore(run / "checkpoints" / "self_play", keep=1) as store:
         return jax.tree.map(np.asarray, store.restore(LAST, abstract._asdict()))
 
 
 def steps(run) -> list[int]:
-    with CheckpointStore(pathlib.Path(run) / "checkpoints", keep=1) as store:
+    with CheckpointStore(run / "checkpoints" / "self_play", keep=1) as store:
         return store.steps()
 
 
@@ -161,14 +165,14 @@ def test_a_checkpoint_holds_the_games_and_what_is_remembered_of_them(whole):
     state = last_state(whole)
     games, (rows, added), returns = state["memory"]
     assert games.moves.shape == (4,) and games.moves.any()
-    assert (added == LAST * CONFIG.self_play.moves_per_step).all()
+    assert (added == LAST * STAGE.moves_per_step).all()
     assert rows.policy.shape == (4, 6, 9) and returns.shape == (4, 6)
     np.testing.assert_allclose(rows.policy.sum(axis=2), 1.0, atol=1e-5)
     assert returns.any()
     along = jax.tree.map(lambda x, y: np.concatenate([x, y[:, None]], 1), rows.state, games)
     went_on = rows.discount != 0.0
     np.testing.assert_array_equal(along.moves[:, 1:][went_on], rows.state.moves[went_on] + 1)
-    assert (along.moves[:, 1:][~went_on] <= CONFIG.self_play.random_opening).all()
+    assert (along.moves[:, 1:][~went_on] <= STAGE.random_opening).all()
     assert went_on.any()
 
 
@@ -185,39 +189,44 @@ def test_every_step_says_how_it_went(whole):
 
 def test_the_config_keeps_its_kind(whole):
     saved = json.loads((whole / "config.json").read_text())
-    assert saved["kind"] == "self_play"
-    config = from_dict(saved)
-    assert isinstance(config, SelfPlayExperiment) and config == CONFIG
-    assert from_dict(to_dict(CONFIG)) == CONFIG
-    with pytest.raises(ConfigError, match="kind is 'chess': it must be one of language, self_play"):
-        from_dict({**saved, "kind": "chess"})
+    assert saved == {"format": 2, **json.loads(json.dumps(to_data(CONFIG)))}
+    assert [stage["cls"] for stage in saved["stages"]] == ["rlsearch.stages.self_play:SelfPlay"]
+    assert experiment_of(saved) == CONFIG
+    with pytest.raises(ConfigError, match="kind is 'chess': it must be language or self_play"):
+        experiment_of({"kind": "chess"})  # of format 1
 
 
 @pytest.mark.parametrize(
-    ("group", "change", "named"),
+    ("changes", "named"),
     [
-        ("environment", {"game": "connect_four"}, r"environment.game \('tic_tac_toe' there, 'conn"),
-        ("self_play", {"td_lambda": 1.0}, r"self_play.td_lambda \(0.5 there, 1.0 now\)"),
-        ("search", {"num_simulations": 4}, r"search.num_simulations \(3 there, 4 now\)"),
+        (
+            {"environment": PgxGame(game="connect_four")},
+            r"self_play.environment.game \('tic_tac_toe' there, 'conn",
+        ),
+        ({"td_lambda": 1.0}, r"self_play.td_lambda \(0.5 there, 1.0 now\)"),
+        (
+            {"search": dataclasses.replace(STAGE.search, num_simulations=4)},
+            r"self_play.search.num_simulations \(3 there, 4 now\)",
+        ),
     ],
 )
-def test_another_config_is_refused_by_its_field(whole, group, change, named):
-    group_then = dataclasses.replace(getattr(CONFIG, group), **change)
+def test_another_config_is_refused_by_its_field(whole, changes, named):
     saved = (whole / "config.json").read_text()
     with pytest.raises(ConfigError, match=named):
-        loop.train(dataclasses.replace(CONFIG, **{group: group_then}), str(whole))
+        loop.train(tiny_board_experiment(**changes), str(whole))
     assert (whole / "config.json").read_text() == saved
 
 
 def test_a_run_of_another_kind_is_refused(whole):
-    with pytest.raises(ConfigError, match="the run is one of self_play, not language"):
+    named = r"self_play.cls \('rlsearch.stages.self_play:SelfPlay' there, 'nothing' now\)"
+    with pytest.raises(ConfigError, match=f"the run has another config, in .*{named}"):
         loop.train(tiny_experiment(), str(whole))
 
 
 def test_how_the_trained_network_plays_may_change(whole, capsys):
-    play = dataclasses.replace(CONFIG.play, num_simulations=5)
-    assert loop.train(dataclasses.replace(CONFIG, play=play), str(whole))["steps"] == LAST
-    assert "resuming with changes to play.num_simulations" in capsys.readouterr().err
+    play = dataclasses.replace(STAGE.play, num_simulations=5)
+    assert loop.train(tiny_board_experiment(play=play), str(whole))["steps"] == LAST
+    assert "resuming with changes to self_play.play.num_simulations" in capsys.readouterr().err
     loop.train(CONFIG, str(whole))
 
 

@@ -4,29 +4,28 @@ import dataclasses
 
 import jax
 import pytest
-from rlsearch.training.setup import model_and_stages
 
 from rlsearch.config import ParallelConfig
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.planning.collectives import collectives
+from rlsearch.runs.lineage import Lineage
+from rlsearch.training.loop import build_stages
 from rlsearch.training.state import abstract_state, stage_optimizer, state_shardings
 from rlsearch.training.step import make_step
 from tests.boards import tiny_board_experiment
-from tests.tiny import tiny_experiment
+from tests.tiny import tiny_experiment, with_stage
 
 
 def language():
     config = tiny_experiment()
-    return dataclasses.replace(
-        config,
-        model=dataclasses.replace(config.model, num_heads=4),
-        distill=dataclasses.replace(config.distill, num_problems=8),
-    )
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, num_heads=4))
+    for name in ("distilled", "control"):
+        config = with_stage(config, name, teaching={"num_problems": 8})
+    return config
 
 
 def board():
-    config = tiny_board_experiment()
-    return dataclasses.replace(config, self_play=dataclasses.replace(config.self_play, num_games=8))
+    return tiny_board_experiment(num_games=8)
 
 
 @pytest.mark.slow
@@ -35,10 +34,9 @@ def board():
     ("config", "name"), [(language(), "distilled"), (language(), "control"), (board(), "self_play")]
 )
 def test_nothing_that_is_collected_is_talked_about_over_data(config, name, sizes):
-    model, stages = model_and_stages(config)
-    stage = next(stage for stage in stages if stage.name == name)
+    stage = next(stage for stage in build_stages(Lineage(config)) if stage.name == name)
     mesh, optimizer = make_mesh(ParallelConfig(*sizes)), stage_optimizer(stage)
-    step = make_step(stage, optimizer, mesh, state_shardings(model, optimizer, mesh))
+    step = make_step(stage, optimizer, mesh, state_shardings(stage.model, optimizer, mesh))
     abstract, key = abstract_state(stage, mesh), jax.eval_shape(jax.random.key, 0)
     found = collectives(step.lower(abstract, key).compile().as_text(), mesh)
 

@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from rlsearch.training.language import rows_stage
 
 from rlsearch.config import OptimizerConfig, ParallelConfig
 from rlsearch.objectives.hindsight import hindsight_targets
+from rlsearch.objectives.step_targets import step_learning
 from rlsearch.parallel.mesh import abstract_mesh, make_mesh
 from rlsearch.planning.collectives import collectives
-from rlsearch.runs.stage import Stage, StageFlops
+from rlsearch.runs.stage import Stage, StageFlops, Weights
+from rlsearch.stages.ring import Learning, Origin, Ring, ring_stage
 from rlsearch.training.optimizer import make_optimizer
 from rlsearch.training.state import abstract_state, init_state, stage_optimizer, state_shardings
 from rlsearch.training.step import make_step
@@ -26,19 +27,13 @@ MESHES = [(1, 8, 1, 1), (1, 4, 2, 2), (1, 2, 4, 1), (2, 2, 2, 1)]
 
 
 def hindsight_stage(model, num_keys=ROWS, batch_size=ROWS) -> Stage:
-    return rows_stage(
+    return ring_stage(
+        Origin("base", num_steps=10),
         model,
-        PAD,
-        name="base",
-        start=None,
-        num_steps=10,
-        num_keys=num_keys,
-        produce=lambda params, keys: (hindsight_targets(ToyTask(), keys, 0.4), {}),
-        replay_size=2 * num_keys,
-        updates_per_step=2,
-        batch_size=batch_size,
-        optimizer=OptimizerConfig(),
-        flops=StageFlops(0.0, 0.0),
+        Ring(num_keys, 2 * num_keys, batch_size, 2, OptimizerConfig()),
+        lambda weights, keys: (hindsight_targets(ToyTask(), keys, 0.4), {}),
+        Learning(*step_learning(model, PAD)),
+        StageFlops(0.0, 0.0),
     )
 
 
@@ -51,7 +46,7 @@ def compiled_step(sizes, model, params):
     shardings = state_shardings(model, optimizer, mesh)
     step = make_step(stage, optimizer, mesh, shardings, accumulate)
     init = jax.jit(
-        lambda params: init_state(params, optimizer, stage, key), out_shardings=shardings
+        lambda params: init_state(Weights(params), optimizer, stage, key), out_shardings=shardings
     )
     state = init(jax.device_put(params, shardings.params))
     return step.lower(state, key).compile(), mesh, state

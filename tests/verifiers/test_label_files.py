@@ -115,6 +115,17 @@ def test_what_is_packed_is_not_unpacked(folder, packing):
         read_part(path, TASK)
 
 
+def test_good_labels_that_are_packed_are_not_unpacked_either(folder):
+    path = part_path(folder, 0)
+    good = io.BytesIO(path.read_bytes())
+    with zipfile.ZipFile(good) as old, zipfile.ZipFile(path, "w") as new:
+        for member in old.namelist():
+            new.writestr(member, old.read(member), zipfile.ZIP_DEFLATED)
+        new.writestr("larger than they are", b"\0" * 2**15)
+    with pytest.raises(ValueError, match="000000.npz is damaged: .*is packed"):
+        read_part(path, TASK)
+
+
 def test_a_part_cut_short_anywhere_is_refused(folder):
     path = part_path(folder, 0)
     whole = path.read_bytes()

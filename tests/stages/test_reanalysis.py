@@ -4,27 +4,26 @@ import dataclasses
 
 import jax
 import numpy as np
-from rlsearch.objectives.self_play import found_value
-from rlsearch.training.setup import load_environment, model_and_stages
 
 from rlsearch.parallel.mesh import row_keys
+from rlsearch.runs.lineage import Lineage
+from rlsearch.runs.stage import Weights
 from rlsearch.search.moves import search_moves
+from rlsearch.stages.games import found_value
+from rlsearch.stages.self_play import playing_stage
+from rlsearch.training.loop import build_stages
 from tests.boards import tiny_board_experiment
 
-TINY = tiny_board_experiment()
+TINY = playing_stage(tiny_board_experiment())
 SEARCH = dataclasses.replace(TINY.search, gumbel_scale=0.0)  # so that a key has no say in it
 
 
 def test_one_position_a_lane_gets_what_the_newest_network_finds():
-    play = dataclasses.replace(TINY.self_play, replay_moves=9)
     configs = [
-        dataclasses.replace(
-            TINY, search=SEARCH, self_play=dataclasses.replace(play, reanalysed=number)
-        )
-        for number in (0, 1)
+        tiny_board_experiment(search=SEARCH, replay_moves=9, reanalysed=number) for number in (0, 1)
     ]
-    model, (plain,) = model_and_stages(configs[0])
-    _, (again,) = model_and_stages(configs[1])
+    (plain,), (again,) = (build_stages(Lineage(config)) for config in configs)
+    model, environment = TINY.network, TINY.environment
 
     def speaking(seed: int):
         # Fresh heads are silent: these say something.
@@ -32,10 +31,11 @@ def test_one_position_a_lane_gets_what_the_newest_network_finds():
         return jax.tree.map(lambda x: x + 0.3 * jax.random.normal(key, x.shape), params)
 
     first, second = (row_keys(jax.random.key(seed), plain.num_keys) for seed in (1, 2))
-    params, collect = speaking(2), jax.jit(plain.collect)
-    memory, _ = collect(speaking(1), plain.memory({}, first), first)
-    before, _ = collect(params, memory, second)
-    after, _ = jax.jit(again.collect)(params, memory, second)
+    params, produce = speaking(2), jax.jit(plain.produce)
+    beginning = plain.memory(Weights({}), first)
+    memory, _ = produce(Weights(speaking(1)), beginning, first, None)
+    before, _ = produce(Weights(params), memory, second, None)
+    after, _ = jax.jit(again.produce)(Weights(params), memory, second, None)
     old, new = before.replay.rows, after.replay.rows
     changed = ~np.isclose(old.policy, new.policy, atol=1e-4).all(axis=2)
     # What is of the second step is found over again; of the first the network thinks otherwise now.
@@ -45,7 +45,7 @@ def test_one_position_a_lane_gets_what_the_newest_network_finds():
         np.testing.assert_array_equal(getattr(old, name), getattr(new, name))
     lanes, places = np.nonzero(changed)
     states = jax.tree.map(lambda x: x[lanes, places], new.state)
-    keys, environment = row_keys(jax.random.key(5), len(lanes)), load_environment(TINY.environment)
+    keys = row_keys(jax.random.key(5), len(lanes))
     found = jax.jit(lambda s: search_moves(params, keys, s, environment, model, SEARCH))(states)
     np.testing.assert_allclose(new.policy[lanes, places], found.improved_policy, atol=1e-5)
     np.testing.assert_allclose(new.value[lanes, places], found_value(found), atol=1e-5)

@@ -2,20 +2,14 @@ import functools
 
 import jax
 import pytest
-from rlsearch.training.self_play import self_play_stage
 
 from rlsearch.arena.perfect_play import choose_moves, make_chooser
 from rlsearch.arena.solved_positions import solve_game
-from rlsearch.config import (
-    OptimizerConfig,
-    ParallelConfig,
-    SearchConfig,
-    SelfPlayConfig,
-    SelfPlayExperiment,
-    TowerConfig,
-)
-from rlsearch.networks.board_model import BoardModel
+from rlsearch.config import OptimizerConfig, ParallelConfig, SearchConfig, TowerConfig
+from rlsearch.environments.pgx_game import PgxGame
 from rlsearch.parallel.mesh import make_mesh
+from rlsearch.runs.stage import Weights
+from rlsearch.stages.self_play import SelfPlay
 from rlsearch.training.optimizer import make_optimizer
 from rlsearch.training.state import init_state, run_key
 from rlsearch.training.step import make_step
@@ -25,8 +19,9 @@ NUM_STEPS = 16
 CHANCE = 0.40  # what a random move keeps where it matters
 
 
-def experiment(policy: str) -> SelfPlayExperiment:
-    return SelfPlayExperiment(
+def settings(policy: str, environment: PgxGame) -> SelfPlay:
+    return SelfPlay(
+        environment=environment,
         model=TowerConfig(num_blocks=1, channels=16, value_dim=16),
         search=SearchConfig(
             policy=policy,
@@ -36,29 +31,26 @@ def experiment(policy: str) -> SelfPlayExperiment:
             value_scale=0.5,
             dirichlet_fraction=0.25,
         ),
-        self_play=SelfPlayConfig(
-            num_steps=NUM_STEPS,
-            num_games=32,
-            moves_per_step=4,
-            replay_moves=16,
-            updates_per_step=4,
-            batch_size=128,
-            random_opening=6,
-            optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=10),
-        ),
+        num_steps=NUM_STEPS,
+        num_games=32,
+        moves_per_step=4,
+        replay_moves=16,
+        updates_per_step=4,
+        batch_size=128,
+        random_opening=6,
+        optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=10),
     )
 
 
 @functools.cache
 def trainer(policy: str, negated: bool):
     """A function from a seed to the share of values kept before and after training."""
-    config, game = experiment(policy), pgx_game("tic_tac_toe")
-    environment = NegatedGame(config.environment) if negated else game
-    model = BoardModel(config.model, game.observation_shape, game.num_actions)
-    stage = self_play_stage(config, environment, model)
+    game = pgx_game("tic_tac_toe")
+    config = settings(policy, NegatedGame(game="tic_tac_toe") if negated else game)
+    model, stage = config.network, config.build(None)
     optimizer = make_optimizer(stage.optimizer, stage.num_steps * stage.updates_per_step)
     step = make_step(stage, optimizer, make_mesh(ParallelConfig(data=1)))
-    init = jax.jit(lambda params, key: init_state(params, optimizer, stage, key))
+    init = jax.jit(lambda params, key: init_state(Weights(params), optimizer, stage, key))
 
     def kept(params) -> float:
         positions = all_positions()

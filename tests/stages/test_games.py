@@ -4,12 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rlsearch.objectives.self_play import found_value, new_game, play
 
-from rlsearch.config import SearchConfig, SelfPlayConfig
+from rlsearch.config import SearchConfig
 from rlsearch.environments.base import finished
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.search.moves import search_moves
+from rlsearch.stages.games import found_value, new_game, play
+from rlsearch.stages.self_play import SelfPlay
 from tests.boards import TWICE, NoKnowledge, OneGoodMove, TableGame, pgx_game, same
 
 GAMES, MOVES = 8, 6
@@ -19,10 +20,10 @@ SEARCH = SearchConfig(actions="moves", policy="puct", num_simulations=60, num_ca
 @functools.cache
 def player(environment, search=SEARCH, **fields):
     """`play` of a network that knows nothing, and games to begin with."""
-    config = SelfPlayConfig(moves_per_step=MOVES, replay_moves=MOVES, **fields)
+    config = SelfPlay(search=search, moves_per_step=MOVES, replay_moves=MOVES, **fields)
     model = NoKnowledge(environment)
     states = jax.vmap(lambda key: new_game(environment, key, config.random_opening))(keys(100))
-    return jax.jit(lambda s, k: play({}, s, k, environment, model, search, config)), states
+    return jax.jit(lambda s, k: play({}, s, k, environment, model, config)), states
 
 
 def keys(seed: int):
@@ -129,11 +130,9 @@ def test_by_default_nobody_gives_up_though_more_than_a_game_is_lost():
             logits, _ = super().evaluate(params, observations)
             return logits, jnp.full((observations.shape[0],), -3.0)
 
-    config, few = SelfPlayConfig(moves_per_step=MOVES, replay_moves=MOVES), SEARCH
+    config = SelfPlay(search=SEARCH, moves_per_step=MOVES, replay_moves=MOVES)
     states = jax.vmap(lambda key: new_game(GAME, key, 0))(keys(100))
-    _, moves, _ = jax.jit(lambda s, k: play({}, s, k, GAME, Lost(GAME), few, config))(
-        states, keys(0)
-    )
+    _, moves, _ = jax.jit(lambda s, k: play({}, s, k, GAME, Lost(GAME), config))(states, keys(0))
     assert (moves.value < -1.0).any()
     ended = moves.state.moves == GAME.depth - 1
     np.testing.assert_array_equal(moves.discount == 0.0, ended)
@@ -158,6 +157,19 @@ def test_who_is_worth_too_little_gives_up():
     over = (np.asarray(moves.discount) == 0.0).mean(axis=1)
     np.testing.assert_allclose(metrics["ends"], over, rtol=1e-5)
     np.testing.assert_allclose(metrics["decisions"], over, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [None, 0.25])
+def test_who_gives_up_loses_a_game_of_its_own_scale(scale):
+    game = TableGame(TWICE)
+    if scale is not None:
+        game.reward_scale = scale
+    model, few = NoKnowledge(game), SearchConfig(actions="moves", num_simulations=1)
+    config = SelfPlay(search=few, moves_per_step=1, replay_moves=1, resign_below=0.99)
+    states = jax.vmap(game.reset)(keys(0))
+    moves = jax.jit(lambda s, k: play({}, s, k, game, model, config))(states, keys(0))[1]
+    np.testing.assert_array_equal(moves.reward, -(scale or 1.0))
+    np.testing.assert_array_equal(moves.discount, 0.0)
 
 
 def test_a_won_position_is_not_given_up():

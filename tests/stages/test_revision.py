@@ -1,23 +1,25 @@
 """A policy that learns to revise gets better; the one that wrote its data stays as it is."""
 
-import types
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rlsearch.training.revisions import revision_stages
 
-from rlsearch.config import Experiment, OptimizerConfig, ParallelConfig, RevisionConfig
+from rlsearch.config import Experiment, OptimizerConfig, ParallelConfig
+from rlsearch.decoding.sampling import Sampling
+from rlsearch.decoding.writer import Writer
 from rlsearch.measuring.calibration import auc
 from rlsearch.parallel.mesh import make_mesh, row_keys
-from rlsearch.runs.stage import Checkpoint
+from rlsearch.runs.lineage import Lineage
+from rlsearch.runs.stage import CheckpointRef, Weights
+from rlsearch.stages.revision import Revision
+from rlsearch.stages.traces import Traces
 from rlsearch.strategies.chains import sample_chains
 from rlsearch.training.optimizer import make_optimizer
 from rlsearch.training.state import init_state, run_key
 from rlsearch.training.step import make_step
 from rlsearch.verifiers.value_head import ValueHead
-from tests.toy import ToyTask, perturbed, toy_form, toy_model, toy_policy
+from tests.toy import ToyTask, perturbed, toy_model, toy_policy
 
 MODEL, FRESH = toy_model()
 PARAMS, NUM_STEPS = perturbed(FRESH, 0.15), 80
@@ -25,8 +27,7 @@ PARAMS, NUM_STEPS = perturbed(FRESH, 0.15), 80
 
 @pytest.mark.slow
 def test_a_copy_learns_what_is_right_first_and_behind_what_is_wrong():
-    settings = RevisionConfig(
-        enabled=True,
+    settings = Revision(
         num_steps=NUM_STEPS,
         num_problems=16,
         num_samples=16,
@@ -35,16 +36,19 @@ def test_a_copy_learns_what_is_right_first_and_behind_what_is_wrong():
         batch_size=64,
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=10),
     )
-    task, base = ToyTask(), types.SimpleNamespace(name="base", num_steps=7)
-    (stage,) = revision_stages(Experiment(revision=settings), task, MODEL, toy_form(), (base,))  # pyright: ignore
-    assert stage.start == stage.reads == Checkpoint(MODEL, 7)
+    task = ToyTask()
+    config = Experiment(task=task, model=MODEL.config, stages=(Traces(num_steps=7), settings))
+    stage = settings.build(Lineage(config))
+    assert stage.start == CheckpointRef(MODEL, "base", 7)
+    assert stage.reads == {"policy": stage.start}
     optimizer = make_optimizer(stage.optimizer, stage.num_steps * stage.updates_per_step)
     step = make_step(stage, optimizer, make_mesh(ParallelConfig(data=1)))
     key = run_key(0, "memory", 0)
-    state = jax.jit(lambda *x: init_state(x[0], optimizer, stage, *x[1:]))(PARAMS, key, PARAMS)
+    read = {"policy": PARAMS}
+    state = jax.jit(lambda *x: init_state(Weights(*x), optimizer, stage, key))(PARAMS, read)
     solved = []
     for number in range(NUM_STEPS):
-        state, metrics = step(state, run_key(0, "training", number), PARAMS)
+        state, metrics = step(state, run_key(0, "training", number), read)
         solved.append(float(metrics["solved"]))
     halves = np.array(solved).reshape(2, -1).mean(axis=1)
     assert abs(halves[0] - halves[1]) < 0.03  # of the policy that writes, which learns nothing
@@ -52,7 +56,9 @@ def test_a_copy_learns_what_is_right_first_and_behind_what_is_wrong():
     prompts = jnp.tile(jnp.array(ToyTask.PROBLEMS[:-1], jnp.int32), (20, 1))
     keys = row_keys(jax.random.key(1), len(prompts))
     write = jax.jit(
-        lambda params: sample_chains(toy_policy(), params, ValueHead(), prompts, keys, 1, 3, 1.0)
+        lambda params: sample_chains(
+            Writer(toy_policy(), params), ValueHead(), prompts, keys, 1, 3, Sampling()
+        )
     )
 
     def right(chains) -> np.ndarray:

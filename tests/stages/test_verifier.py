@@ -1,30 +1,35 @@
 """Verifiers learn to tell right from wrong; what they are trained on is not changed by it."""
 
+import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rlsearch.decoding.steps import sample_solutions
-from rlsearch.training.verifiers import token_logits, verifier_stage
 
-from rlsearch.config import OptimizerConfig, ParallelConfig, VerifierConfig
+from rlsearch.config import Experiment, OptimizerConfig, ParallelConfig
+from rlsearch.decoding.writer import Writer
 from rlsearch.measuring.calibration import auc
 from rlsearch.networks.head import Head
 from rlsearch.parallel.mesh import make_mesh, row_keys
-from rlsearch.runs.stage import Checkpoint
+from rlsearch.runs.lineage import Lineage
+from rlsearch.runs.stage import CheckpointRef, Weights
+from rlsearch.stages.traces import Traces
+from rlsearch.stages.verifier import ExactSteps, Outcomes, Verifier, token_logits
 from rlsearch.training.optimizer import make_optimizer
 from rlsearch.training.state import init_state, run_key
 from rlsearch.training.step import make_step
 from rlsearch.verifiers.network import NetworkVerifier
-from tests.toy import ToyTask, perturbed, toy_form, toy_model
+from tests.toy import ToyTask, perturbed, toy_format, toy_model, toy_policy
 
 POLICY, FRESH = toy_model()
-PARAMS, FORM = perturbed(FRESH, 0.15), toy_form()
+PARAMS, FORMAT = perturbed(FRESH, 0.15), toy_format()
 NUM_STEPS = 60
 
 
+@dataclasses.dataclass(frozen=True)
 class LabelledToyTask(ToyTask):
     """A step is right if all before it are; the first and the last have a letter to hit."""
 
@@ -34,6 +39,7 @@ class LabelledToyTask(ToyTask):
         return jnp.stack([first, first, last], axis=1)
 
 
+@dataclasses.dataclass(frozen=True)
 class EasyToyTask(LabelledToyTask):
     """The first letter alone decides."""
 
@@ -41,6 +47,7 @@ class EasyToyTask(LabelledToyTask):
         return solutions[:, 0] == prompts[:, 0]
 
 
+@dataclasses.dataclass(frozen=True)
 class InvertedToyTask(LabelledToyTask):
     """What was right is wrong, and the other way round."""
 
@@ -51,11 +58,18 @@ class InvertedToyTask(LabelledToyTask):
         return ~super().check_tokens(prompts, solutions)
 
 
+def built(verifier: Verifier, task: Any):
+    """The stage behind one that ends with the toy policy."""
+    stages = Traces(num_steps=1), verifier
+    return verifier.build(Lineage(Experiment(task=task, model=POLICY.config, stages=stages)))
+
+
 @functools.cache
 def learn(name: str, task: type[ToyTask], network: str = "own"):
     """The stage, its state after training, and the last metrics."""
-    config = VerifierConfig(
-        train=(name,),
+    verifier = Verifier(
+        name,
+        labels=Outcomes() if name == "orm" else ExactSteps(),
         network=network,
         model=POLICY.config,
         num_steps=NUM_STEPS,
@@ -65,16 +79,15 @@ def learn(name: str, task: type[ToyTask], network: str = "own"):
         batch_size=64,
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=10),
     )
-    stage = verifier_stage(name, config, task(), FORM, Checkpoint(POLICY, 1))
+    stage = built(verifier, task())
     params = PARAMS if stage.start else jax.jit(stage.model.init)(run_key(0, "parameters", 0))
     optimizer = make_optimizer(stage.optimizer, stage.num_steps * stage.updates_per_step)
     step = make_step(stage, optimizer, make_mesh(ParallelConfig(data=1)))
-    state = jax.jit(lambda own, key, read: init_state(own, optimizer, stage, key, read))(
-        params, run_key(0, "memory", 0), PARAMS
-    )
+    key, read = run_key(0, "memory", 0), {"policy": PARAMS}
+    state = jax.jit(lambda *x: init_state(Weights(*x), optimizer, stage, key))(params, read)
     metrics = {}
     for number in range(NUM_STEPS):
-        state, metrics = step(state, run_key(0, "training", number), PARAMS)
+        state, metrics = step(state, run_key(0, "training", number), read)
         jax.block_until_ready(metrics)
     return stage, state, {name: float(value) for name, value in metrics.items()}
 
@@ -83,14 +96,14 @@ def learn(name: str, task: type[ToyTask], network: str = "own"):
 def samples():
     prompts = jnp.tile(jnp.array(ToyTask.PROBLEMS, jnp.int32), (20, 1))
     keys = row_keys(run_key(0, "evaluation", 0), len(prompts))
-    write = jax.jit(lambda params: sample_solutions(POLICY, params, prompts, keys, FORM)[0].tokens)
-    return prompts, write(PARAMS)
+    write = jax.jit(lambda params: Writer(toy_policy(), params).sample(prompts, keys)[0])
+    return prompts, write(PARAMS).line.tokens
 
 
 def step_scores(name: str, task: type[ToyTask]) -> np.ndarray:
     stage, state, _ = learn(name, task)
     verifier = NetworkVerifier(state.params, stage.model, name)
-    return np.asarray(jax.jit(lambda v: v.step_scores(*samples(), FORM)[0])(verifier))
+    return np.asarray(jax.jit(lambda v: v.step_scores(*samples(), FORMAT)[0])(verifier))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +124,7 @@ def test_a_process_reward_model_tells_right_steps_from_wrong_ones(task, low, hig
 def test_an_outcome_reward_model_knows_behind_every_step_how_it_will_end():
     right = np.asarray(EasyToyTask().check_tokens(*samples()))
     scores = step_scores("orm", EasyToyTask)
-    for step in range(FORM.num_steps):
+    for step in range(FORMAT.num_steps):
         found = auc(scores[:, step], right)
         assert found is not None and found > 0.95
 
@@ -120,8 +133,9 @@ def test_an_outcome_reward_model_knows_behind_every_step_how_it_will_end():
 @pytest.mark.parametrize("network", ["copy", "head"])
 def test_a_copy_begins_as_the_policy_and_a_head_stays_on_its_trunk(network):
     stage, state, metrics = learn("prm", LabelledToyTask, network)
+    assert stage.reads == {"policy": CheckpointRef(POLICY, "base", 1)}
     if network == "copy":
-        assert stage.start == stage.reads == Checkpoint(POLICY, 1)
+        assert stage.start == CheckpointRef(POLICY, "base", 1)
         assert jax.tree.structure(state.params) == jax.tree.structure(PARAMS)
         assert metrics["verifier_accuracy"] > 0.95
     else:
@@ -129,8 +143,9 @@ def test_a_copy_begins_as_the_policy_and_a_head_stays_on_its_trunk(network):
         assert jax.tree.structure(state.params) == jax.tree.structure(PARAMS["value_head"])
         assert metrics["verifier_loss"] < 0.6  # a random trunk does not say much
     own = perturbed(PARAMS, 0.0) | {"value_head": state.params} if network == "head" else None
-    rows = stage.batch(state.memory, jax.random.key(0))
-    found = token_logits(stage.model, POLICY, (state.params, PARAMS), rows)
+    rows = stage.batch(state.memory, jax.random.key(0), jnp.int32(0))
+    weights = Weights(state.params, {"policy": PARAMS})
+    found = token_logits(stage.model, toy_policy(), weights, rows)
     if own is not None:  # as the policy with that head would have said
         tokens = jnp.concatenate([rows.prompts, rows.solutions], axis=1)
         expected = POLICY.value_logit(own, POLICY.read(own, tokens)[0][:, 3:])
@@ -138,6 +153,5 @@ def test_a_copy_begins_as_the_policy_and_a_head_stays_on_its_trunk(network):
 
 
 def test_labels_that_a_task_cannot_give_are_refused():
-    config = VerifierConfig(train=("prm",))
     with pytest.raises(ValueError, match="'exact': ToyTask cannot label steps on the device"):
-        verifier_stage("prm", config, ToyTask(), FORM, Checkpoint(POLICY, 1))
+        built(Verifier("prm", labels=ExactSteps()), ToyTask())

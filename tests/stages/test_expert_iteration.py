@@ -1,0 +1,61 @@
+import functools
+
+import jax
+import numpy as np
+
+from rlsearch.decoding.writer import Writer
+from rlsearch.parallel.mesh import row_keys
+from rlsearch.stages.expert_iteration import ExpertIteration, expert_iteration_targets
+from rlsearch.stages.teaching import Teaching
+from tests.toy import ToyTask, can_be_right, solution, toy_model, toy_policy
+
+KEYS = row_keys(jax.random.key(2), 64)
+
+
+@functools.cache
+def sampled(num_samples, critic_samples=0, traces=0):
+    teaching = Teaching(
+        num_problems=64,
+        task_fraction=0.5,
+        critic_samples=critic_samples,
+        traces=traces,
+        replay_size=64 * (1 + critic_samples + traces),
+    )
+    config = ExpertIteration(num_steps=1, num_samples=num_samples, teaching=teaching)
+    run = jax.jit(lambda writer: expert_iteration_targets(ToyTask(), writer, KEYS, config))
+    return run(Writer(toy_policy(), toy_model()[1]))
+
+
+def test_expert_iteration_imitates_right_solutions_alone():
+    rows, metrics = sampled(1)
+    assert rows.steps.shape == (64, 3, 1, 2)
+    for row in range(64):
+        letters = rows.steps[row, :, 0, 0].tolist()
+        assert rows.steps[row].reshape(-1).tolist() == solution(letters)
+        right = can_be_right(rows.prompts[row].tolist(), letters)
+        for field in (rows.weights, rows.values, rows.prompt_values, metrics["solved"]):
+            assert (field[row] == right).all()
+    assert 0 < metrics["solved"].sum() < 64
+    assert (rows.value_weights == 1).all() and (rows.prompt_value_weights == 1).all()
+
+
+def test_expert_iteration_keeps_the_first_right_sample():
+    one, _ = sampled(1)
+    rows, metrics = sampled(8, 1, 1)
+    many = jax.tree.map(lambda x: x[::3], rows)
+    right_at_once = np.asarray(one.prompt_values) == 1.0
+    assert (
+        (np.asarray(many.steps) == np.asarray(one.steps)).all(axis=(1, 2, 3))[right_at_once].all()
+    )
+    share = np.asarray(metrics["solved"])
+    np.testing.assert_array_equal(many.prompt_values == 1.0, share > 0)
+    assert ((share > 0) & ~right_at_once).any() and (metrics["search_tokens"] == 8 * 6).all()
+
+
+def test_expert_iteration_has_the_companions_of_search():
+    rows, _ = sampled(8, 1, 1)
+    _, samples, traces = (jax.tree.map(lambda x, i=i: np.asarray(x[i::3]), rows) for i in range(3))
+    assert rows.steps.shape == (192, 3, 1, 2)
+    assert not samples.weights.any() and samples.value_weights.all()
+    assert 0 < samples.values.mean() < 1
+    assert traces.weights.any() and not traces.counted.all()
