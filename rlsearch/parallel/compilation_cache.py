@@ -95,7 +95,7 @@ def _remove_damaged(folder: str, program: str) -> int:
 
 
 def _unpacks(entry: pathlib.Path) -> bool:
-    """Whether an entry is whole, as far as can be said."""
+    """Tells whether an entry is whole, as far as can be said."""
     unpacking = zlib.decompressobj()
     with entry.open("rb") as file:
         start = file.read(4)
