@@ -86,7 +86,7 @@ def test_a_bad_field_is_one_sentence(capsys, tmp_path, argv, sentence):
 
 def test_fields_may_stand_anywhere():
     argv = "train --seed 3 game24 --accuracy.budgets 1 4 --json --parallel.data -1 --name=a b"
-    fields, rest = main_module._split_fields(argv.split())
+    fields, rest = main_module._split_fields(argv.split(), main_module.TOP_FIELDS)
     assert rest == ["train", "game24", "--json", "b"]
     assert fields == "--seed 3 --accuracy.budgets 1 4 --parallel.data -1 --name=a".split()
 
