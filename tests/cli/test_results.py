@@ -2,13 +2,15 @@
 
 import json
 import shutil
+import types
 
 import pytest
 
 from rlsearch import figure
 from rlsearch.arena import opening, perfect_play, returns, tournament
 from rlsearch.cli import evaluate
-from rlsearch.config_file import to_dict
+from rlsearch.config_data import to_data
+from rlsearch.measuring import opened as measuring
 from rlsearch.pages import inspect, report
 from rlsearch.runs.directory import RunDirectory, write_json, write_text
 from tests.boards import tiny_board_experiment
@@ -32,7 +34,7 @@ def work(tmp_path, monkeypatch):
     """Two runs, and what measures them: it writes as all do, and has been called if it is told."""
     for name, config in (("RUN", tiny_experiment()), ("BOARD", tiny_board_experiment())):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "config.json").write_text(json.dumps(to_dict(config)))
+        (tmp_path / name / "config.json").write_text(json.dumps({"format": 2, **to_data(config)}))
     shutil.copytree(tmp_path / "BOARD", tmp_path / "SOLITARY")
     told = {"called": 0, "before_writing": lambda: None}
 
@@ -48,7 +50,7 @@ def work(tmp_path, monkeypatch):
         figure.save(drawn, picture)
         return {"rows": [0.5], "table": str(table), "picture": str(picture)}
 
-    def play(runs, **given):
+    def play(runs, _, **given):
         row = {"name": "a", "elo": 0.0, "ci95": (0, 0), "ci95_from_mean": (0, 0), "score": 0.5}
         return {**measure(runs[0]), "players": [{**row, "games": 2}]}
 
@@ -64,10 +66,11 @@ def work(tmp_path, monkeypatch):
         told["before_writing"]()
         return b"\x89PNG"
 
-    for suite in evaluate.SUITE_RUNS:
-        suites = monkeypatch.setitem
-        suites(evaluate.SUITE_RUNS, suite, lambda x, given: measure(x.run_dir, **given))
-    monkeypatch.setattr(opening, "open_board", lambda run, _: (None, None, run, None))
+    monkeypatch.setattr(measuring, "open_run", lambda run, *_: run)
+    for study in map(evaluate.study_class, evaluate.STUDIES):
+        monkeypatch.setattr(study, "run", lambda _, run, report: measure(run, report=report))
+    game = types.SimpleNamespace
+    monkeypatch.setattr(opening, "open_game", lambda run, _: game(environment=run))
     monkeypatch.setattr(tournament, "is_for_two", lambda run: "BOARD" in str(run))
     monkeypatch.setattr(perfect_play, "evaluate_board", measure)
     monkeypatch.setattr(returns, "evaluate_returns", measure)
