@@ -113,7 +113,7 @@ def test_evaluate_reads_a_file_of_positions(run, tmp_path):
         ("evaluate RUN --positions no.csv", "positions is 'no.csv': there is no such file"),
         ("evaluate RUN --positions BAD", "must have positions, in columns moves, score_1"),
         ("evaluate RUN --positions ODD", "line 2: '0' is no position of this game"),
-        ("evaluate RUN --positions http://localhost/p.csv", "it must be a path here, or one of a bucket"),
+        ("evaluate RUN --positions http://localhost/p.csv", "must be a path here, or one of a b"),
         ("evaluate LANGUAGE --positions no.csv", "--positions is for games"),
         ("solve RUN 4,7,8,8", "self"),
         ("train CONFIG --self_play.environment.game conect_four", "the nearest is connect_four"),
