@@ -61,7 +61,7 @@ def make_step(
 
     if stage.judge is not None:
         halves = jax.jit(produce), jax.jit(learn, donate_argnums=0, out_shardings=(shardings, None))
-        return functools.partial(_judged_step, stage, mesh, *halves)
+        return functools.partial(_judged_step, stage, mesh, halves)
 
     def step(
         state: TrainState, key: jax.Array, read: Mapping[str, Params] = {}, fed: Any = None
@@ -73,17 +73,17 @@ def make_step(
 
 def _judged_step(
     stage: Stage,
-    mesh: Mesh,
-    produce: Callable,
-    learn: Callable,
+    mesh: Mesh | AbstractMesh,
+    halves: tuple[Callable, Callable],
     state: TrainState,
     key: jax.Array,
-    *rest: Any,
+    read: Mapping[str, Params] = {},
+    fed: Any = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """A step in two halves."""
-    read, fed = (*rest, *({}, None)[len(rest) :])  # as of a step in one piece
+    """Takes a step in two halves, with the host's judgement between them."""
+    produce, learn = halves
     produced = produce(state, key, read, fed)
-    assert stage.judge is not None
+    assert stage.judge is not None and isinstance(mesh, Mesh), "a judge is asked on real devices"
     judged = placed_rows(mesh, judge_rows(stage.judge, produced), stage.num_keys)
     return learn(state, produced, judged, key, read)
 
