@@ -3,9 +3,9 @@
     bash launch/local.sh
     rlsearch train game24 && rlsearch evaluate runs/game24
 
-2 CPU cores, shared with other work, 19:20 minutes from a fresh clone, control included: tree search
-with a budget of 64 solves 69.8% of 100 held-out puzzles with policy `distilled`. Every policy, with
-ranges over seeds: docs/results.md, "Game of 24".
+2 CPU cores, shared with other work, 19:20 minutes from a fresh clone with the control, which
+`game24_control` has beside: tree search with a budget of 64 solves 69.8% of 100 held-out puzzles
+with policy `distilled`. Every policy, with ranges over seeds: docs/results.md, "Game of 24".
 
 Planned for a pod, not run, with one problem per chip: `rlsearch plan game24 --topology v6e-256`.
 """
