@@ -172,10 +172,11 @@ def test_failures_are_counted_and_nothing_else_is_lost(tmp_path):
 
 
 CONFIG = """
-import dataclasses
 import sys
+import types
 
-sys.path.insert(0, {root!r})
+tests = sys.modules["tests"] = types.ModuleType("tests")  # pgx installs another of that name
+tests.__path__ = [{root!r} + "/tests"]
 from tests.training.test_host_judge import own_experiment
 from rlsearch.config import ParallelConfig
 
