@@ -7,7 +7,9 @@ give devices that hold no data and run nothing, to put into a mesh and to compil
 import contextlib
 import importlib.metadata
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -95,7 +97,7 @@ def devices_of(topology: Topology) -> list[Any]:
     from jax.experimental import topologies as jax_topologies
 
     asked = _tpus(topology) if topology.family else _gpus(topology)
-    with _environment(_ALONE), _silenced():
+    with _environment(_ALONE), _silenced(), _closed_terminals_end_us():
         return list(jax_topologies.get_topology_desc(**asked).devices)
 
 
@@ -160,6 +162,17 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
     finally:
         for name in missing:
             os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def _closed_terminals_end_us() -> Iterator[None]:
+    """Takes back that libtpu has SIGHUP ignored, by this process and by all that it starts."""
+    try:
+        yield
+    finally:
+        handler = signal.getsignal(signal.SIGHUP)  # Python's own record, which libtpu goes past
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGHUP, handler)
 
 
 @contextlib.contextmanager

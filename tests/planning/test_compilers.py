@@ -1,6 +1,8 @@
 """Compilers of machines that are not here."""
 
 import os
+import signal
+from pathlib import Path
 
 import pytest
 
@@ -40,4 +42,8 @@ def test_the_compiler_knows_the_machine(name):
     devices = devices_of(topology)
     assert len(devices) == topology.num_chips
     assert devices[0].device_kind == topology.chip.kind
+    status = Path("/proc/self/status").read_text()
+    ignored = next(line for line in status.splitlines() if line.startswith("SigIgn"))
+    record = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    assert bool(int(ignored.split()[1], 16) & 1) == record  # libtpu has it ignored
     assert dict(os.environ) == before  # a process that starts later is on no such machine
