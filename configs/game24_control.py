@@ -23,6 +23,12 @@ config = dataclasses.replace(
     stages=(
         base,
         distilled,
-        ExpertIteration("control", start="base", flops_of="distilled", teaching=distilled.teaching),
+        ExpertIteration(
+            "control",
+            start="base",
+            flops_of="distilled",
+            min_p=distilled.search.min_p,
+            teaching=distilled.teaching,
+        ),
     ),
 )

@@ -126,7 +126,9 @@ def stage_experiments() -> dict[str, Experiment]:
 
 def saved_experiments() -> dict[str, Experiment]:
     """The experiments of which a whole run is kept, by the name of its directory."""
-    each = (tiny_experiment(), tiny_board_experiment(), verifier_experiment())
+    # They are of a time at which a control counted its teacher's empty candidates too.
+    tiny = with_stage(tiny_experiment(), "control", flops_with_empty=True)
+    each = (tiny, tiny_board_experiment(), verifier_experiment())
     return {config.name: config for config in each}
 
 
@@ -240,7 +242,16 @@ def run_strategy(name: str, judge: str) -> dict[str, Any]:
 def reads_as(saved: str, name: str) -> bool:
     """Whether config.json with the text `saved` describes what configs/NAME.py does."""
     now = config_file.load(WITH_CONTROL.get(name, name))
-    return experiment_of(json.loads(saved)) == dataclasses.replace(now, name=name)
+    # What has been changed since.
+    if name in WITH_CONTROL:
+        now = with_stage(now, "control", flops_with_empty=True, min_p=0.0)
+        now = with_stage(now, "distilled", num_steps=80)
+    studies = [
+        dataclasses.replace(study, policy_weight=None) if hasattr(study, "policy_weight") else study
+        for study in now.evaluation
+    ]
+    now = dataclasses.replace(now, name=name, evaluation=tuple(studies))
+    return experiment_of(json.loads(saved)) == now
 
 
 def train_again(name: str, folder: str) -> dict[str, Any]:

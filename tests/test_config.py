@@ -31,6 +31,7 @@ from rlsearch.stages.self_play import SelfPlay
 from rlsearch.stages.teaching import Teaching
 from rlsearch.stages.traces import Traces
 from rlsearch.stages.verifier import LabelsFrom, Verifier
+from rlsearch.strategies.drawing import Drawing
 from rlsearch.studies.accuracy import Accuracy
 from rlsearch.studies.exchange import Exchange
 from rlsearch.studies.revisions import Revisions
@@ -91,6 +92,9 @@ BAD = [
     (Teaching, {"num_problems": 0}, "at least 1"),
     (Teaching, {"task_fraction": 1.5}, "in [0, 1]"),
     (Teaching, {"other_goal_fraction": 0.75}, "in [0, 0.5], what task_fraction leaves"),
+    (ExpertIteration, {"num_steps": 1, "min_p": 1.0}, "in [0, 1)"),
+    (Drawing, {"min_p": -0.1}, "in [0, 1)"),
+    (Drawing, {"policy_weight": -1.0}, "at least 0"),
     (SearchDistillation, {"num_targets": 0}, "at least 1"),
     (SearchDistillation, {"num_targets": 13}, "at most search.num_candidates, 12"),
     (Teaching, {"critic_samples": -1}, "at least 0"),

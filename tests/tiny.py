@@ -92,6 +92,6 @@ def write_config_file(path: pathlib.Path, config: Experiment | None = None) -> s
     fields = json.dumps(to_data(config or tiny_experiment()))
     path.write_text(
         "import json\n\nfrom rlsearch.runs.opening import experiment_of\n\n"
-        f"config = experiment_of({{'format': 2, **json.loads({fields!r})}})\n"
+        f"config = experiment_of({{'format': 3, **json.loads({fields!r})}})\n"
     )
     return str(path)

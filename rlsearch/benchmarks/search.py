@@ -1,7 +1,9 @@
 """Throughput of search and of plain decoding, measured against each other in one run.
 
 The limit of a search is the speed at which the same model decodes the same batch with nothing
-else to do: `search_efficiency` is the share of it that the search reaches.
+else to do: `search_efficiency` is the share of it that the search reaches. Speed is that of reading
+positions, a prompt's and a step's padding included: a token that counts costs the one more of them
+than the other.
 """
 
 import time
@@ -20,7 +22,7 @@ from rlsearch.networks.flops import flops_per_token
 from rlsearch.parallel.mesh import batch_shards, make_mesh, over_data, row_keys
 from rlsearch.parallel.sharding import gathered, param_shardings
 from rlsearch.runs.lineage import Lineage
-from rlsearch.search.search import search
+from rlsearch.search.search import num_decisions, search
 from rlsearch.training.state import run_key
 from rlsearch.verifiers.base import Memory
 from rlsearch.verifiers.checker import Checker
@@ -33,6 +35,7 @@ def bench_decode(config: Experiment) -> dict[str, Any]:
     decode, _, facts = _programs(config)
     (seconds, tokens), *_ = _measure(decode)
     rate = tokens / seconds
+    del facts["positions"]
     return {**facts, "tokens_per_second": rate, "flops_per_second": rate * facts["flops_per_token"]}
 
 
@@ -40,13 +43,16 @@ def bench_search(config: Experiment) -> dict[str, Any]:
     """The search of a training step at its first decision, and plain decoding beside it."""
     decode, search_, facts = _programs(config)
     (decode_seconds, decode_tokens), (search_seconds, search_tokens) = _measure(decode, search_)
-    decode_rate, search_rate = decode_tokens / decode_seconds, search_tokens / search_seconds
+    decode_positions, search_positions = facts.pop("positions")
+    decode_rate, search_rate = decode_positions / decode_seconds, search_positions / search_seconds
     expansions = facts["batch_size"] * facts["num_simulations"]
     return {
         **facts,
         "expansions_per_second": expansions / search_seconds,
-        "search_tokens_per_second": search_rate,
-        "decode_tokens_per_second": decode_rate,
+        "search_tokens_per_second": search_tokens / search_seconds,
+        "decode_tokens_per_second": decode_tokens / decode_seconds,
+        "search_positions_per_second": search_rate,
+        "decode_positions_per_second": decode_rate,
         "search_efficiency": search_rate / decode_rate,
     }
 
@@ -78,13 +84,18 @@ def _programs(config: Experiment) -> tuple[Callable, Callable, dict[str, Any]]:
     tree = jax.eval_shape(search_once, writer, prompts, keys)[1]
     nodes = batch * (settings.search.num_simulations + 1)
     sizes = [x.size * x.dtype.itemsize for x in jax.tree.leaves(tree)]
+    format, num_simulations = policy.format, settings.search.num_simulations
+    by_steps = num_decisions(format, settings.search) == format.num_steps
+    turn = format.max_step_length if by_steps else 1
+    read = format.num_steps * format.max_step_length, num_simulations * turn
     middle = task.prompt_length + policy.format.max_length / 2
     facts = {
         "config": config.name,
         "device": jax.devices()[0].device_kind,
         "devices": mesh.devices.size,
         "batch_size": batch,
-        "num_simulations": settings.search.num_simulations,
+        "num_simulations": num_simulations,
+        "positions": [batch * (task.prompt_length + written) for written in read],
         "parameters": model.num_params(),
         "flops_per_token": flops_per_token(model, middle),
         "bytes_per_node": sum(sizes) / nodes,

@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from rlsearch.cli.output import emit_results, files_of, say
-from rlsearch.cli.parser import add_code, add_data_dir, add_json, add_out, positive, whole
+from rlsearch.cli.parser import add_code, add_data_dir, add_json, add_out, number, positive, whole
 from rlsearch.results import results_in
 
 TAKES_FIELDS = False
@@ -91,6 +91,22 @@ def add_parser(subparsers) -> None:
         help=f"one score of those of the steps: {', '.join(AGGREGATIONS)}; else the verifier's own",
     )
     parser.add_argument(
+        "--temperature", type=number, metavar="T", help="of every strategy's draws; else its own"
+    )
+    parser.add_argument(
+        "--min-p",
+        type=number,
+        metavar="P",
+        help="tokens less likely than this times the likeliest are not drawn, in every strategy",
+    )
+    parser.add_argument(
+        "--policy-weight",
+        type=number,
+        metavar="A",
+        help="every strategy answers with the solution of the highest logit(score) + A log pi; "
+        "else the config's",
+    )
+    parser.add_argument(
         "--oracle", action="store_true", help="also with the checker inside the search"
     )
     parser.add_argument(
@@ -145,6 +161,9 @@ OPTIONS = {
     "verifier": ("verifiers", "verifier"),
     "aggregation": ("aggregation",),
     "oracle": ("oracle",),
+    "temperature": ("temperature",),
+    "min_p": ("min_p",),
+    "policy_weight": ("policy_weight",),
 }
 
 
@@ -166,17 +185,18 @@ def fields_for(arguments: argparse.Namespace, study: Any) -> dict[str, Any]:
     for option, names in OPTIONS.items():
         values = getattr(arguments, option)
         field = next((fields[name] for name in names if name in fields), None)
-        if not values:
+        written = f"--{option.replace('_', '-')}"
+        if values is None or values is False:
             if field is not None and field.default is dataclasses.MISSING:
-                error(f"the study of {name} needs --{option}")
+                error(f"the study of {name} needs {written}")
         elif field is None:
-            error(f"--{option} is not for the study of {name}")
+            error(f"{written} is not for the study of {name}")
         elif isinstance(field.default, tuple):
             given[field.name] = tuple(values)
         elif not isinstance(values, list):
             given[field.name] = values
         elif len(values) > 1:
-            error(f"--{option} takes one value in the study of {name}")
+            error(f"{written} takes one value in the study of {name}")
         else:
             given[field.name] = values[0]
     return given
@@ -194,9 +214,10 @@ def run_board(arguments: argparse.Namespace, evaluations: Any) -> int:
 
     for name in (
         *("strategies", "problems", "policies", "suite", "verifier", "aggregation", "oracle"),
-        *("sequential", "against", "data_dir", "split"),
+        *("sequential", "against", "data_dir", "split", "temperature", "min_p", "policy_weight"),
     ):
-        if getattr(arguments, name):
+        value = getattr(arguments, name)
+        if value is not None and value is not False:
             option = f"--{name.replace('_', '-')}"
             arguments.parser.error(f"{option} is for language, and this is a run of self-play")
     given = {

@@ -1,6 +1,7 @@
 """An argparse parser whose errors are one sentence, and the arguments that commands share."""
 
 import argparse
+import math
 import os
 import re
 from collections.abc import Iterable
@@ -81,6 +82,17 @@ def whole(text: str) -> int:
             f"is {shortened(text)}: it must be a whole number of at least 0"
         )
     return int(text)
+
+
+def number(text: str) -> float:
+    """An argparse type: a number from 0 to 100."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 <= value <= 100.0:
+        raise argparse.ArgumentTypeError(f"is {shortened(text)}: it must be a number from 0 to 100")
+    return value
 
 
 def check_places(arguments: argparse.Namespace) -> None:

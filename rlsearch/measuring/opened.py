@@ -44,6 +44,7 @@ class Defaults:
     budgets: tuple[int, ...] = (1, 4, 16, 64)  # in mean sampled solutions
     seeds: tuple[int, ...] = (0, 1, 2)
     sequential: int = 4  # attempts of a chain
+    policy_weight: float | None = None  # of the choice among solutions; None: each strategy's own
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,6 +91,7 @@ class OpenedRun:
             getattr(asked, "budgets", ()) or own.budgets,
             getattr(asked, "seeds", ()) or own.seeds,
             sequential if isinstance(sequential, int) and sequential else own.sequential,
+            getattr(asked, "policy_weight", None),
         )
 
     def default_strategies(self) -> tuple[Strategy, ...]:

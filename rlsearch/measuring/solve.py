@@ -10,6 +10,7 @@ from rlsearch.measuring.examination import Contestant, mean_solution_tokens
 from rlsearch.measuring.opened import OpenedRun
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.strategies.base import Strategy, name_of
+from rlsearch.strategies.drawing import drawing_as
 from rlsearch.strategies.tree_search import TreeSearch
 from rlsearch.verifiers.value_head import ValueHead
 
@@ -21,7 +22,7 @@ def solve(
     problem: str,
     policy: str | None = None,
     budget: int = 16,
-    strategy: Strategy = SEARCH,
+    strategy: Strategy | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Solves `problem` with a trained run; the checker is asked only about the final answer.
@@ -29,10 +30,12 @@ def solve(
     Args:
         policy: by default the run's `default_policy`.
         budget: in mean sampled solutions.
+        strategy: by default tree search, which chooses as the run's config says.
 
     Raises:
         ValueError: if the task cannot read the problem, or no solution exists.
     """
+    strategy = strategy or choosing_as(opened, SEARCH)
     task = opened.task
     prompt = task.parse_problem(problem)
     contestant, tokens = contestant_for(opened, prompt, policy)
@@ -51,6 +54,12 @@ def solve(
         "generations": int(answer.generations[0]),
         "policy_tokens": int(answer.policy_tokens[0]),
     }
+
+
+def choosing_as(opened: OpenedRun, strategy: Strategy) -> Strategy:
+    """`strategy`, choosing among solutions as the run's config says."""
+    weight = opened.defaults.policy_weight
+    return strategy if weight is None else drawing_as(strategy, {"policy_weight": weight})
 
 
 def contestant_for(

@@ -10,7 +10,8 @@ from rlsearch.runs.directory import RunDirectory
 from rlsearch.runs.format_1 import upgraded
 from rlsearch.text import shortened
 
-FORMAT = 2  # of config.json
+FORMAT = 3  # of config.json
+CONTROL = "rlsearch.stages.expert_iteration:ExpertIteration"
 
 
 def read_run(run_dir: str, code: str = "") -> tuple[RunDirectory, Experiment, tuple[str, ...]]:
@@ -63,7 +64,7 @@ def experiment_of(saved: dict[str, Any], modules: tuple[str, ...] = ()) -> Exper
         raise ConfigError(
             f"format is {shortened(number)}: it must be a whole number up to {FORMAT}"
         )
-    return from_data(Experiment, upgraded(saved) if number == 1 else saved, modules)
+    return from_data(Experiment, _today(saved, number), modules)
 
 
 def with_data_dir(config: Experiment, data_dir: str) -> Experiment:
@@ -101,7 +102,23 @@ def flat_fields(saved: dict[str, Any]) -> dict[str, Any]:
     """
     saved = dict(saved)
     number = saved.pop("format", 1)
-    return _flat(upgraded(saved) if number == 1 else saved, "")
+    return _flat(_today(saved, number), "")
+
+
+def _today(saved: dict[str, Any], number: int) -> dict[str, Any]:
+    """What was saved in format `number`, in the newest."""
+    if number == 1:
+        saved = upgraded(saved)
+    if number in (1, 2) and isinstance(saved.get("stages"), list):
+        # A control had no field for it, and counted what its teacher spends on empty places too.
+        stages = [
+            {"flops_with_empty": True, **stage}
+            if isinstance(stage, dict) and stage.get("cls") == CONTROL
+            else stage
+            for stage in saved["stages"]
+        ]
+        saved = saved | {"stages": stages}
+    return saved
 
 
 def _flat(data: Any, prefix: str) -> dict[str, Any]:

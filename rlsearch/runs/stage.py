@@ -37,10 +37,16 @@ class Weights(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class StageFlops:
-    """FLOPs of one training step."""
+    """FLOPs of one training step, as they are computed."""
 
     produce: float  # making rows: searching or sampling
     update: float  # learning from them
+    empty: float = 0.0  # of those, on places of rows that are empty by their kind
+
+    @property
+    def needed(self) -> float:
+        """FLOPs of the step without what is spent on empty places: what a comparison counts."""
+        return self.total - self.empty
 
     @property
     def total(self) -> float:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from rlsearch.config import check
+from rlsearch.decoding.sampling import Sampling
 from rlsearch.decoding.split import split_steps
 from rlsearch.decoding.writer import Writer
 from rlsearch.objectives.companions import with_companions
@@ -33,7 +34,9 @@ class ExpertIteration:
     start: str = "base"  # the stage whose parameters it starts from
     num_steps: int = 0  # training steps; 0: as many as cost the FLOPs of the stage `flops_of`
     flops_of: str = ""  # the stage at whose FLOPs it is trained, where num_steps is 0
+    flops_with_empty: bool = False  # counts what the other spends on empty places of its rows too
     num_samples: int = 24  # solutions sampled per problem and step, of which one right is kept
+    min_p: float = 0.0  # tokens less likely than this times the likeliest are not drawn
     teaching: Teaching = Teaching()
 
     ends_with: ClassVar[str] = "policy"
@@ -42,13 +45,16 @@ class ExpertIteration:
         valid = "at least 1, or 0 with flops_of" if not self.flops_of else "0 beside flops_of"
         check((self.num_steps >= 1) != bool(self.flops_of), self, "num_steps", valid)
         check(self.num_samples >= 1, self, "num_samples", "at least 1")
+        check(0 <= self.min_p < 1, self, "min_p", "in [0, 1)")
 
     def length(self, lineage: Lineage) -> int:
         """Counts its training steps."""
         if not self.flops_of:
             return self.num_steps
-        other = lineage.stage(self.flops_of)
-        spent = lineage.num_steps(self.flops_of) * other.flops(lineage).total
+        step = lineage.stage(self.flops_of).flops(lineage)
+        spent = lineage.num_steps(self.flops_of) * (
+            step.total if self.flops_with_empty else step.needed
+        )
         return max(1, round(spent / self.flops(lineage).total))
 
     def build(self, lineage: Lineage) -> Stage:
@@ -72,7 +78,7 @@ class ExpertIteration:
         return "teaching", self.teaching.sizes()
 
     def flops(self, lineage: Lineage) -> StageFlops:
-        """Counts the FLOPs of a training step: padding is paid for too."""
+        """Counts the FLOPs of a training step."""
         task, policy = lineage.task, lineage.policy(self.name)
         format, samples = policy.format, self.num_samples + self.teaching.critic_samples
         tokens = samples * format.num_steps * format.max_step_length
@@ -96,7 +102,7 @@ def expert_iteration_targets(
         one with weight 0 for the policy, and behind it the rows of `with_companions`. Metrics
         `[B]`: `solved`, the share of samples that were right, and `search_tokens`.
     """
-    format, batch = writer.format, keys.shape[0]
+    format, batch, sampling = writer.format, keys.shape[0], Sampling(min_p=config.min_p)
     split = jax.vmap(lambda key: tuple(jax.random.split(key, 3)))
     problem_keys, sample_keys, trace_keys = split(keys)
     prompts = config.teaching.draw_problems(task, problem_keys)
@@ -106,7 +112,7 @@ def expert_iteration_targets(
 
     def sample(kept, number):
         kept_tokens, solved = kept
-        line = writer.write(first, folded(own_keys, number))[0].line
+        line = writer.write(first, folded(own_keys, number), sampling)[0].line
         right = task.check_tokens(prompts, line.tokens)
         tokens = jnp.where(solved[:, None], kept_tokens, line.tokens)
         return (tokens, solved | right), (right, line.length)

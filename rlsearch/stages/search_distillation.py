@@ -102,7 +102,7 @@ class SearchDistillation:
         return "teaching", self.teaching.sizes()
 
     def flops(self, lineage: Lineage) -> StageFlops:
-        """Counts the FLOPs of a training step: padding is paid for too."""
+        """Counts the FLOPs of a training step; a companion row leaves M - 1 candidates empty."""
         task, policy, config = lineage.task, lineage.policy(self.name), self.search
         format, decisions = policy.format, num_decisions(policy.format, config)
         per_decision = format.max_step_length if decisions == format.num_steps else 1
@@ -112,9 +112,12 @@ class SearchDistillation:
         tokens = samples * format.num_steps * format.max_step_length
         tokens += searches * per_decision * config.num_simulations
         written = writing_flops(policy, task, tokens, per_decision)
-        length = task.prompt_length + decisions * self.num_targets * per_decision
-        update = self.teaching.rows_learnt * row_flops(policy, length)
-        return StageFlops(self.teaching.num_problems * written, update)
+        one = task.prompt_length + decisions * per_decision
+        whole = one + decisions * (self.num_targets - 1) * per_decision
+        update = self.teaching.rows_learnt * row_flops(policy, whole)
+        companions = self.teaching.rows_learnt * (1 - 1 / self.teaching.companions.rows)
+        empty = companions * (row_flops(policy, whole) - row_flops(policy, one))
+        return StageFlops(self.teaching.num_problems * written, update, empty)
 
 
 class Keys(NamedTuple):

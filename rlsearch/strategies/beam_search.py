@@ -5,17 +5,17 @@ import dataclasses
 import jax
 
 from rlsearch.decoding.policy import Policy
-from rlsearch.decoding.sampling import Sampling
 from rlsearch.decoding.writer import Writer
 from rlsearch.strategies.base import Budget, Solutions
 from rlsearch.strategies.beams import Beams, search_beams
 from rlsearch.strategies.candidates import answer_with
-from rlsearch.strategies.weighted_best_of_n import weighted_best
+from rlsearch.strategies.drawing import Drawing, confidence
+from rlsearch.strategies.vote import best_by_weight
 from rlsearch.verifiers.base import Judge
 
 
 @dataclasses.dataclass(frozen=True)
-class BeamSearch:
+class BeamSearch(Drawing):
     """N drafts, of which N / M are kept after each step. Costs what N samples cost.
 
     A budget that M does not divide is not spent to the end; a budget below M has M = N.
@@ -23,7 +23,6 @@ class BeamSearch:
 
     expansions: int = 4  # M
     lookahead: int = 0  # k, steps that a draft is rolled on before it is compared
-    temperature: float = 1.0
 
     def groups(self, num_drafts: int, expansions: int) -> int:
         """Counts the groups in which drafts compete."""
@@ -41,7 +40,7 @@ class BeamSearch:
             "m": expansions,
             "groups": self.groups(drafts, expansions),
             "lookahead": self.lookahead,
-            "temperature": self.temperature,
+            **{field.name: getattr(self, field.name) for field in dataclasses.fields(Drawing)},
         }
 
     def solve(
@@ -59,7 +58,8 @@ class BeamSearch:
             expansions=settings["m"],
             groups=settings["groups"],
             lookahead=settings["lookahead"],
-            sampling=Sampling(settings["temperature"]),
+            sampling=self.sampling,
         )
         found = search_beams(writer, judge, prompts, keys, beams)
-        return answer_with(found, weighted_best(found))
+        weights = confidence(found.scores, found.log_probs, self.policy_weight)
+        return answer_with(found, best_by_weight(found.answers, weights))

@@ -5,26 +5,28 @@ import dataclasses
 import jax
 
 from rlsearch.decoding.policy import Policy
-from rlsearch.decoding.sampling import Sampling
 from rlsearch.decoding.writer import Writer
 from rlsearch.strategies.base import Budget, Solutions
 from rlsearch.strategies.candidates import Candidates, answer_with, sample
+from rlsearch.strategies.drawing import Drawing, confidence
 from rlsearch.strategies.vote import first_best
 from rlsearch.verifiers.base import Judge
 
 
 @dataclasses.dataclass(frozen=True)
-class BestOfN:
+class BestOfN(Drawing):
     """N is the budget. Other ways to choose among samples differ in `choose` alone."""
 
-    temperature: float = 1.0
-
     def settings(self, policy: Policy, budget: Budget) -> dict | None:
-        return {"n": budget.solutions, "temperature": self.temperature}
+        return {"n": budget.solutions, **dataclasses.asdict(self)}
 
     def choose(self, found: Candidates) -> jax.Array:
         """`[B]` int32, the candidate that is the answer."""
-        return first_best(found.scores)
+        return first_best(self.confidence(found))
+
+    def confidence(self, found: Candidates) -> jax.Array:
+        """`[B, n]` float32, see `drawing.confidence`."""
+        return confidence(found.scores, found.log_probs, self.policy_weight)
 
     def solve(
         self,
@@ -34,6 +36,5 @@ class BestOfN:
         keys: jax.Array,
         budget: Budget,
     ) -> Solutions:
-        sampling = Sampling(self.temperature)
-        found = sample(writer, judge, prompts, keys, budget.solutions, sampling)
+        found = sample(writer, judge, prompts, keys, budget.solutions, self.sampling)
         return answer_with(found, self.choose(found))

@@ -10,24 +10,22 @@ import jax
 import jax.numpy as jnp
 
 from rlsearch.decoding.policy import Policy
-from rlsearch.decoding.sampling import Sampling
 from rlsearch.decoding.writer import Writer
 from rlsearch.strategies.base import Budget, Solutions
+from rlsearch.strategies.drawing import Drawing, confidence
 from rlsearch.strategies.expansion import Expansion, Search, answer, begin_search, expand
 from rlsearch.strategies.writing import Judged, begin
 from rlsearch.verifiers.base import Judge
 
 
 @dataclasses.dataclass(frozen=True)
-class BfsV:
+class BfsV(Drawing):
     """A beam as wide as the budget pays for with K children a node.
 
     A budget that pays for no step beside one solution is spent on that, greedily.
     """
 
     children: int = 6  # K, distinct steps behind a node
-    temperature: float = 1.0
-    min_p: float = 0.05  # tokens less likely than this times the likeliest are not drawn
 
     def settings(self, policy: Policy, budget: Budget) -> dict | None:
         # K steps behind the root, and then k K at each depth.
@@ -51,7 +49,7 @@ class BfsV:
             problems.repeated(places),
             self.children,
             budget.tokens,
-            Sampling(self.temperature, self.min_p),
+            self.sampling,
         )
         beam = jax.tree.map(lambda x: jnp.repeat(x, places, axis=0), first)
         # Only the first place holds a root.
@@ -70,10 +68,13 @@ class BfsV:
             ended = kept & children.ended[rows, best]
             tokens = beam.line.tokens.reshape(batch, places, -1)
             carry = beam, kept & ~ended, width - ended.sum(axis=1), search
-            return carry, (tokens, jnp.where(ended, values, -1.0))
+            log_probs = beam.log_prob.reshape(batch, places)
+            return carry, (tokens, jnp.where(ended, values, -1.0), log_probs)
 
         carry = beam, going_on, jnp.full((batch,), places), begin_search(first, read)
         (*_, search), found = jax.lax.scan(deepen, carry, jnp.arange(format.num_steps))
-        tokens, scores = (jnp.swapaxes(x, 0, 1) for x in found)
-        tokens, scores = tokens.reshape(batch, -1, format.max_length), scores.reshape(batch, -1)
-        return answer(problems, search, tokens, scores)
+        tokens, *rest = (jnp.swapaxes(x, 0, 1) for x in found)
+        tokens = tokens.reshape(batch, -1, format.max_length)
+        scores, log_probs = (x.reshape(batch, -1) for x in rest)
+        sure = confidence(scores, log_probs, self.policy_weight)
+        return answer(problems, search, tokens, scores, sure)

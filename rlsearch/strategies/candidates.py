@@ -20,6 +20,7 @@ class Candidates(NamedTuple):
     tokens: jax.Array  # [B, n, T] int32
     scores: jax.Array  # [B, n] float32, the judge's; -1 where the solution is not finished
     answers: jax.Array  # [B, n] int32, what each says in the end; -1 where nothing
+    log_probs: jax.Array  # [B, n] float32, the policy's of each solution
     step_scores: jax.Array  # [B, n, S] float32, the judge's of each step; 1 where there is none
     policy_tokens: jax.Array  # [B] int32
     verifier_tokens: jax.Array  # [B] int32
@@ -40,6 +41,7 @@ def candidates(problems: Problems, judged: Judged, usable: jax.Array) -> Candida
         tokens=tokens.reshape(*usable.shape, -1),
         scores=jnp.where(usable, scores, -1.0),
         answers=jnp.where(usable, answers, -1),
+        log_probs=judged.log_prob.reshape(usable.shape),
         step_scores=judged.scores.reshape(*usable.shape, -1),
         policy_tokens=judged.policy_tokens.reshape(usable.shape).sum(axis=1),
         verifier_tokens=judged.verifier_tokens.reshape(usable.shape).sum(axis=1),
@@ -68,8 +70,8 @@ def sample(
         return candidates(problems, judged, jnp.ones((prompts.shape[0], 1), bool))
 
     each = jax.lax.map(one, jnp.arange(number))
-    side_by_side = (jnp.swapaxes(x[:, :, 0], 0, 1) for x in each[:4])
-    found = Candidates(*side_by_side, *(x.sum(axis=0) for x in each[4:]))
+    side_by_side = (jnp.swapaxes(x[:, :, 0], 0, 1) for x in each[:5])
+    found = Candidates(*side_by_side, *(x.sum(axis=0) for x in each[5:]))
     return found._replace(verifier_tokens=found.verifier_tokens + read)
 
 

@@ -29,6 +29,7 @@ class Chains(NamedTuple):
 
     tokens: jax.Array  # [B, p, s, T] int32
     scores: jax.Array  # [B, p, s] float32, the verifier's; -1 where the attempt is not finished
+    log_probs: jax.Array  # [B, p, s] float32, the policy's, with the attempts before in view
     answers: jax.Array  # [B, p, s] int32, what each says in the end; -1 where nothing
     policy_tokens: jax.Array  # [B, p, s] int32, written
     context_tokens: jax.Array  # [B, p, s] int32, of the context that the policy read for it; first
@@ -90,6 +91,7 @@ def sample_chains(
     return Chains(
         tokens=of_problems(found.tokens)[:, :, :, 0],
         scores=of_problems(found.scores)[..., 0],
+        log_probs=of_problems(found.log_probs)[..., 0],
         answers=of_problems(found.answers)[..., 0],
         policy_tokens=of_problems(found.policy_tokens),
         context_tokens=of_problems(read),

@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 
 from rlsearch.decoding.policy import Policy
-from rlsearch.decoding.sampling import Sampling
 from rlsearch.decoding.writer import Writer
 from rlsearch.strategies.base import Budget, Solutions
+from rlsearch.strategies.drawing import Drawing, confidence
 from rlsearch.strategies.expansion import (
     Expansion,
     Search,
@@ -43,17 +43,16 @@ class State(NamedTuple):
     search: Search
     tokens: jax.Array  # [B, n, T] int32, finished solutions in the order in which they were found
     scores: jax.Array  # [B, n] float32; -1 where there is none yet
+    log_probs: jax.Array  # [B, n] float32
     turn: jax.Array  # [] int32
 
 
 @dataclasses.dataclass(frozen=True)
-class DfsV:
+class DfsV(Drawing):
     """Spends a budget to its end where nothing is pruned and K is not too small."""
 
     children: int = 6  # K, distinct steps behind a node
     prune_below: float = 0.01  # the threshold; of a value in [0, 1]
-    temperature: float = 1.0
-    min_p: float = 0.05  # tokens less likely than this times the likeliest are not drawn
 
     def settings(self, policy: Policy, budget: Budget) -> dict | None:
         most = SOLUTIONS_FOR_ONE_PAID * budget.solutions
@@ -69,8 +68,7 @@ class DfsV:
     ) -> Solutions:
         (batch, _), format, width = prompts.shape, writer.format, self.children
         problems, first, read = begin(writer, judge, prompts)
-        sampling = Sampling(self.temperature, self.min_p)
-        expansion = Expansion(problems, width, budget.tokens, sampling)
+        expansion = Expansion(problems, width, budget.tokens, self.sampling)
         rows, depths = jnp.arange(batch), format.num_steps
         wanted = SOLUTIONS_FOR_ONE_PAID * budget.solutions
         most = wanted + width - 1  # the last expansion may find more
@@ -117,6 +115,9 @@ class DfsV:
                     children.judged.line.tokens, mode="drop"
                 ),
                 state.scores.at[rows[:, None], number].set(children.values, mode="drop"),
+                state.log_probs.at[rows[:, None], number].set(
+                    children.judged.log_prob, mode="drop"
+                ),
                 state.turn + 1,
             )
 
@@ -126,7 +127,9 @@ class DfsV:
             search=begin_search(first, read),
             tokens=jnp.broadcast_to(first.line.tokens[:, None], (batch, most, format.max_length)),
             scores=jnp.full((batch, most), -1.0),
+            log_probs=jnp.zeros((batch, most)),
             turn=jnp.int32(0),
         )
         state = jax.lax.while_loop(lambda state: active(state).any(), expand_next, state)
-        return answer(problems, state.search, state.tokens, state.scores)
+        sure = confidence(state.scores, state.log_probs, self.policy_weight)
+        return answer(problems, state.search, state.tokens, state.scores, sure)

@@ -142,16 +142,19 @@ def _better(
     return best, jnp.maximum(highest, search.rank)
 
 
-def answer(problems: Problems, search: Search, tokens: jax.Array, scores: jax.Array) -> Solutions:
-    """Answers with the finished solution of the highest score; where there is none, with the best
+def answer(
+    problems: Problems, search: Search, tokens: jax.Array, scores: jax.Array, sure: jax.Array
+) -> Solutions:
+    """Answers with the finished solution that is the surest; where there is none, with the best
     node finished by greedy decoding.
 
     Args:
         problems: of the B problems.
         tokens: `[B, n, T]` int32.
         scores: `[B, n]` float32, -1 where there is no solution.
+        sure: `[B, n]` float32, `drawing.confidence` of them.
     """
-    rows, chosen = jnp.arange(scores.shape[0]), first_best(scores)
+    rows, chosen = jnp.arange(scores.shape[0]), first_best(sure)
     found = scores[rows, chosen] >= 0
     last = finish(problems, search.best)
     return Solutions(

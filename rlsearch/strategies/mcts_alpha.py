@@ -16,6 +16,7 @@ from rlsearch.decoding.policy import Policy
 from rlsearch.decoding.writer import Writer, step_keys
 from rlsearch.search.result import Decision
 from rlsearch.strategies.base import Budget, Solutions
+from rlsearch.strategies.drawing import MIN_P, confidence
 from rlsearch.strategies.trees import conclude, grow, nodes_of, width
 from rlsearch.strategies.vote import first_best
 from rlsearch.strategies.writing import Judged, begin, choose
@@ -29,20 +30,22 @@ SOLUTIONS_FOR_ONE_PAID = 3
 class MctsAlpha:
     """A budget below one simulation a step is spent on one greedy solution."""
 
-    search: SearchConfig = SearchConfig(actions="steps", policy="puct", min_p=0.05)
+    search: SearchConfig = SearchConfig(actions="steps", policy="puct", min_p=MIN_P)
     max_simulations: int = 16  # before a step is taken
+    policy_weight: float = 0.0  # a, see `drawing.confidence`
 
     def settings(self, policy: Policy, budget: Budget) -> dict | None:
         dearest = policy.format.num_steps * policy.format.max_step_length
         simulations = min(budget.tokens // dearest, self.max_simulations)
         if simulations == 0:
-            return {"max_solutions": 0}
+            return {"max_solutions": 0, "policy_weight": self.policy_weight}
         paid = budget.tokens // (simulations * dearest)
         config = dataclasses.replace(
             self.search, num_simulations=simulations, num_candidates=width(simulations)
         )
         most = 1 if paid == 1 else SOLUTIONS_FOR_ONE_PAID * paid
-        return {"max_solutions": most, **dataclasses.asdict(config)}
+        own = {"max_solutions": most, "policy_weight": self.policy_weight}
+        return {**own, **dataclasses.asdict(config)}
 
     def solve(
         self,
@@ -55,6 +58,7 @@ class MctsAlpha:
         settings = self.settings(writer.policy, budget)
         assert settings is not None
         batch, format, most = prompts.shape[0], writer.format, settings.pop("max_solutions")
+        del settings["policy_weight"]
         problems, first, read = begin(writer, judge, prompts)
         costless = jnp.zeros((batch, 3), jnp.int32)  # see `grow`
         spent = costless.at[:, 1].set(read)
@@ -67,7 +71,7 @@ class MctsAlpha:
         def take_step(carry, keys: jax.Array):
             root, _, spent = carry
             decision, cost = grow(problems, root, keys, config)
-            return (*most_visited(decision), spent + cost), None
+            return (*most_visited(decision, root), spent + cost), None
 
         def write(number: jax.Array) -> tuple[Judged, jax.Array, jax.Array]:
             """One solution, its score, and what it took."""
@@ -83,21 +87,26 @@ class MctsAlpha:
                 affordable.any(), write, lambda _: (first, none, costless), number
             )
             score = jnp.where(affordable, score, -1.0)
-            best = choose(score > highest, written, best)
+            sure = confidence(score, written.log_prob, self.policy_weight)
+            best = choose(sure > highest, written, best)
             spent += jnp.where(affordable[:, None], cost, 0)
-            return (best, jnp.maximum(score, highest), spent), (written.line.tokens, score)
+            return (best, jnp.maximum(sure, highest), spent), (written.line.tokens, score)
 
         (best, _, spent), found = jax.lax.scan(turn, (first, none, spent), jnp.arange(most))
         found = [jnp.swapaxes(x, 0, 1) for x in found]
         return conclude(problems, best, *found, spent)
 
 
-def most_visited(decision: Decision) -> tuple[Judged, jax.Array]:
-    """The solutions `[B]` behind the step that was visited most, ties by value, and their value."""
+def most_visited(decision: Decision, root: Judged) -> tuple[Judged, jax.Array]:
+    """The solutions `[B]` behind the step that was visited most, ties by value, and their value.
+
+    Args:
+        root: the solutions `[B]` before that step.
+    """
     tree, rows = decision.grown.tree, jnp.arange(decision.action.shape[0])
     usable, visits = decision.candidates.usable, decision.visit_counts
     visits = jnp.where(usable, visits, -1).astype(jnp.float32)
     action = first_best(visits, decision.action_values)
     node = tree.children_index[rows, 0, action]
-    after = jax.tree.map(lambda x: x[rows, node], nodes_of(tree))
+    after = jax.tree.map(lambda x: x[rows, node], nodes_of(tree, root))
     return after, tree.raw_values[rows, node]

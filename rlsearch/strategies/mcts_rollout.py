@@ -4,6 +4,7 @@ of. The answer is the finished solution in it that the verifier values most."""
 import dataclasses
 
 from rlsearch.config import SearchConfig
+from rlsearch.strategies.drawing import MIN_P
 from rlsearch.strategies.tree_search import TreeSearch
 
 
@@ -15,5 +16,5 @@ class MctsRollout(TreeSearch):
     not spent to its end.
     """
 
-    search: SearchConfig = SearchConfig(actions="steps", policy="puct", min_p=0.05)
+    search: SearchConfig = SearchConfig(actions="steps", policy="puct", min_p=MIN_P)
     max_simulations: int = 1_000_000

@@ -6,16 +6,16 @@ import jax
 import jax.numpy as jnp
 
 from rlsearch.decoding.policy import Policy
-from rlsearch.decoding.sampling import Sampling
 from rlsearch.decoding.writer import Writer
 from rlsearch.strategies.base import Budget, Solutions
 from rlsearch.strategies.chains import best_of_chains, majority_of_chains, sample_chains
+from rlsearch.strategies.drawing import Drawing, confidence
 from rlsearch.verifiers.base import Judge
 from rlsearch.verifiers.constant import Constant
 
 
 @dataclasses.dataclass(frozen=True)
-class Revisions:
+class Revisions(Drawing):
     """A budget of N is spent on N / s chains of s attempts: from N plain samples to one chain.
 
     Made for a policy of the stage "revision"; any other has never seen an attempt in its context.
@@ -26,7 +26,6 @@ class Revisions:
     """
 
     sequential: int = 4  # s, attempts of a chain
-    temperature: float = 1.0
 
     def settings(self, policy: Policy, budget: Budget) -> dict | None:
         sequential = min(self.sequential, budget.solutions)
@@ -35,7 +34,7 @@ class Revisions:
             "n": parallel * sequential,
             "parallel": parallel,
             "sequential": sequential,
-            "temperature": self.temperature,
+            **{field.name: getattr(self, field.name) for field in dataclasses.fields(Drawing)},
         }
 
     def solve(
@@ -49,10 +48,10 @@ class Revisions:
         settings = self.settings(writer.policy, budget)
         assert settings is not None, "every budget can be spent"
         parallel, sequential = settings["parallel"], settings["sequential"]
-        sampling = Sampling(self.temperature)
-        found = sample_chains(writer, judge, prompts, keys, parallel, sequential, sampling)
+        found = sample_chains(writer, judge, prompts, keys, parallel, sequential, self.sampling)
+        weights = confidence(found.scores, found.log_probs, self.policy_weight)
         choose = majority_of_chains if isinstance(judge, Constant) else best_of_chains
-        chosen, rows = choose(found.answers, found.scores), jnp.arange(len(prompts))
+        chosen, rows = choose(found.answers, weights), jnp.arange(len(prompts))
         tokens = found.tokens.reshape(len(prompts), parallel * sequential, -1)
         scores = found.scores.reshape(len(prompts), -1)
 

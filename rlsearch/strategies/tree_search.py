@@ -4,7 +4,8 @@ Of the modes of Feng et al. 2023 it is MCTS-rollout, in many trees: `mcts_rollou
 one, `mcts_alpha` commits itself step by step, and `bfs_v` and `dfs_v` look at values alone. Trees
 are grown from the problem itself, one after another, until the budget is spent: a larger budget
 buys more trees, not a larger one, which would come back to the few solutions that it believes in.
-Of all the solutions that were finished in them the answer is the one that the verifier values most.
+Of all the solutions that were finished in them the answer is the one that the verifier values most,
+weighed by the policy's probability of it (`policy_weight`).
 Where none was, the node that it values most is finished greedily; the tokens that this may take are
 kept aside from the start.
 """
@@ -19,6 +20,7 @@ from rlsearch.decoding.policy import Policy
 from rlsearch.decoding.writer import Writer
 from rlsearch.search.summary import first_finished
 from rlsearch.strategies.base import Budget, Solutions
+from rlsearch.strategies.drawing import MIN_P, confidence
 from rlsearch.strategies.trees import conclude, grow, nodes_of, width
 from rlsearch.strategies.writing import begin, choose
 from rlsearch.verifiers.base import Judge
@@ -33,8 +35,9 @@ class TreeSearch:
     """The search of training over whole steps, from the problem, as often as the budget allows."""
 
     # Chosen by accuracy on problems with hindsight goals, none of them held out.
-    search: SearchConfig = SearchConfig(actions="steps", min_p=0.05, value_scale=0.3)
+    search: SearchConfig = SearchConfig(actions="steps", min_p=MIN_P, value_scale=0.3)
     max_simulations: int = 40  # of one tree
+    policy_weight: float = 0.0  # a, see `drawing.confidence`
 
     def search_config(self, policy: Policy, budget: Budget) -> SearchConfig | None:
         """One tree, which the budget surely pays for; None where it pays for none."""
@@ -57,7 +60,8 @@ class TreeSearch:
 
     def settings(self, policy: Policy, budget: Budget) -> dict | None:
         config, trees = self.search_config(policy, budget), self.max_trees(policy, budget)
-        return {"max_trees": trees, **(dataclasses.asdict(config) if config else {})}
+        search = dataclasses.asdict(config) if config else {}
+        return {"max_trees": trees, "policy_weight": self.policy_weight, **search}
 
     def solve(
         self,
@@ -79,14 +83,16 @@ class TreeSearch:
             tree_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
             decision, cost = grow(problems, first, tree_keys, config)
             tree = decision.grown.tree
-            nodes, done = nodes_of(tree), first_finished(tree, format) & affordable[:, None]
-            best = better(best, nodes, tree.raw_values, done, affordable)
+            nodes = nodes_of(tree, first)
+            done = first_finished(tree, format) & affordable[:, None]
+            sure = confidence(tree.raw_values, nodes.log_prob, self.policy_weight)
+            best = better(best, nodes, sure, done, affordable)
             all_scores = jnp.where(done, tree.raw_values, -1.0)
             cost = jnp.where(affordable[:, None], cost, 0)
             return best, nodes.line.tokens, all_scores, cost
 
         def better(best, nodes, scores, done, affordable):
-            # Finished solutions first, and among them by value; scores lie in [0, 1].
+            # Finished solutions first, and among them by `confidence`, which lies in [0, 1].
             old_node, old_rank = best
             rank = jnp.where(affordable[:, None], scores + 2.0 * done, -1.0)
             index = jnp.argmax(rank, axis=1)

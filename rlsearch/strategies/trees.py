@@ -80,11 +80,31 @@ def grow(
     return decision, jnp.stack(cost, axis=1)
 
 
-def nodes_of(tree: Tree) -> Judged:
-    """The solutions so far of all nodes, leaves `[B, N + 1, ...]`; their costs are not known."""
+def nodes_of(tree: Tree, root: Judged) -> Judged:
+    """The solutions so far of all nodes, leaves `[B, N + 1, ...]`; their costs are not known.
+
+    Args:
+        root: the solutions `[B]` that the trees were grown from.
+    """
     nodes = tree.embeddings
     zeros = jnp.zeros_like(nodes.line.length)
-    return Judged(nodes.line, nodes.memory.own, nodes.memory.scores, zeros, zeros, zeros)
+    log_prob = root.log_prob[:, None] + path_sums(tree, nodes.step.prior_log_prob)
+    own = nodes.memory
+    return Judged(nodes.line, own.own, own.scores, log_prob, zeros, zeros, zeros)
+
+
+def path_sums(tree: Tree, each: jax.Array) -> jax.Array:
+    """`[B, N + 1]` sums of `each [B, N + 1]` over the nodes on the way from the root to a node."""
+    rows = jnp.arange(tree.parents.shape[0])[:, None]
+
+    def above(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        total, ancestor = carry
+        there = ancestor >= 0
+        total += jnp.where(there, each[rows, ancestor], 0.0)
+        return total, jnp.where(there, tree.parents[rows, ancestor], -1)
+
+    start = each, tree.parents
+    return jax.lax.while_loop(lambda carry: (carry[1] >= 0).any(), above, start)[0]
 
 
 def conclude(

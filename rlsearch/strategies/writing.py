@@ -37,6 +37,7 @@ class Judged(NamedTuple):
     line: Line
     memory: Any  # the judge's own, of the line
     scores: jax.Array  # [R, S] float32, the judge's of each step; 1 where there is none yet
+    log_prob: jax.Array  # [R] float32, the policy's of all that is written, at temperature 1
     policy_tokens: jax.Array  # [R] int32
     verifier_tokens: jax.Array  # [R] int32
     bad_scores: jax.Array  # [R] int32, scores that were no numbers
@@ -70,7 +71,8 @@ def begin(writer: Writer, judge: Any, prompts: jax.Array) -> tuple[Problems, Jud
     zeros = jnp.zeros_like(draft.line.length)
     scores = jnp.ones((*zeros.shape, writer.format.num_steps))
     problems = Problems(writer, judge, draft.prompt, memory.shared)
-    return problems, Judged(draft.line, memory.own, scores, zeros, zeros, zeros), read
+    none = jnp.zeros(zeros.shape, jnp.float32)
+    return problems, Judged(draft.line, memory.own, scores, none, zeros, zeros, zeros), read
 
 
 def sound(score: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -113,6 +115,7 @@ def append(
         line=after.line,
         memory=memory.own,
         scores=jnp.where(going_on[:, None], scores, judged.scores),
+        log_prob=judged.log_prob + step.prior_log_prob,
         policy_tokens=judged.policy_tokens + step.length,
         verifier_tokens=judged.verifier_tokens + jnp.where(going_on, read, 0),
         bad_scores=judged.bad_scores + (going_on & bad),

@@ -12,14 +12,15 @@ from rlsearch.measuring.opened import OpenedRun
 from rlsearch.measuring.rows import rows_of
 from rlsearch.runs.directory import write_json
 from rlsearch.strategies.base import Strategy, name_of
+from rlsearch.strategies.drawing import drawing_as
 from rlsearch.strategies.revisions import Revisions
 from rlsearch.strategies.tree_search import TreeSearch
-from rlsearch.studies.base import Report, check_extent, silent, told_apart
+from rlsearch.studies.base import Comparison, Report, in_common, silent
 from rlsearch.verifiers.checker import Checker
 
 
 @dataclasses.dataclass(frozen=True)
-class Accuracy:
+class Accuracy(Comparison):
     """Writes `evaluations/SPLIT.json` and `.png`."""
 
     strategies: tuple[A_STRATEGY, ...] = ()  # empty: those of the run's config
@@ -33,17 +34,16 @@ class Accuracy:
     sequential: int = 0  # attempts of a chain of the strategy revisions; 0: its own
     split: str = "held_out"  # see `examine`
 
-    def __post_init__(self):
-        check_extent(self)
-
     def run(self, opened: OpenedRun, report: Report = silent) -> dict[str, Any]:
         """See `Study.run`."""
         examination, contestants = examine(opened, self.policies, self.problems, self.split)
-        strategies = told_apart(self.strategies or opened.default_strategies())
+        strategies = self.alike(opened, self.strategies or opened.default_strategies())
         judge = opened.judge(self.verifier, self.aggregation, [x.name for x in contestants])
         chosen = [(self._chained(strategy), judge) for strategy in strategies]
         if self.oracle:
-            chosen.append((TreeSearch(), Checker.of(opened.task)))
+            # The checker is not to be outweighed by the policy.
+            oracle = drawing_as(TreeSearch(), in_common(strategies) | {"policy_weight": 0.0})
+            chosen.append((oracle, Checker.of(opened.task)))
         budgets = self.budgets or opened.defaults.budgets
         seeds = self.seeds or opened.defaults.seeds
         rows: list[dict[str, Any]] = []
@@ -60,7 +60,12 @@ class Accuracy:
                 for row in summarise(made):
                     share = f"{100 * row['accuracy']:5.1f}%"
                     report(f"{row['policy']:10} {label:22} budget {budget:4}  {share}")
-        result = {"benchmark": self.split, "split": opened.task_split, "rows": rows}
+        result = {
+            "benchmark": self.split,
+            "split": opened.task_split,
+            "drawing": in_common(strategies),
+            "rows": rows,
+        }
         table, picture = (examination.folder / f"{self.split}{end}" for end in (".json", ".png"))
         write_json(table, result)
         summary = summarise(rows)

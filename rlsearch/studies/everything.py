@@ -10,7 +10,7 @@ from typing import Any
 
 from rlsearch.config import A_STRATEGY
 from rlsearch.measuring.opened import OpenedRun
-from rlsearch.studies.base import Report, check_extent, silent
+from rlsearch.studies.base import Comparison, Report, silent
 from rlsearch.studies.exchange import Exchange
 from rlsearch.studies.revisions import Revisions
 from rlsearch.studies.test_time_compute import TestTimeCompute
@@ -18,7 +18,7 @@ from rlsearch.studies.verifiers import Verifiers
 
 
 @dataclasses.dataclass(frozen=True)
-class Everything:
+class Everything(Comparison):
     """The result of `TestTimeCompute`; beside it, by their names, those of the other studies."""
 
     strategies: tuple[A_STRATEGY, ...] = ()  # see `TestTimeCompute`; the others take their own
@@ -30,9 +30,6 @@ class Everything:
     aggregation: str = ""  # of all studies
     against: str = ""  # the run of a larger model; empty: no exchange
     split: str = "held_out"  # of all studies
-
-    def __post_init__(self):
-        check_extent(self)
 
     def run(self, opened: OpenedRun, report: Report = silent) -> dict[str, Any]:
         """See `Study.run`."""
@@ -55,6 +52,7 @@ class Everything:
     def _study(self, kind: Any, **own: Any) -> Any:
         """A study of a kind, with those of its fields that all studies share."""
         shared = ("budgets", "seeds", "problems", "verifier", "aggregation", "split")
+        shared += tuple(field.name for field in dataclasses.fields(Comparison))
         names = {field.name for field in dataclasses.fields(kind)}
         given = {name: getattr(self, name) for name in shared if name in names}
         return kind(**given | own)

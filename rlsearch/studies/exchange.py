@@ -32,7 +32,7 @@ from rlsearch.strategies.base import Strategy, name_of
 from rlsearch.strategies.beam_search import BeamSearch
 from rlsearch.strategies.best_of_n import BestOfN
 from rlsearch.strategies.greedy import Greedy
-from rlsearch.studies.base import Report, check_extent, silent, told_apart
+from rlsearch.studies.base import Comparison, Report, in_common, silent
 from rlsearch.studies.exchange_picture import draw
 from rlsearch.studies.test_time_compute import estimate_difficulty, none_can_spend
 from rlsearch.verifiers.base import Judge
@@ -42,7 +42,7 @@ STRATEGIES: tuple[Strategy, ...] = (BestOfN(), BeamSearch())
 
 
 @dataclasses.dataclass(frozen=True)
-class Exchange:
+class Exchange(Comparison):
     """Writes `evaluations/exchange.json` and `.png` of the small model's run.
 
     It is about the policies that pre-training ended with: what comes after is no part of it.
@@ -56,9 +56,6 @@ class Exchange:
     verifier: str = "value_head"  # that judges for the small one; see `OpenedRun.judge`
     aggregation: str = ""  # of its scores; empty: its own
     split: str = "held_out"  # see `examine`
-
-    def __post_init__(self):
-        check_extent(self)
 
     def run(self, opened: OpenedRun, report: Report = silent) -> dict[str, Any]:
         """See `Study.run`."""
@@ -75,7 +72,8 @@ class Exchange:
         answers = greedy.right.mean(axis=0)
         groups = by_difficulty(small, judge, examination)
         rows, curves, exchange = [], [], []
-        for strategy in told_apart(self.strategies or STRATEGIES):
+        strategies = self.alike(opened, self.strategies or STRATEGIES)
+        for strategy in strategies:
             name, found = name_of(strategy), {}
             for budget in budgets:
                 measured = measure(strategy, small, judge, examination, budget, seeds)
@@ -101,6 +99,7 @@ class Exchange:
         result = {
             "benchmark": "exchange",
             "split": opened.task_split,
+            "drawing": in_common(strategies),
             "parameter_ratio": ratio,
             "small": describe(opened, small),
             "large": {

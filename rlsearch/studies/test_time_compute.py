@@ -21,7 +21,7 @@ from rlsearch.config import A_STRATEGY
 from rlsearch.decoding.sampling import Sampling
 from rlsearch.decoding.split import split_steps
 from rlsearch.measuring.accuracy import Row, summarise, wilson_interval
-from rlsearch.measuring.calibration import quality
+from rlsearch.measuring.calibration import quality, step_quality
 from rlsearch.measuring.compute_optimal import (
     budget_needed,
     compute_optimal,
@@ -50,7 +50,7 @@ from rlsearch.strategies.mcts_rollout import MctsRollout
 from rlsearch.strategies.self_consistency import SelfConsistency
 from rlsearch.strategies.tree_search import TreeSearch
 from rlsearch.strategies.weighted_best_of_n import WeightedBestOfN
-from rlsearch.studies.base import Report, check_extent, silent, told_apart
+from rlsearch.studies.base import Comparison, Report, in_common, silent
 from rlsearch.studies.test_time_compute_picture import draw
 from rlsearch.studies.total_compute_picture import draw as draw_total
 from rlsearch.verifiers.base import Judge
@@ -74,7 +74,7 @@ DIFFICULTY_SEED = 1_000_003
 
 
 @dataclasses.dataclass(frozen=True)
-class TestTimeCompute:
+class TestTimeCompute(Comparison):
     """Writes `evaluations/test_time_compute.json`, `.png` and `_total.png`."""
 
     __test__ = False  # it is no test, whatever its name
@@ -88,17 +88,15 @@ class TestTimeCompute:
     aggregation: str = ""  # of its scores; empty: its own
     split: str = "held_out"  # see `examine`
 
-    def __post_init__(self):
-        check_extent(self)
-
     def run(self, opened: OpenedRun, report: Report = silent) -> dict[str, Any]:
         """See `Study.run`."""
         examination, contestants = examine(opened, self.policies, self.problems, self.split)
         judge = opened.judge(self.verifier, self.aggregation, [x.name for x in contestants])
         budgets = sorted(self.budgets or opened.defaults.budgets)
         seeds = self.seeds or opened.defaults.seeds
+        strategies = self.alike(opened, self.strategies or STRATEGIES)
         rows, right = [], {}
-        for strategy in told_apart(self.strategies or STRATEGIES):
+        for strategy in strategies:
             name = name_of(strategy)
             for budget in budgets:
                 for contestant, measured in measure_each(
@@ -132,6 +130,7 @@ class TestTimeCompute:
         result = {
             "benchmark": "test_time_compute",
             "split": opened.task_split,
+            "drawing": in_common(strategies),
             "rows": rows,
             "equal_tokens": equal,
             "optimal": optimal,
@@ -209,8 +208,10 @@ def verifier_quality(
         labels = examination.task.step_labels(prompts, solutions)
         steps = split_steps(jnp.asarray(solutions), format)
         written = np.asarray(steps[:, :, 0] != format.pad)
-        scores = np.asarray(found.step_scores).reshape(written.shape)
-        result["steps"] = quality(scores[written], labels[written])
+        shape = *found.step_scores.shape[:2], -1
+        result["steps"] = step_quality(
+            np.asarray(found.step_scores), labels.reshape(shape), written.reshape(shape)
+        )
     return result
 
 

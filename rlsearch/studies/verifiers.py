@@ -20,7 +20,7 @@ import numpy as np
 
 from rlsearch.decoding.split import step_ends
 from rlsearch.measuring.accuracy import Row
-from rlsearch.measuring.calibration import quality, reliability
+from rlsearch.measuring.calibration import quality, reliability, step_quality
 from rlsearch.measuring.examination import Contestant, Examination, examine
 from rlsearch.measuring.opened import OpenedRun
 from rlsearch.measuring.pass_at_k import pass_at_k
@@ -259,7 +259,10 @@ def judged(samples: Samples, scores: Scores) -> Row:
     result: Row = {"solutions": quality(scores.solutions[done], samples.right[done])}
     if samples.labels is not None:
         said, true = scores.steps[samples.present], samples.labels[samples.present]
-        result["steps"] = {**quality(said, true), "reliability": reliability(said, true)}
+        result["steps"] = {
+            **step_quality(scores.steps, samples.labels, samples.present),
+            "reliability": reliability(said, true),
+        }
     return result
 
 
@@ -269,7 +272,8 @@ def describe(label: str, found: Row) -> str:
         return f"{label:18} no exact labels of steps"
     steps = found["steps"]
     auc = "none" if steps["auc"] is None else f"{steps['auc']:.3f}"
+    share = "none" if steps["accuracy"] is None else f"{100 * steps['accuracy']:.1f}%"
     return (
-        f"{label:18} steps: accuracy {100 * steps['accuracy']:.1f}%, AUC {auc}, "
+        f"{label:18} steps: accuracy {share}, AUC within a problem {auc}, "
         f"calibration error {steps['calibration_error']:.3f}"
     )

@@ -302,7 +302,8 @@ class Arithmetic:
         return self._prompt(expressions[jnp.argmin(jax.vmap(self._is_held_out)(expressions))])
 
     def draw_trace(self, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-        """An expression and how it is worked out. The other prompt has one number changed.
+        """An expression and how it is worked out. The other prompt has one number changed, unless
+        that is held out.
 
         Returns:
             prompt `[P]`, other prompt `[P]`, steps `[S, L]`, all int32, and whether the draw may
@@ -317,8 +318,13 @@ class Arithmetic:
         at = jax.random.categorical(place_key, there)
         number = jax.random.randint(number_key, (), 0, self.largest + 1) + self._token("0")
         other = expression.at[at].set(number)
+        other = jnp.where(self._is_held_out(other), expression, other)
         valid = ~self._is_held_out(expression) & (value >= 0)
         return self._prompt(expression), self._prompt(other), lines, valid
+
+    def holds_out(self, prompts: np.ndarray) -> np.ndarray:
+        """See `NumberTask.holds_out`."""
+        return np.asarray(jax.vmap(self._is_held_out)(jnp.asarray(prompts[:, :-1])))
 
     # ---- Checkers --------------------------------------------------------------------------
 

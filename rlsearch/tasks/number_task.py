@@ -100,6 +100,12 @@ class NumberTask(abc.ABC):
         texts = self.held_out_texts()
         return np.array([self.tokenizer.encode(text) for text in texts], np.int32)
 
+    def holds_out(self, prompts: np.ndarray) -> np.ndarray:
+        """`[B]` bool, which of `prompts [B, P]` nothing may be learnt from: those with the numbers
+        of a held-out problem, in any order and with any goal."""
+        numbers = np.sort(prompts[:, 2:-1] - self.language.first_number, axis=1)
+        return np.asarray(jax.vmap(self.is_held_out)(jnp.asarray(numbers)))
+
     def check(self, prompt: str, solution: str | bytes) -> bool:
         """Tells whether `solution` solves `prompt`. Safe on any text, and bounded in time."""
         return self.language.check(prompt, solution)

@@ -1,6 +1,7 @@
 """Labels from solutions that somebody else has rated, in the words of a task."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -12,17 +13,16 @@ from rlsearch.verifiers.labels import StepLabels
 def rated_labels(task: Task, solutions: Iterable[RatedSolution]) -> tuple[StepLabels, int]:
     """Those solutions that a task has words for, and how many it has none for.
 
-    A problem is one that `parse_problem` takes, and none that is held out. A step is a line of the
-    language, with or without the sign that ends it.
+    A problem is one that `parse_problem` takes, and none that is held out: by the task's own
+    `holds_out`, or where it has none word for word. A step is a line of the language, with or
+    without the sign that ends it.
     """
-    held_out = {tuple(prompt) for prompt in task.held_out_prompts().tolist()}
-    rows, dropped = [], 0
-    for solution in solutions:
-        row = _tokens(task, solution)
-        if row is None or tuple(row[0]) in held_out:
-            dropped += 1
-        else:
-            rows.append((*row, solution.ratings))
+    said = [(row, x.ratings) for x in solutions for row in [_tokens(task, x)]]
+    rows = [(*row, ratings) for row, ratings in said if row is not None]
+    prompts = np.array([row[0] for row in rows], np.int32).reshape(len(rows), task.prompt_length)
+    left_out = _held_out(task, prompts)
+    rows = [row for row, out in zip(rows, left_out, strict=True) if not out]
+    dropped = len(said) - len(rows)
     count, steps = len(rows), task.num_steps
     labels = StepLabels(
         prompts=np.array([row[0] for row in rows], np.int32).reshape(count, task.prompt_length),
@@ -37,6 +37,14 @@ def rated_labels(task: Task, solutions: Iterable[RatedSolution]) -> tuple[StepLa
             labels.weights[number, step] = rating is not None
             labels.values[number, step] = rating or 0.0
     return labels, dropped
+
+
+def _held_out(task: Any, prompts: np.ndarray) -> np.ndarray:
+    """`[B]` bool, of `prompts [B, P]`."""
+    if hasattr(task, "holds_out"):
+        return task.holds_out(prompts)
+    known = {tuple(prompt) for prompt in task.held_out_prompts().tolist()}
+    return np.array([tuple(prompt) in known for prompt in prompts.tolist()], bool)
 
 
 def _tokens(task: Task, solution: RatedSolution) -> tuple[list[int], list[int]] | None:

@@ -11,6 +11,7 @@ from rlsearch.data import step_ratings
 from rlsearch.data.left_out import LeftOut
 from rlsearch.data.step_ratings import FORMS, MAX_LINE, read_ratings
 from rlsearch.tasks.arithmetic import Arithmetic
+from rlsearch.tasks.countdown import Countdown
 from rlsearch.verifiers.rated import rated_labels
 
 PROBLEM = "( ( 3 + 4 ) * ( 9 - 7 ) )"
@@ -216,5 +217,24 @@ def test_held_out_problems_are_never_labelled(tmp_path):
     task = Arithmetic(num_operations=3, largest=99, num_held_out=3)
     problem = task.held_out_texts()[0].replace("_", "").strip()
     line = prm800k([step(("3 + 4 = 7", 1))], question={"problem": problem})
+    labels, dropped = rated_labels(task, read(tmp_path, "prm800k", line))
+    assert dropped == 1 and len(labels.prompts) == 0
+
+
+def test_the_numbers_of_a_held_out_puzzle_are_never_labelled_in_any_order(tmp_path):
+    task = Countdown(num_numbers=3)
+    (numbers, _), *_ = task.held_out_problems
+    turned = f"{sum(numbers)} from {' '.join(map(str, numbers[::-1]))}"
+    other = next(
+        (a, b, 1)
+        for a in range(1, 9)
+        for b in range(1, 9)
+        if not task.is_held_out(np.sort(np.array([a, b, 1])))
+    )
+    free = f"{sum(other)} from {' '.join(map(str, other))}"
+    prompts = [task.tokenizer.encode(task.parse_problem(text)) for text in (turned, free)]
+    assert prompts[0] not in task.held_out_prompts().tolist()
+    assert task.holds_out(np.array(prompts)).tolist() == [True, False]
+    line = prm800k([step((f"{numbers[0]} + 1 = 2", 1))], question={"problem": turned})
     labels, dropped = rated_labels(task, read(tmp_path, "prm800k", line))
     assert dropped == 1 and len(labels.prompts) == 0

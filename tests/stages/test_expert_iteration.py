@@ -1,19 +1,23 @@
+import dataclasses
 import functools
 
 import jax
 import numpy as np
 
+from rlsearch.config_file import load
 from rlsearch.decoding.writer import Writer
 from rlsearch.parallel.mesh import row_keys
+from rlsearch.runs.lineage import Lineage
 from rlsearch.stages.expert_iteration import ExpertIteration, expert_iteration_targets
 from rlsearch.stages.teaching import Teaching
+from tests.tiny import with_stage
 from tests.toy import ToyTask, can_be_right, solution, toy_model, toy_policy
 
 KEYS = row_keys(jax.random.key(2), 64)
 
 
 @functools.cache
-def sampled(num_samples, critic_samples=0, traces=0):
+def sampled(num_samples, critic_samples=0, traces=0, min_p=0.0):
     teaching = Teaching(
         num_problems=64,
         task_fraction=0.5,
@@ -21,7 +25,7 @@ def sampled(num_samples, critic_samples=0, traces=0):
         traces=traces,
         replay_size=64 * (1 + critic_samples + traces),
     )
-    config = ExpertIteration(num_steps=1, num_samples=num_samples, teaching=teaching)
+    config = ExpertIteration(num_steps=1, num_samples=num_samples, min_p=min_p, teaching=teaching)
     run = jax.jit(lambda writer: expert_iteration_targets(ToyTask(), writer, KEYS, config))
     return run(Writer(toy_policy(), toy_model()[1]))
 
@@ -59,3 +63,31 @@ def test_expert_iteration_has_the_companions_of_search():
     assert not samples.weights.any() and samples.value_weights.all()
     assert 0 < samples.values.mean() < 1
     assert traces.weights.any() and not traces.counted.all()
+
+
+def test_empty_candidates_of_the_teacher_buy_the_control_nothing():
+    """Only the teacher's own rows, one of three, have a second candidate to be learnt."""
+    config = load("game24_control")
+    lineage = Lineage(config)
+    distilled = lineage.stage("distilled")
+    one = dataclasses.replace(distilled, num_targets=1).flops(lineage)
+    two = dataclasses.replace(distilled, num_targets=2).flops(lineage)
+    assert one.empty == 0.0 and one.needed == one.total == one.produce + one.update
+    np.testing.assert_allclose(two.needed - one.needed, (two.total - one.total) / 3)
+    spent = distilled.num_steps * two.needed
+    control = lineage.stage("control").flops(lineage)
+    assert lineage.num_steps("control") == round(spent / control.total)
+    padded = Lineage(with_stage(config, "control", flops_with_empty=True))
+    assert padded.num_steps("control") == round(distilled.num_steps * two.total / control.total)
+
+
+def test_the_control_draws_as_its_teacher_does():
+    base, distilled, control = load("game24_control").stages
+    assert control.min_p == distilled.search.min_p > 0
+    assert control.teaching == distilled.teaching
+    plain, _ = sampled(1)
+    likeliest, _ = sampled(1, min_p=0.999)
+    assert (np.asarray(plain.steps) != np.asarray(likeliest.steps)).any()
+    again, _ = sampled(8, min_p=0.999)  # only the likeliest token is left at every place
+    right = np.asarray(likeliest.prompt_values) == 1.0
+    np.testing.assert_array_equal(np.asarray(again.prompt_values) == 1.0, right)

@@ -255,7 +255,10 @@ def test_a_budget_too_small_for_a_search_is_spent_greedily():
     strategy = TreeSearch()
     for tokens in (0, 1, FORMAT.max_length, FORMAT.max_length + FORMAT.max_step_length - 1):
         assert strategy.search_config(POLICY, Budget(1, tokens)) is None
-        assert strategy.settings(POLICY, Budget(1, tokens)) == {"max_trees": 0}
+        assert strategy.settings(POLICY, Budget(1, tokens)) == {
+            "max_trees": 0,
+            "policy_weight": 0.0,
+        }
     config = strategy.search_config(POLICY, Budget(1, FORMAT.max_length + FORMAT.max_step_length))
     assert config is not None and config.num_simulations == 1
     np.testing.assert_array_equal(solve("tree", 1).tokens, solve("greedy", 1).tokens)

@@ -2,16 +2,22 @@
 
 import argparse
 import dataclasses
+import types
+from typing import Any
 
 import pytest
 
 from rlsearch.cli.evaluate import OPTIONS, STUDIES, fields_for, study_class
 from rlsearch.cli.parser import Parser
 from rlsearch.config_data import ConfigError
+from rlsearch.measuring.opened import Defaults
 from rlsearch.strategies.beam_search import BeamSearch
+from rlsearch.strategies.best_of_n import BestOfN
+from rlsearch.strategies.drawing import drawing_of
 from rlsearch.strategies.greedy import Greedy
+from rlsearch.strategies.tree_search import TreeSearch
 from rlsearch.studies.accuracy import Accuracy
-from rlsearch.studies.base import told_apart
+from rlsearch.studies.base import in_common
 
 KINDS = pytest.mark.parametrize("suite", STUDIES)
 
@@ -44,8 +50,9 @@ def test_the_command_line_reaches_every_field_and_refuses_every_other_option(sui
         found = [fields[name] for name in names if name in fields]
         several = option in ("strategies", "budgets", "seeds", "policies", "sequential", "verifier")
         value = [3] if several else 3
+        written = option.replace("_", "-")
         if not found:
-            with pytest.raises(ConfigError, match=f"--{option} is not for the study of {name}"):
+            with pytest.raises(ConfigError, match=f"--{written} is not for the study of {name}"):
                 given(suite, **needed | {option: value})
             continue
         (field,) = found
@@ -65,9 +72,30 @@ def test_what_a_study_needs_is_asked_for():
         given("exchange")
 
 
+def run_with(policy_weight=None) -> Any:
+    """A run whose config says so much of how strategies choose."""
+    return types.SimpleNamespace(defaults=Defaults(policy_weight=policy_weight))
+
+
 def test_two_strategies_of_one_name_are_refused():
     different = (BeamSearch(expansions=2), Greedy(), BeamSearch(expansions=4))
     with pytest.raises(ValueError, match="beam_search, greedy, beam_search: beam_search is there"):
-        told_apart(different)
-    assert told_apart(different[:2]) == different[:2]
+        Accuracy().alike(run_with(), different)
+    assert Accuracy().alike(run_with(), different[:2]) == different[:2]
     assert Accuracy(strategies=different) == Accuracy(strategies=different)
+
+
+def test_strategies_that_are_compared_draw_and_choose_alike():
+    sharp = (BestOfN(temperature=0.5), Greedy(), TreeSearch())
+    with pytest.raises(
+        ValueError, match="^temperature is 0.5 of best_of_n, 1.0 of tree_search: strategies that"
+    ):
+        Accuracy().alike(run_with(), sharp)
+    made = Accuracy(temperature=0.7, min_p=0.0).alike(run_with(0.3), sharp)
+    assert in_common(made) == {"temperature": 0.7, "min_p": 0.0, "policy_weight": 0.3}
+    assert [drawing_of(x) for x in made] == [in_common(made), {}, in_common(made)]
+    plain = Accuracy(policy_weight=0.0).alike(run_with(0.3), sharp[1:])
+    assert in_common(plain)["policy_weight"] == 0.0
+    for wrong in ({"min_p": 1.0}, {"policy_weight": -1.0}, {"temperature": -0.1}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} is "):
+            Accuracy(**wrong)
