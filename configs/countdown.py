@@ -20,5 +20,8 @@ config = dataclasses.replace(
     game24,
     name="countdown",
     task=Countdown(num_held_out=500, largest=25),
-    stages=(dataclasses.replace(base, num_steps=3000), distilled),
+    stages=(
+        dataclasses.replace(base, num_steps=3000),
+        dataclasses.replace(distilled, num_steps=80),
+    ),
 )

@@ -40,7 +40,7 @@ def add_parser(subparsers) -> None:
         "--seeds", nargs="+", type=whole, metavar="S", help="of the sampling; else the config's"
     )
     parser.add_argument(
-        "--problems", type=positive, metavar="N", help="only the first N of the problems"
+        "--problems", type=positive, metavar="N", help="only N of the problems, always the same"
     )
     parser.add_argument(
         "--split",

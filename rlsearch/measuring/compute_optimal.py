@@ -58,19 +58,22 @@ def compute_optimal(right: np.ndarray, bins: np.ndarray, seed: int = 0) -> Optim
 
 
 def budget_needed(accuracies: Mapping[int, float], wanted: float) -> float | None:
-    """The budget at which an accuracy is reached, between two budgets by their logarithms.
+    """The budget from which on an accuracy is reached, between two budgets by their logarithms.
 
-    None where none of `accuracies` (by budget) reaches it.
+    A larger budget that falls below it again counts: the first of noisy crossings would flatter.
+    None where the largest of `accuracies` (by budget) does not reach it.
     """
     points = sorted(accuracies.items())
-    for number, (budget, accuracy) in enumerate(points):
-        if accuracy >= wanted:
-            if number == 0:
-                return float(budget)
-            before, low = points[number - 1]
-            share = (wanted - low) / (accuracy - low)
-            return float(before * (budget / before) ** share)
-    return None
+    missed = [number for number, (_, accuracy) in enumerate(points) if accuracy < wanted]
+    last = missed[-1] if missed else -1
+    if last == len(points) - 1:
+        return None
+    budget, accuracy = points[last + 1]
+    if last < 0:
+        return float(budget)
+    before, low = points[last]
+    share = (wanted - low) / (accuracy - low)
+    return float(before * (budget / before) ** share)
 
 
 def inference_multiplier(parameter_ratio: float, inference_ratio: float) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from etils import epath
 
 from rlsearch.decoding.writer import Writer
@@ -14,6 +15,7 @@ from rlsearch.strategies.base import Budget
 from rlsearch.tasks.base import Task
 
 SPLITS = ("held_out", "training")
+SUBSET_SEED = 0  # of the problems that stand for all
 TRAINING_SEED = 1_000_033  # of the training problems that are drawn to choose settings on
 
 
@@ -49,7 +51,8 @@ def examine(
 
     Args:
         names: of the policies; empty for all whose training is complete.
-        num_problems: the first so many problems; None for as many as are held out.
+        num_problems: so many problems, drawn from those held out once and for all; None for as
+            many as are held out.
         split: "held_out", or "training" for problems drawn as in training, none of them held out:
             on those settings are chosen.
 
@@ -66,7 +69,8 @@ def examine(
     if split == "training":
         keys = row_keys(jax.random.key(TRAINING_SEED), num_problems or len(prompts))
         prompts = jax.jit(jax.vmap(task.draw_task_problem))(keys)
-    prompts = prompts[:num_problems]
+    if num_problems is not None:
+        prompts = prompts[_some(len(prompts), num_problems)]
     folder = opened.directory.evaluations
     examination = Examination(
         task=task,
@@ -81,6 +85,13 @@ def examine(
         writer, _ = opened.writer(name)
         contestants.append(Contestant(name, step, writer, float(unit(writer, prompts))))
     return examination, tuple(contestants)
+
+
+def _some(number: int, wanted: int) -> np.ndarray:
+    """`[min(number, wanted)]` int, ascending places: held-out problems lie in their own order, in
+    which the first are no sample of all. More of them have fewer among them."""
+    order = np.random.default_rng(SUBSET_SEED).permutation(number)
+    return np.sort(order[:wanted])
 
 
 def mean_solution_tokens(writer: Writer, prompts: jax.Array) -> jax.Array:

@@ -12,6 +12,7 @@ from rlsearch.classes import class_name, nearest
 from rlsearch.config import Experiment, ParallelConfig
 from rlsearch.decoding.policy import Policy
 from rlsearch.decoding.writer import Writer
+from rlsearch.measuring.costs import answer_flops
 from rlsearch.measuring.judges import check_judges, check_same_language, with_aggregation
 from rlsearch.networks.head import Head
 from rlsearch.networks.language_model import LanguageModel
@@ -20,7 +21,7 @@ from rlsearch.runs.checkpoints import complete_stages, stage_checkpoints
 from rlsearch.runs.directory import RunDirectory
 from rlsearch.runs.lineage import Lineage, same_task
 from rlsearch.runs.opening import read_run, with_data_dir
-from rlsearch.runs.parameters import load_params
+from rlsearch.runs.parameters import load_params, warn
 from rlsearch.stages.traces import Traces, row_length
 from rlsearch.stages.verifier import LabelsFrom, Outcomes, Verifier
 from rlsearch.strategies.base import Strategy, load_strategy
@@ -310,6 +311,12 @@ class OpenedRun:
                 )
             mesh = make_mesh(ParallelConfig(data=1))
             params = load_params(checkpoints, settings.num_steps, model, mesh)
+        if settings.aggregation == "prod" and self.training_of(name).get("labels") == "soft":
+            warn(
+                f"verifier {label!r} multiplies the scores of steps, and has learnt from soft "
+                "labels how likely each still comes out right: that punishes length; see "
+                "--aggregation"
+            )
         if isinstance(model, Head):
             policy = settings.policy.rpartition("/")[2]
             return HeadVerifier(params, model, label, policy, settings.aggregation)
@@ -327,8 +334,19 @@ class OpenedRun:
         return spent
 
     def verifier_training_flops(self, label: str) -> float:
-        """The FLOPs that training the verifier `label` has cost; 0 where this run has not."""
-        return self._own_flops(label) if label in self.verifiers() else 0.0
+        """The FLOPs that the verifier `label` has cost, whichever run has trained it: its training,
+        and the solutions and completions that were written for its labels, each taken as long as
+        a solution may be. 0 for one that was not trained."""
+        run, name = self._other_run(label) or (self, label)
+        if name not in run.verifiers():
+            return 0.0
+        settings: Verifier = run.lineage.stage(name)
+        spent = run._own_flops(name)
+        if isinstance(settings.labels, LabelsFrom):
+            made = self.training_of(label)["generations"] or 0
+            policy = self.policy
+            spent += made * answer_flops(policy, self.task, policy.format.max_length)
+        return spent
 
     def _own_flops(self, name: str) -> float:
         each = self.lineage.stage(name).flops(self.lineage)

@@ -27,7 +27,7 @@ class Accuracy(Comparison):
     budgets: tuple[int, ...] = ()  # empty: those of the run's config
     seeds: tuple[int, ...] = ()  # empty: those of the run's config
     policies: tuple[str, ...] = ()  # empty: all that are complete
-    problems: int | None = None  # the first so many; None: as many as are held out
+    problems: int | None = None  # so many, see `examine`; None: as many as are held out
     verifier: str = "value_head"  # that judges for all strategies; see `OpenedRun.judge`
     aggregation: str = ""  # of its scores; empty: its own
     oracle: bool = False  # adds tree search with the checker inside it, an upper bound

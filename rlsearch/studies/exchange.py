@@ -14,7 +14,7 @@ Letters: Q problems.
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class Exchange(Comparison):
     strategies: tuple[A_STRATEGY, ...] = ()  # of the small one; empty: `STRATEGIES`
     budgets: tuple[int, ...] = ()  # empty: those of the small model's run
     seeds: tuple[int, ...] = ()  # empty: those of the small model's run
-    problems: int | None = None  # the first so many; None: as many as are held out
+    problems: int | None = None  # so many, see `examine`; None: as many as are held out
     verifier: str = "value_head"  # that judges for the small one; see `OpenedRun.judge`
     aggregation: str = ""  # of its scores; empty: its own
     split: str = "held_out"  # see `examine`
@@ -88,7 +88,7 @@ class Exchange(Comparison):
                         "strategy": name,
                         "group": group,
                         "problems": int(inside.sum()),
-                        **compare(curve, ratio, value, float(answers[inside].mean())),
+                        **compare(curve, ratio, value, shares(answers[inside])),
                     }
                     exchange.append(at)
                     if group == "all":
@@ -195,33 +195,51 @@ def interpolate(curve: Sequence[tuple[float, float]], place: float) -> float | N
     return float(np.interp(math.log(place), logarithms, [point[1] for point in curve]))
 
 
+class Share(NamedTuple):
+    """An accuracy, and of how many problems."""
+
+    accuracy: float
+    problems: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """See `wilson_interval`."""
+        return wilson_interval(self.accuracy * self.problems, self.problems)
+
+
+def shares(right: np.ndarray) -> Share:
+    """The share of answers `[Q]` that are right."""
+    return Share(float(right.mean()), len(right))
+
+
 def compare(
-    curve: Sequence[tuple[float, float]], parameter_ratio: float, ratio: float, large: float
+    curve: Sequence[tuple[float, float]], parameter_ratio: float, ratio: float, large: Share
 ) -> Row:
     """The small model against the larger one at equal FLOPs in all.
 
     "small" is the accuracy at the multiple, None where the curve does not cover it. "at_least" is
-    what it is known to reach for no more than that: the best of the curve up to there.
+    the accuracy there or, where the curve ends before, at its end. One is "better" where their
+    intervals are apart; else it is "undecided", or "unknown" of a curve that ends before.
     """
     multiplier = inference_multiplier(parameter_ratio, ratio)
     small = interpolate(curve, multiplier)
     paid = [accuracy for place, accuracy in curve if place <= multiplier]
-    if small is not None:
-        paid.append(small)
-    at_least = max(paid) if paid else None
-    if at_least is not None and at_least > large:
+    at_least = small if small is not None else (paid[-1] if paid else None)
+    interval = None if at_least is None else Share(at_least, large.problems).interval
+    if interval is not None and interval[0] > large.interval[1]:
         better = "small"
-    elif small is None:
+    elif small is None or interval is None:
         better = "unknown"
     else:
-        better = "equal" if at_least == large else "large"
+        better = "large" if interval[1] < large.interval[0] else "undecided"
     return {
         "ratio": ratio,
         "multiplier": multiplier,
         "small": small,
         "at_least": at_least,
+        "ci95": None if interval is None else list(interval),
         "curve_ends_at": curve[-1][0],
-        "large": large,
+        "large": large.accuracy,
         "better": better,
     }
 

@@ -54,7 +54,7 @@ class Revisions:
     budgets: tuple[int, ...] = ()  # empty: those of the run's config
     seeds: tuple[int, ...] = ()  # empty: those of the run's config
     policy: str = ""  # that revises; empty: the first that has learnt to
-    problems: int | None = None  # the first so many; None: as many as are held out
+    problems: int | None = None  # so many, see `examine`; None: as many as are held out
     verifier: str = "value_head"  # that chooses; see `OpenedRun.judge`
     aggregation: str = ""  # of its scores; empty: its own
     split: str = "held_out"  # see `examine`

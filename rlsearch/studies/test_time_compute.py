@@ -83,7 +83,7 @@ class TestTimeCompute(Comparison):
     budgets: tuple[int, ...] = ()  # empty: those of the run's config
     seeds: tuple[int, ...] = ()  # empty: those of the run's config
     policies: tuple[str, ...] = ()  # empty: all that are complete
-    problems: int | None = None  # the first so many; None: as many as are held out
+    problems: int | None = None  # so many, see `examine`; None: as many as are held out
     verifier: str = "value_head"  # that judges for all strategies; see `OpenedRun.judge`
     aggregation: str = ""  # of its scores; empty: its own
     split: str = "held_out"  # see `examine`
@@ -252,7 +252,10 @@ def best_by_difficulty(
 
 
 def needed(summary: Sequence[Row], optimal: Sequence[Row]) -> list[Row]:
-    """For each policy: with what budget the others reach what best-of-N does with the largest."""
+    """For each policy: with what budget the others reach what best-of-N does with the largest.
+
+    "ci95" has the same for both ends of that accuracy's interval.
+    """
     result = []
     baseline = [row for row in summary if row["strategy"] == BASELINE]
     for policy_name in dict.fromkeys(row["policy"] for row in baseline):
@@ -274,6 +277,10 @@ def needed(summary: Sequence[Row], optimal: Sequence[Row]) -> list[Row]:
                 "accuracy": most["accuracy"],
                 "best_of_n": most["budget"],
                 **{name: budget_needed(curve, most["accuracy"]) for name, curve in curves.items()},
+                "ci95": {
+                    name: [budget_needed(curve, end) for end in most["ci95"]]
+                    for name, curve in curves.items()
+                },
             }
         )
     return result

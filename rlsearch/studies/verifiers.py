@@ -47,7 +47,7 @@ class Verifiers:
     budgets: tuple[int, ...] = ()  # N; empty: those of the run's config
     seed: int = 0  # of the samples and subsets
     policy: str = ""  # that writes the samples; empty: the one that the verifiers were trained on
-    problems: int | None = None  # the first so many; None: as many as are held out
+    problems: int | None = None  # so many, see `examine`; None: as many as are held out
     aggregation: str = ""  # of the scores of steps; empty: each verifier's own
     split: str = "held_out"  # see `examine`
 

@@ -68,6 +68,8 @@ def test_the_budget_is_read_between_two_by_logarithm():
     np.testing.assert_allclose(budget_needed(accuracies, 0.4), math.sqrt(4 * 16))
     assert budget_needed(accuracies, 0.6) is None
     assert budget_needed({4: 0.5, 16: 0.5}, 0.5) == 4
+    assert budget_needed({4: 0.5, 16: 0.3, 64: 0.5}, 0.5) == 64  # the first was chance
+    assert budget_needed({4: 0.5, 16: 0.3}, 0.5) is None
 
 
 @pytest.mark.parametrize(("ratio", "multiplier"), [(0.16, 257.8), (0.79, 63.4), (22, 15.8)])

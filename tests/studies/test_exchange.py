@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from rlsearch.studies.exchange import compare, interpolate
+from rlsearch.studies.exchange import Share, compare, interpolate
 from tests.commands import fail, read_json, succeed
 from tests.tiny import tiny_experiment, with_stage, with_stages, write_config_file
 
@@ -25,7 +25,8 @@ def test_a_curve_says_nothing_where_it_is_not(place):
 
 
 def test_equal_flops_are_at_the_papers_multiples():
-    found = [compare(CURVE, 14.0, ratio, 0.35) for ratio in (0.16, 0.79, 22.0)]
+    large = Share(0.35, 10_000)
+    found = [compare(CURVE, 14.0, ratio, large) for ratio in (0.16, 0.79, 22.0)]
     multipliers = [row["multiplier"] for row in found]
     np.testing.assert_allclose(multipliers, [257.8, 63.4, 15.8], atol=0.1)
     assert [row["small"] is None for row in found] == [True, True, False]
@@ -35,12 +36,26 @@ def test_equal_flops_are_at_the_papers_multiples():
 
 
 def test_nothing_is_claimed_of_what_was_not_measured():
-    beyond = compare(CURVE, 14.0, 0.16, large=0.9)
+    beyond = compare(CURVE, 14.0, 0.16, Share(0.9, 100))
     assert (beyond["small"], beyond["better"]) == (None, "unknown")
-    assert compare(CURVE, 14.0, 22.0, large=0.9)["better"] == "large"
-    before = compare([(30.0, 0.5)], 14.0, 22.0, large=0.1)
+    assert compare(CURVE, 14.0, 22.0, Share(0.9, 100))["better"] == "large"
+    before = compare([(30.0, 0.5)], 14.0, 22.0, Share(0.1, 100))
     assert (before["small"], before["at_least"], before["better"]) == (None, None, "unknown")
-    assert compare([(1.0, 0.5), (99.0, 0.5)], 14.0, 22.0, large=0.5)["better"] == "equal"
+
+
+def test_one_is_better_only_where_the_intervals_are_apart():
+    flat = [(1.0, 0.5), (99.0, 0.5)]
+    for large, better in ((0.5, "undecided"), (0.6, "undecided"), (0.7, "large"), (0.3, "small")):
+        found = compare(flat, 14.0, 22.0, Share(large, 100))
+        assert found["better"] == better
+        assert found["ci95"] == list(Share(0.5, 100).interval)
+    assert compare(flat, 14.0, 22.0, Share(0.3, 10))["better"] == "undecided"
+
+
+def test_the_best_of_a_noisy_curve_is_not_what_it_reaches():
+    falling = [(1.0, 0.1), (8.0, 0.6), (64.0, 0.4)]
+    found = compare(falling, 14.0, 0.16, Share(0.5, 10_000))
+    assert (found["small"], found["at_least"], found["better"]) == (None, 0.4, "unknown")
 
 
 def experiment(**model):
