@@ -7,28 +7,18 @@ One CPU core, shared with other work, 15 minutes: 1,501 Elo over random play at 
 Other players and intervals: docs/results.md, "Other games".
 """
 
-from rlsearch.config import Experiment, OptimizerConfig, SearchConfig, TowerConfig
-from rlsearch.environments.pgx_game import PgxGame
-from rlsearch.stages.self_play import SelfPlay
+import dataclasses
+from pathlib import Path
 
-config = Experiment(
+from rlsearch.config_file import load
+from rlsearch.environments.pgx_game import PgxGame
+
+go_9x9 = load(str(Path(__file__).with_name("go_9x9.py")))
+(self_play,) = go_9x9.stages
+environment = PgxGame(game="othello")
+
+config = dataclasses.replace(
+    go_9x9,
     name="othello",
-    stages=(
-        SelfPlay(
-            environment=PgxGame(game="othello"),
-            model=TowerConfig(num_blocks=4, channels=32),
-            search=SearchConfig(
-                actions="moves", num_simulations=16, num_candidates=16, value_scale=0.5
-            ),
-            num_steps=600,
-            num_games=64,
-            moves_per_step=8,
-            replay_moves=1024,
-            updates_per_step=8,
-            batch_size=256,
-            td_lambda=0.95,
-            random_opening=8,
-            optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=200),
-        ),
-    ),
+    stages=(dataclasses.replace(self_play, environment=environment, num_steps=600),),
 )

@@ -2,12 +2,20 @@
 
 import os
 import signal
+import sys
 
 from rlsearch.training import loop
 
 
 class InterruptionError(Exception):
     """Stands for whatever ends a training before its time."""
+
+
+def at_terminal(*command: str) -> list[str]:
+    """The command of a process that a closed terminal ends, whatever the tests run behind: `nohup`
+    and its like have SIGHUP ignored, and all that is started inherits it."""
+    script = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+    return [sys.executable, "-S", "-c", script + "os.execv(sys.argv[1], sys.argv[1:])", *command]
 
 
 def limit_steps(monkeypatch, limit: int | None) -> None:

@@ -175,7 +175,9 @@ def test_fields_of_each_type_are_set_by_their_paths():
     assert control == TINY.stages[2] and distilled.teaching == TINY.stages[1].teaching
     (study,) = config.evaluation
     assert (study.budgets, study.problems, study.seeds) == ((1, 4), 3, (7,))
-    assert study.strategies == (BestOfN(2.0), Greedy()) and config.prompting == FewShot(4)
+    assert study.strategies == (BestOfN(temperature=2.0), Greedy()) and config.prompting == FewShot(
+        4
+    )
     assert config.task is TINY.task  # what is not set stays what it is
 
 

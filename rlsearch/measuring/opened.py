@@ -242,6 +242,12 @@ class OpenedRun:
                 f"another run's, or module:Class{hint}"
             )
         judge = with_aggregation(judge, aggregation) if aggregation else judge
+        if judge.aggregation == "prod" and self.training_of(name).get("labels") == "soft":
+            warn(
+                f"verifier {shortened(name)} multiplies the scores of steps, and soft labels have "
+                "taught it how likely each still comes out right: that punishes length; see "
+                "--aggregation"
+            )
         check_judges(judge, policies)
         return judge
 
@@ -311,12 +317,6 @@ class OpenedRun:
                 )
             mesh = make_mesh(ParallelConfig(data=1))
             params = load_params(checkpoints, settings.num_steps, model, mesh)
-        if settings.aggregation == "prod" and self.training_of(name).get("labels") == "soft":
-            warn(
-                f"verifier {label!r} multiplies the scores of steps, and has learnt from soft "
-                "labels how likely each still comes out right: that punishes length; see "
-                "--aggregation"
-            )
         if isinstance(model, Head):
             policy = settings.policy.rpartition("/")[2]
             return HeadVerifier(params, model, label, policy, settings.aggregation)
@@ -335,8 +335,8 @@ class OpenedRun:
 
     def verifier_training_flops(self, label: str) -> float:
         """The FLOPs that the verifier `label` has cost, whichever run has trained it: its training,
-        and the solutions and completions that were written for its labels, each taken as long as
-        a solution may be. 0 for one that was not trained."""
+        and the solutions and completions that were written for its labels, as far as their folder
+        is still there, each taken as long as a solution may be. 0 for one that was not trained."""
         run, name = self._other_run(label) or (self, label)
         if name not in run.verifiers():
             return 0.0

@@ -87,8 +87,8 @@ def revision_targets(
 
     Returns:
         `B * n` rows with M = 1, those of a problem side by side, whose prompts are contexts. And
-        metrics `[B]`: `solved`, the share of samples that were right, and `attempts`, how many
-        stand in front of an answer that is learnt, on average over such answers.
+        metrics `[B]`: `sample_accuracy`, the share of samples that were right, and `attempts`, how
+        many stand in front of an answer that is learnt, on average over such answers.
     """
     split = jax.vmap(lambda key: tuple(jax.random.split(key, 3)))
     problem_keys, sample_keys, row_keys = split(keys)
@@ -107,7 +107,7 @@ def revision_targets(
     rows = jax.vmap(draw_rows, (0, 0, 0, 0, None))(row_keys, tokens, right, valid, format.pad)
     count = (rows.there & rows.revised[:, :, None]).sum(axis=(1, 2))
     metrics = {
-        "solved": right.mean(axis=1, dtype=jnp.float32),
+        "sample_accuracy": right.mean(axis=1, dtype=jnp.float32),
         "attempts": count / jnp.maximum(rows.revised.sum(axis=1), 1),
     }
     targets = jax.vmap(_targets, (0, 0, 0, 0, None))(prompts, tokens, right, rows, format)

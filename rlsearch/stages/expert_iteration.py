@@ -16,13 +16,12 @@ from rlsearch.decoding.sampling import Sampling
 from rlsearch.decoding.split import split_steps
 from rlsearch.decoding.writer import Writer
 from rlsearch.objectives.companions import with_companions
-from rlsearch.objectives.step_targets import StepTargets, step_learning, written
+from rlsearch.objectives.step_targets import StepTargets, written
 from rlsearch.runs.lineage import Lineage
-from rlsearch.runs.stage import Metrics, Stage, StageFlops, Weights
+from rlsearch.runs.stage import Metrics, Stage, StageFlops
 from rlsearch.stages.costs import row_flops, writing_flops
 from rlsearch.stages.replay_fields import Size
-from rlsearch.stages.ring import Learning, Origin, ring_stage
-from rlsearch.stages.teaching import Teaching
+from rlsearch.stages.teaching import Teaching, taught_stage
 from rlsearch.tasks.base import Task
 
 
@@ -59,19 +58,7 @@ class ExpertIteration:
 
     def build(self, lineage: Lineage) -> Stage:
         """Builds the stage; see `StageConfig`."""
-        task, policy = lineage.task, lineage.policy(self.name)
-
-        def produce(weights: Weights, keys: jax.Array) -> tuple[StepTargets, Metrics]:
-            return expert_iteration_targets(task, Writer(policy, weights.own), keys, self)
-
-        return ring_stage(
-            Origin(self.name, self.length(lineage), lineage.checkpoint(self.start)),
-            policy.model,
-            self.teaching.ring,
-            produce,
-            Learning(*step_learning(policy.model, policy.format.pad)),
-            self.flops(lineage),
-        )
+        return taught_stage(self, lineage, expert_iteration_targets)
 
     def sizes(self) -> tuple[str, Size]:
         """See `sizes_of`."""
@@ -100,7 +87,8 @@ def expert_iteration_targets(
     Returns:
         Rows with M = 1: for each problem its first right sample, or where none was right the last
         one with weight 0 for the policy, and behind it the rows of `with_companions`. Metrics
-        `[B]`: `solved`, the share of samples that were right, and `search_tokens`.
+        `[B]`: `solved` (a sample was right), `sample_accuracy` (the share that were), and
+        `search_tokens`.
     """
     format, batch, sampling = writer.format, keys.shape[0], Sampling(min_p=config.min_p)
     split = jax.vmap(lambda key: tuple(jax.random.split(key, 3)))
@@ -138,7 +126,8 @@ def expert_iteration_targets(
     companions = config.teaching.companions
     rows = with_companions(task, writer, first, targets, (sample_keys, trace_keys), companions)
     metrics = {
-        "solved": right.astype(jnp.float32).mean(axis=0),
+        "solved": solved,
+        "sample_accuracy": right.astype(jnp.float32).mean(axis=0),
         "search_tokens": lengths.sum(axis=0).astype(jnp.float32),
     }
     return jax.lax.stop_gradient(rows), metrics

@@ -27,15 +27,14 @@ from rlsearch.config import SearchConfig, check
 from rlsearch.decoding.draft import Draft
 from rlsearch.decoding.writer import Writer
 from rlsearch.objectives.companions import with_companions
-from rlsearch.objectives.step_targets import StepTargets, step_learning
+from rlsearch.objectives.step_targets import StepTargets
 from rlsearch.runs.lineage import Lineage
-from rlsearch.runs.stage import Metrics, Stage, StageFlops, Weights
+from rlsearch.runs.stage import Metrics, Stage, StageFlops
 from rlsearch.search.result import Grown
 from rlsearch.search.search import decide, draw, num_decisions, search
 from rlsearch.stages.costs import row_flops, writing_flops
 from rlsearch.stages.replay_fields import Size
-from rlsearch.stages.ring import Learning, Origin, ring_stage
-from rlsearch.stages.teaching import Teaching
+from rlsearch.stages.teaching import Teaching, taught_stage
 from rlsearch.tasks.base import Task
 from rlsearch.verifiers.base import Memory
 from rlsearch.verifiers.checker import Checker
@@ -77,25 +76,13 @@ class SearchDistillation:
 
     def build(self, lineage: Lineage) -> Stage:
         """Builds the stage; see `StageConfig`."""
-        task, policy = lineage.task, lineage.policy(self.name)
-        total = num_decisions(policy.format, self.search)
+        total = num_decisions(lineage.policy(self.name).format, self.search)
         if total % self.decisions_per_search:
             raise ValueError(
                 f"{self.name}.decisions_per_search is {self.decisions_per_search}: it must be a "
                 f"divisor of the decisions of a solution, {total}"
             )
-
-        def produce(weights: Weights, keys: jax.Array) -> tuple[StepTargets, Metrics]:
-            return search_targets(task, Writer(policy, weights.own), keys, self)
-
-        return ring_stage(
-            Origin(self.name, self.num_steps, lineage.checkpoint(self.start)),
-            policy.model,
-            self.teaching.ring,
-            produce,
-            Learning(*step_learning(policy.model, policy.format.pad)),
-            self.flops(lineage),
-        )
+        return taught_stage(self, lineage, search_targets)
 
     def sizes(self) -> tuple[str, Size]:
         """See `sizes_of`."""

@@ -1,14 +1,20 @@
 """The settings that a teacher and its control have in common: they differ in the teacher alone."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import jax
 
 from rlsearch.config import OptimizerConfig, check
+from rlsearch.decoding.writer import Writer
 from rlsearch.objectives.companions import Companions
 from rlsearch.objectives.problems import ProblemMixture, draw_problems
+from rlsearch.objectives.step_targets import StepTargets, step_learning
+from rlsearch.runs.lineage import Lineage
+from rlsearch.runs.stage import Metrics, Stage, Weights
 from rlsearch.stages.replay_fields import Size
-from rlsearch.stages.ring import Ring
+from rlsearch.stages.ring import Learning, Origin, Ring, ring_stage
 from rlsearch.tasks.base import Task
 
 
@@ -75,3 +81,27 @@ class Teaching:
     def draw_problems(self, task: Task, keys: jax.Array) -> jax.Array:
         """Draws training problems `[B, P]`; the keys `[B]` are consumed."""
         return draw_problems(task, keys, self.mixture)
+
+
+def taught_stage(config: Any, lineage: Lineage, targets: Callable[..., Any]) -> Stage:
+    """Builds the stage of a teacher and its pupil.
+
+    Args:
+        config: of the stage, with a `teaching`.
+        targets: makes rows of StepTargets and metrics from the task, a writer with the pupil's
+            weights, `[B]` keys and `config`.
+    """
+    task, policy = lineage.task, lineage.policy(config.name)
+
+    def produce(weights: Weights, keys: jax.Array) -> tuple[StepTargets, Metrics]:
+        return targets(task, Writer(policy, weights.own), keys, config)
+
+    length = lineage.num_steps(config.name)
+    return ring_stage(
+        Origin(config.name, length, lineage.checkpoint(config.start)),
+        policy.model,
+        config.teaching.ring,
+        produce,
+        Learning(*step_learning(policy.model, policy.format.pad)),
+        config.flops(lineage),
+    )

@@ -50,7 +50,7 @@ class Outcomes:
     def rows(self, task: Task, writer: Writer, keys: jax.Array) -> tuple[VerifierTargets, Metrics]:
         """Writes one solution a key, and labels it."""
         prompts, solutions, right = write_solutions(task, writer, keys)
-        return outcome_targets(prompts, solutions, right, writer.format), {"solved": right}
+        return outcome_targets(prompts, solutions, right, writer.format), {"sample_accuracy": right}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,7 @@ class ExactSteps:
         """Writes one solution a key, and labels its steps."""
         prompts, solutions, right = write_solutions(task, writer, keys)
         labels = exact_labels(task, prompts, solutions, writer.format)
-        return process_targets(labels, writer.format), {"solved": right}
+        return process_targets(labels, writer.format), {"sample_accuracy": right}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -344,7 +344,15 @@ def _compiled(running: RunningStage, state: TrainState, key: jax.Array, step: in
 
 
 def _headline(metrics: dict[str, float] | None) -> dict[str, float]:
-    keys = ("policy_loss", "value_loss", "verifier_loss", "solved", "ends", "replay_age")
+    keys = (
+        "policy_loss",
+        "value_loss",
+        "verifier_loss",
+        "solved",
+        "sample_accuracy",
+        "ends",
+        "replay_age",
+    )
     return {key: metrics[key] for key in keys if metrics and key in metrics}
 
 

@@ -181,7 +181,7 @@ def test_bench_measures_throughput(config, kind):
         assert result[key] > 0
     assert (result["config"], result["devices"], result["batch_size"]) == ("tiny", 1, 4)
     if kind == "search":
-        rates = [result[f"{name}_tokens_per_second"] for name in ("search", "decode")]
+        rates = [result[f"{name}_positions_per_second"] for name in ("search", "decode")]
         assert result["search_efficiency"] == pytest.approx(rates[0] / rates[1])
     lines = succeed("bench", kind, config).splitlines()
     assert [line.partition(": ")[0] for line in lines] == list(result)
@@ -348,7 +348,7 @@ def test_code_of_the_users_own_is_named_and_given(run, tmp_path):
         ('{"name": "tiny", "sea', "config.json is damaged"),
         ('{"format": 2, "name": "tiny", "sead": 3}', "the nearest is seed"),
         ('{"name": "tiny", "sead": 3}', "'sead' is no field of format 1"),
-        ('{"format": 3}', "format is 3: it must be a whole number up to 2"),
+        ('{"format": 4}', "format is 4: it must be a whole number up to 3"),
         ('{"format": 2, "task": {"cls": "os:system"}}', "what is data may name rlsearch.*"),
         ('{"task": {"cls": "os:system"}}', "what is data may name rlsearch.*"),
     ],

@@ -46,7 +46,7 @@ def make_run(path, config, steps: dict[str, int]):
         return jax.device_put(x, NamedSharding(mesh, spec))
 
     directory = RunDirectory(path)
-    directory.write_config({"format": 2, **to_data(config)})
+    directory.write_config({"format": 3, **to_data(config)})
     for number, (stage, step) in enumerate(steps.items()):
         moved = jax.tree.map(lambda x, n=number: split(x * 1.1 + n / 3), params)
         with stage_checkpoints(directory, lineage, stage) as checkpoints:
@@ -187,7 +187,7 @@ def changed(config: dict, path: str, value) -> dict:
         ("experiment.task.cls", "os:system", "what is data may name rlsearch.*"),
         ("experiment.kind", ["chess"], "kind = ['chess'] is no field"),
         ("experiment", {"kind": ["chess"]}, "kind is ['chess']: it must be language or self_play"),
-        ("experiment.format", 3, "format is 3: it must be a whole number up to 2"),
+        ("experiment.format", 4, "format is 4: it must be a whole number up to 3"),
         ("experiment.seed", 1e999, "seed is inf"),
     ],
 )
@@ -260,7 +260,7 @@ def test_an_export_of_format_1_is_read(tmp_path):
     assert (result["format_version"], result["stage"], result["step"]) == (1, "distilled", 3)
     assert_same_bits(*(params_of(path, "distilled", 3) for path in (golden, tmp_path / "back")))
     saved = json.loads((tmp_path / "back" / "config.json").read_text())
-    assert saved["format"] == 2 and "stages" in saved
+    assert saved["format"] == 3 and "stages" in saved
     # What is exported of a run of format 1 is of format 2, and the same.
     assert read_json("export", golden, tmp_path / "new")["step"] == 3
     succeed("import", tmp_path / "new", tmp_path / "again")

@@ -11,8 +11,9 @@ import pytest
 
 from rlsearch.config import ParallelConfig
 from rlsearch.measuring import labelling
+from rlsearch.measuring.costs import answer_flops
 from rlsearch.measuring.labelling import LabelSettings, make_labels
-from rlsearch.measuring.opened import open_run
+from rlsearch.measuring.opened import OpenedRun, open_run
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.runs.checkpoints import stage_checkpoints
 from rlsearch.runs.directory import RunDirectory
@@ -188,7 +189,12 @@ def test_a_verifier_of_another_run_learns_from_labels_and_judges_this_one(run, t
     other = tmp_path / "other"
     assert loop.train(config, str(other))["stages"] == {"prm": 2}
     name = f"{other}/prm"
+    opened = open_run(str(run))
+    paid = opened.verifier_training_flops(name)
     shutil.rmtree(run / "labels" / "e")  # a trained verifier is whole by itself
+    each = answer_flops(opened.policy, opened.task, opened.policy.format.max_length)
+    unpaid = opened.verifier_training_flops(name)
+    assert unpaid > 0 and paid - unpaid == pytest.approx(made["spent"] * each)
     asked = ["--strategies", "best_of_n", "--budgets", 2, "--seeds", 0, "--verifier", name]
     rows = read_json("evaluate", run, *asked)["rows"]
     assert rows[0]["verifier"] == name and rows[0]["verifier_tokens"] > 0
@@ -201,6 +207,16 @@ def test_convincing_wrong_solutions_are_labelled(run):
     made = read_json("data", "label", run, *drawn, "--verifier", "prm", "--name", "active")
     assert made["spent"] == 24 and made["solutions"] == 8 and made["drawn"] == 3
     assert "only with a verifier" in fail("data", "label", run, *drawn, "--name", "x")
+
+
+def test_a_product_of_what_soft_labels_taught_is_warned_of(run, monkeypatch, capsys):
+    opened = open_run(str(run))
+    opened.judge("prm")  # which has learnt from exact labels
+    monkeypatch.setattr(OpenedRun, "training_of", lambda self, name: {"labels": "soft"})
+    opened.judge("prm", "min")
+    assert "punishes length" not in capsys.readouterr().err
+    opened.judge("prm")
+    assert "verifier 'prm' multiplies the scores" in capsys.readouterr().err
 
 
 def refused(run, *argv) -> str:

@@ -80,8 +80,10 @@ def test_a_verifier_knows_what_it_has_learnt_from_in_its_run_and_from_outside(ju
         judged.judge(steps, "max")
 
 
-def test_training_has_cost_what_its_stages_have(judged):
+def test_training_has_cost_what_its_stages_have(judged, opened):
     (policy, flops), (verifier, *_) = *judged.training_flops().items(), judged.verifiers()
     assert policy == judged.judged_policy() and flops > 0
     assert judged.verifier_training_flops(verifier) > 0
     assert judged.verifier_training_flops("value head") == 0.0
+    outside = opened.verifier_training_flops(f"{JUDGED}/{verifier}")
+    assert outside == judged.verifier_training_flops(verifier)

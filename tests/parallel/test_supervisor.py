@@ -7,6 +7,7 @@ import time
 import pytest
 
 from rlsearch.parallel import supervisor
+from tests.interruption import at_terminal
 
 INDEX = "import os, signal, sys, time; index = int(os.environ['JAX_PROCESS_ID']); "
 SLEEP = "time.sleep(60)"
@@ -80,7 +81,7 @@ def test_signals_are_handed_on_and_waited_for(tmp_path, sent, code):
     )
     command = [sys.executable, "-m", "rlsearch.parallel.supervisor", "--processes=2", "--"]
     command += [sys.executable, "-S", "-c", INDEX + script, str(tmp_path)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(at_terminal(*command), stderr=subprocess.PIPE, text=True)
 
     def wait_for(files):
         deadline = time.monotonic() + 30

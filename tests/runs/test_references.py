@@ -7,6 +7,8 @@ import pytest
 
 from rlsearch.config_data import to_data
 from rlsearch.runs.lineage import REFERENCES, Lineage
+from rlsearch.runs.opening import experiment_of
+from rlsearch.stages.expert_iteration import ExpertIteration
 from rlsearch.stages.revision import Revision
 from tests.commands import fail
 from tests.tiny import tiny_experiment, with_stage, with_stages
@@ -50,3 +52,13 @@ def test_a_stage_refers_to_one_before_it(config, said, valid, tmp_path):
 
 def test_another_runs_stage_is_not_looked_for_here():
     assert Lineage(with_stage(JUDGED, "orm", policy="runs/other/base"))
+
+
+def test_a_control_of_before_counts_its_teachers_empty_candidates_still():
+    data = to_data(TINY)
+    for stage in data["stages"]:
+        stage.pop("flops_with_empty", None)
+    for number, with_empty in ((2, True), (3, False)):
+        config = experiment_of({"format": number, **data})
+        control = next(stage for stage in config.stages if isinstance(stage, ExpertIteration))
+        assert control.flops_with_empty is with_empty

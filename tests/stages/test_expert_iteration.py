@@ -51,8 +51,9 @@ def test_expert_iteration_keeps_the_first_right_sample():
     assert (
         (np.asarray(many.steps) == np.asarray(one.steps)).all(axis=(1, 2, 3))[right_at_once].all()
     )
-    share = np.asarray(metrics["solved"])
+    share = np.asarray(metrics["sample_accuracy"])
     np.testing.assert_array_equal(many.prompt_values == 1.0, share > 0)
+    np.testing.assert_array_equal(metrics["solved"] == 1.0, share > 0)
     assert ((share > 0) & ~right_at_once).any() and (metrics["search_tokens"] == 8 * 6).all()
 
 

@@ -8,6 +8,7 @@ import pytest
 from rlsearch.config import SearchConfig
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.strategies.base import NAMES, Budget, load_strategy
+from rlsearch.strategies.best_of_n import BestOfN
 from rlsearch.strategies.drawing import confidence, drawing_as, drawing_of
 from rlsearch.strategies.greedy import Greedy
 from rlsearch.strategies.self_consistency import SelfConsistency
@@ -104,8 +105,11 @@ def test_without_a_verifier_the_likeliest_solution_is_chosen(name):
     some = finished.any(axis=1)
     assert some.any()
     np.testing.assert_allclose(chosen[some], each.max(axis=1)[some], atol=1e-4)
-    plain = solve(load_strategy(name), Constant(), 8)
-    assert (plain.tokens != answers.tokens).any()
+
+
+def test_by_the_score_alone_another_solution_is_chosen():
+    chosen = [solve(BestOfN(policy_weight=a), Constant(), 8).tokens for a in (0.0, 1.0)]
+    assert (chosen[0] != chosen[1]).any()
 
 
 def test_a_majority_vote_asks_no_verifier_and_pays_for_none():

@@ -12,7 +12,7 @@ from rlsearch.stages.self_play import playing_stage
 from rlsearch.training import loop
 from rlsearch.training.stopping import StopRequest, TrainingStopped
 from tests.boards import tiny_board_experiment
-from tests.interruption import signal_in_step
+from tests.interruption import at_terminal, signal_in_step
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -108,7 +108,9 @@ def test_handlers_are_put_back_and_what_was_ignored_is_ignored_still():
 
 def test_a_terminal_that_closes_ends_a_training_saved():
     terminal, inner = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-c", AT_TERMINAL, str(inner)], pass_fds=[inner])
+    process = subprocess.Popen(
+        at_terminal(sys.executable, "-c", AT_TERMINAL, str(inner)), pass_fds=[inner]
+    )
     os.close(inner)
     said = b""
     while b"step 3" not in said:
@@ -125,7 +127,7 @@ def test_processes_of_one_run_stop_at_the_same_step(sent):
         address = f"localhost:{free.getsockname()[1]}"
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", PROCESS, address, str(number)],
+            at_terminal(sys.executable, "-c", PROCESS, address, str(number)),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
