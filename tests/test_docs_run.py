@@ -92,6 +92,7 @@ def results(folder):
         }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", LINES)
 def test_a_quick_command_does_what_it_is_asked(results, line):
     code, out, err = results[line]
@@ -113,6 +114,7 @@ def test_a_config_of_the_pages_has_stages(folder, name):
     assert [stage.name for stage in stages] == ["base", "distilled", "control"]
 
 
+@pytest.mark.slow
 def test_the_readers_own_classes_are_used(results, folder):
     (judged,) = (out for line, (_, out, _) in results.items() if "mine:Brief" in line)
     rows = json.loads(judged)["rows"]

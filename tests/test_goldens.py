@@ -28,7 +28,16 @@ def assert_same(recorded, found, *path: str) -> None:
         pytest.fail("\n".join([f"{len(lines)} differences", *lines[:20]]), pytrace=False)
 
 
-@pytest.mark.parametrize("name", stage_experiments())
+QUICK = ("language", "verifiers", "self_play")  # together they have every kind of stage
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        for name in stage_experiments()
+    ],
+)
 def test_stages(name):
     assert_same(golden("stages", f"{name}.json"), golden_runs.run_stages(name), name)
 

@@ -94,7 +94,14 @@ def test_confidence_is_the_score_weighed_by_the_policy():
 
 
 @pytest.mark.parametrize(
-    "name", ["best_of_n", "tree_search", "mcts_alpha", "mcts_rollout", "bfs_v", "dfs_v"]
+    "name",
+    [
+        *("best_of_n", "tree_search"),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("mcts_alpha", "mcts_rollout", "bfs_v", "dfs_v")
+        ),
+    ],
 )
 def test_without_a_verifier_the_likeliest_solution_is_chosen(name):
     strategy = drawing_as(load_strategy(name), {"policy_weight": 1.0})
