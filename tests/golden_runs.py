@@ -247,7 +247,7 @@ def reads_as(saved: str, name: str) -> bool:
         now = with_stage(now, "control", flops_with_empty=True, min_p=0.0)
         now = with_stage(now, "distilled", num_steps=80)
     studies = [
-        dataclasses.replace(study, policy_weight=None) if hasattr(study, "policy_weight") else study
+        dataclasses.replace(study, policy_weight=None, seeds=()) if study.seeds == (0,) else study
         for study in now.evaluation
     ]
     now = dataclasses.replace(now, name=name, evaluation=tuple(studies))
