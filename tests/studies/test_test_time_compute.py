@@ -29,7 +29,10 @@ def test_each_difficulty_gets_the_strategy_that_is_best_for_it():
 
 
 def row(strategy, budget, accuracy):
-    return {"policy": "base", "strategy": strategy, "budget": budget, "accuracy": accuracy}
+    return {
+        **{"policy": "base", "strategy": strategy, "budget": budget, "accuracy": accuracy},
+        "ci95": [accuracy - 0.1, accuracy + 0.1],
+    }
 
 
 def test_it_is_said_what_the_baselines_accuracy_costs_the_others():
@@ -44,6 +47,7 @@ def test_it_is_said_what_the_baselines_accuracy_costs_the_others():
     assert found["compute-optimal, oracle difficulty"] == 16
     assert found["compute-optimal, predicted difficulty"] is None  # was not measured
     assert found["beam_search"] is None  # does not get there
+    assert found["ci95"]["beam_search"] == [64, None]  # but to the interval's lower end
     assert needed([], []) == []
 
 
