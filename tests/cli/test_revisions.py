@@ -66,7 +66,7 @@ def test_the_training_of_revisions_is_resumed_bit_for_bit(run, tmp_path, monkeyp
         np.testing.assert_array_equal(one, other)
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["stage"] for line in lines] == ["base"] * 2 + ["revision"] * 2
-    assert {"policy_loss", "value_loss", "solved", "attempts"} < set(lines[-1])
+    assert {"policy_loss", "value_loss", "sample_accuracy", "attempts"} < set(lines[-1])
 
 
 def test_the_suite_sweeps_the_ratio_and_says_what_the_strategy_does(run):
