@@ -9,7 +9,7 @@ from rlsearch.decoding.writer import Writer
 from rlsearch.strategies.base import Budget, Solutions
 from rlsearch.strategies.beams import Beams, search_beams
 from rlsearch.strategies.candidates import answer_with
-from rlsearch.strategies.drawing import Drawing, confidence
+from rlsearch.strategies.drawing import Drawing, drawing_of
 from rlsearch.strategies.vote import best_by_weight
 from rlsearch.verifiers.base import Judge
 
@@ -40,7 +40,7 @@ class BeamSearch(Drawing):
             "m": expansions,
             "groups": self.groups(drafts, expansions),
             "lookahead": self.lookahead,
-            **{field.name: getattr(self, field.name) for field in dataclasses.fields(Drawing)},
+            **drawing_of(self),
         }
 
     def solve(
@@ -61,5 +61,5 @@ class BeamSearch(Drawing):
             sampling=self.sampling,
         )
         found = search_beams(writer, judge, prompts, keys, beams)
-        weights = confidence(found.scores, found.log_probs, self.policy_weight)
+        weights = self.confidence(found.scores, found.log_probs)
         return answer_with(found, best_by_weight(found.answers, weights))

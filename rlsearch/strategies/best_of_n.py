@@ -8,7 +8,7 @@ from rlsearch.decoding.policy import Policy
 from rlsearch.decoding.writer import Writer
 from rlsearch.strategies.base import Budget, Solutions
 from rlsearch.strategies.candidates import Candidates, answer_with, sample
-from rlsearch.strategies.drawing import Drawing, confidence
+from rlsearch.strategies.drawing import Drawing
 from rlsearch.strategies.vote import first_best
 from rlsearch.verifiers.base import Judge
 
@@ -22,11 +22,7 @@ class BestOfN(Drawing):
 
     def choose(self, found: Candidates) -> jax.Array:
         """`[B]` int32, the candidate that is the answer."""
-        return first_best(self.confidence(found))
-
-    def confidence(self, found: Candidates) -> jax.Array:
-        """`[B, n]` float32, see `drawing.confidence`."""
-        return confidence(found.scores, found.log_probs, self.policy_weight)
+        return first_best(self.confidence(found.scores, found.log_probs))
 
     def solve(
         self,

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from rlsearch.decoding.policy import Policy
 from rlsearch.decoding.writer import Writer
 from rlsearch.strategies.base import Budget, Solutions
-from rlsearch.strategies.drawing import Drawing, confidence
+from rlsearch.strategies.drawing import Drawing
 from rlsearch.strategies.expansion import Expansion, Search, answer, begin_search, expand
 from rlsearch.strategies.writing import Judged, begin
 from rlsearch.verifiers.base import Judge
@@ -76,5 +76,5 @@ class BfsV(Drawing):
         tokens, *rest = (jnp.swapaxes(x, 0, 1) for x in found)
         tokens = tokens.reshape(batch, -1, format.max_length)
         scores, log_probs = (x.reshape(batch, -1) for x in rest)
-        sure = confidence(scores, log_probs, self.policy_weight)
+        sure = self.confidence(scores, log_probs)
         return answer(problems, search, tokens, scores, sure)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from rlsearch.decoding.policy import Policy
 from rlsearch.decoding.writer import Writer
 from rlsearch.strategies.base import Budget, Solutions
-from rlsearch.strategies.drawing import Drawing, confidence
+from rlsearch.strategies.drawing import Drawing
 from rlsearch.strategies.expansion import (
     Expansion,
     Search,
@@ -131,5 +131,5 @@ class DfsV(Drawing):
             turn=jnp.int32(0),
         )
         state = jax.lax.while_loop(lambda state: active(state).any(), expand_next, state)
-        sure = confidence(state.scores, state.log_probs, self.policy_weight)
+        sure = self.confidence(state.scores, state.log_probs)
         return answer(problems, state.search, state.tokens, state.scores, sure)

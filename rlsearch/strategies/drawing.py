@@ -31,6 +31,10 @@ class Drawing:
         """The distribution that steps are drawn from."""
         return Sampling(self.temperature, self.min_p)
 
+    def confidence(self, scores: jax.Array, log_probs: jax.Array) -> jax.Array:
+        """Weighs scores with this strategy's weight; see the function."""
+        return confidence(scores, log_probs, self.policy_weight)
+
 
 def confidence(scores: jax.Array, log_probs: jax.Array, policy_weight: float) -> jax.Array:
     """Weighs scores by the policy's own probability of the solutions.

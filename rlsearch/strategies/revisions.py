@@ -9,7 +9,7 @@ from rlsearch.decoding.policy import Policy
 from rlsearch.decoding.writer import Writer
 from rlsearch.strategies.base import Budget, Solutions
 from rlsearch.strategies.chains import best_of_chains, majority_of_chains, sample_chains
-from rlsearch.strategies.drawing import Drawing, confidence
+from rlsearch.strategies.drawing import Drawing, drawing_of
 from rlsearch.verifiers.base import Judge
 from rlsearch.verifiers.constant import Constant
 
@@ -34,7 +34,7 @@ class Revisions(Drawing):
             "n": parallel * sequential,
             "parallel": parallel,
             "sequential": sequential,
-            **{field.name: getattr(self, field.name) for field in dataclasses.fields(Drawing)},
+            **drawing_of(self),
         }
 
     def solve(
@@ -49,7 +49,7 @@ class Revisions(Drawing):
         assert settings is not None, "every budget can be spent"
         parallel, sequential = settings["parallel"], settings["sequential"]
         found = sample_chains(writer, judge, prompts, keys, parallel, sequential, self.sampling)
-        weights = confidence(found.scores, found.log_probs, self.policy_weight)
+        weights = self.confidence(found.scores, found.log_probs)
         choose = majority_of_chains if isinstance(judge, Constant) else best_of_chains
         chosen, rows = choose(found.answers, weights), jnp.arange(len(prompts))
         tokens = found.tokens.reshape(len(prompts), parallel * sequential, -1)

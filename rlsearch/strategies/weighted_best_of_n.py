@@ -14,4 +14,4 @@ class WeightedBestOfN(BestOfN):
     """Does what `BestOfN` does, chosen by answers."""
 
     def choose(self, found: Candidates) -> jax.Array:
-        return best_by_weight(found.answers, self.confidence(found))
+        return best_by_weight(found.answers, self.confidence(found.scores, found.log_probs))
