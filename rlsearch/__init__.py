@@ -38,6 +38,7 @@ _EXPORTS = {
     "rlsearch.stages.expert_iteration": ("ExpertIteration",),
     "rlsearch.stages.revision": ("Revision",),
     "rlsearch.stages.verifier": ("ExactSteps", "LabelsFrom", "Outcomes", "Verifier"),
+    "rlsearch.stages.labelling": ("Labelling",),
     "rlsearch.stages.teaching": ("Teaching",),
     "rlsearch.stages.self_play": ("SelfPlay",),
     "rlsearch.strategies.base": ("Budget",),

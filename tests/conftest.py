@@ -40,12 +40,15 @@ def shared_steps():
     steps = {}
 
     @functools.cache
-    def built(config, modules):
-        return build(Lineage(config, modules))
+    def built(config, modules, directory):
+        return build(Lineage(config, modules, directory))
 
     def build_stages(lineage):
         apart = {"name": "", "log": LogConfig(), "profile": ProfileConfig(), "evaluation": ()}
-        return built(dataclasses.replace(lineage.config, **apart), lineage.modules)
+        # Rows that a stage writes are read from the run's own folder.
+        directory = lineage.directory if lineage.of_kind("rows") else ""
+        config = dataclasses.replace(lineage.config, **apart)
+        return built(config, lineage.modules, directory)
 
     def shared_step(stage, optimizer, mesh, shardings, accumulate):
         leaves, structure = jax.tree.flatten(shardings)

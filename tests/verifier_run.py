@@ -5,11 +5,16 @@ import json
 import pathlib
 from typing import Any
 
+from etils import epath
+
 from rlsearch.config import Experiment, LogConfig, OptimizerConfig, ParallelConfig
 from rlsearch.config_data import to_data
+from rlsearch.measuring.opened import open_run
+from rlsearch.stages.labelling import Labelling
 from rlsearch.stages.traces import Traces
 from rlsearch.stages.verifier import ExactSteps, Outcomes, Verifier
 from rlsearch.tasks.arithmetic import Arithmetic
+from rlsearch.training.labels import make_labels
 from tests.tiny import tiny_experiment
 
 STAGE_ENDS = {"base": 2, "orm": 4, "prm": 6}
@@ -52,6 +57,15 @@ def verifier_experiment(names: tuple[str, ...] = ("orm", "prm"), **changes: Any)
         parallel=ParallelConfig(data=1),
         log=LogConfig(every_steps=1, checkpoint_seconds=0.0, keep_checkpoints=2),
     )
+
+
+def labelled(
+    run: pathlib.Path, name: str, kind: str = "exact", generations: int = 8, **fields: Any
+) -> dict[str, Any]:
+    """Labels of what a run's `base` writes, made behind the run: their labels.json and folder."""
+    labelling = Labelling(**{"num_problems": 4, "kind": kind, "generations": generations, **fields})
+    folder = epath.Path(run) / "labels" / name
+    return {"folder": str(folder), **make_labels(open_run(str(run)).lineage, labelling, folder)}
 
 
 def write_config(path: pathlib.Path, config: Experiment) -> pathlib.Path:

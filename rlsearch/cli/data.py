@@ -106,17 +106,24 @@ def prepare_dataset(arguments: argparse.Namespace) -> int:
 
 def label_steps(arguments: argparse.Namespace) -> int:
     """Makes the labels, and prints where they are and what they took."""
-    from rlsearch.measuring.labelling import LabelSettings, import_labels, make_labels
     from rlsearch.measuring.opened import open_run
+    from rlsearch.stages.labelling import Labelling
+    from rlsearch.training.labels import make_labels
+    from rlsearch.verifiers.rated import write_ratings
 
     opened = open_run(arguments.run_dir, arguments.data_dir or "", arguments.code or "")
+    kind = arguments.form if arguments.ratings else arguments.labels
+    folder = opened.directory.path / "labels" / (arguments.name or kind)
     if arguments.ratings:
-        name = arguments.name or arguments.form
-        result = import_labels(opened, arguments.ratings, arguments.form, name)
+        described = opened.describe_task()
+        result = write_ratings(folder, opened.task, described, arguments.ratings, kind)
         dropped = f", {result['dropped']} solutions left out" if result["dropped"] else ""
         made = f"{result['labels']} labels of {result['solutions']} solutions{dropped}"
     else:
-        settings = LabelSettings(
+        policy = arguments.policy or opened.default_policy()
+        opened.complete_policies((policy,))
+        labelling = Labelling(
+            policy=policy,
             kind=arguments.labels,
             generations=arguments.generations,
             num_problems=arguments.problems,
@@ -124,10 +131,8 @@ def label_steps(arguments: argparse.Namespace) -> int:
             num_searches=arguments.searches,
             drawn=arguments.drawn,
             verifier=arguments.verifier or "",
-            policy=arguments.policy or "",
-            seed=arguments.seed,
         )
-        result = make_labels(opened, settings, arguments.name or "", report=print)
+        result = make_labels(opened.lineage, labelling, folder, arguments.seed)
         made = f"{result['labels']} labels for {result['spent']} generations"
-    emit(arguments, result, f"{made}: {result['folder']}")
+    emit(arguments, {"folder": str(folder), **result}, f"{made}: {folder}")
     return 0

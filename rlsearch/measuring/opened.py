@@ -14,8 +14,6 @@ from rlsearch.decoding.policy import Policy
 from rlsearch.decoding.writer import Writer
 from rlsearch.measuring.costs import answer_flops
 from rlsearch.measuring.judges import check_judges, check_same_language, with_aggregation
-from rlsearch.networks.head import Head
-from rlsearch.networks.language_model import LanguageModel
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.runs.checkpoints import complete_stages, stage_checkpoints
 from rlsearch.runs.directory import RunDirectory
@@ -33,9 +31,7 @@ from rlsearch.tasks.base import Task
 from rlsearch.text import shortened
 from rlsearch.verifiers.aggregate import AGGREGATIONS
 from rlsearch.verifiers.base import NAMES, Judge, load_verifier
-from rlsearch.verifiers.head import HeadVerifier
 from rlsearch.verifiers.label_files import describe_task, read_about
-from rlsearch.verifiers.network import NetworkVerifier
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,7 +259,7 @@ class OpenedRun:
         settings: Verifier = run.lineage.stage(name)
         labels = settings.labels
         if isinstance(labels, LabelsFrom):
-            made = read_about(labels.folder) or {}
+            made = read_about(run.lineage.rows(labels.folder)) or {}
             kind = made.get("kind", labels.folder)
         else:
             made = {"spent": settings.num_steps * settings.num_solutions}
@@ -317,11 +313,7 @@ class OpenedRun:
                 )
             mesh = make_mesh(ParallelConfig(data=1))
             params = load_params(checkpoints, settings.num_steps, model, mesh)
-        if isinstance(model, Head):
-            policy = settings.policy.rpartition("/")[2]
-            return HeadVerifier(params, model, label, policy, settings.aggregation)
-        assert isinstance(model, LanguageModel)
-        return NetworkVerifier(params, model, label, settings.aggregation)
+        return settings.judge(model, params, label)
 
     # What training took.
 
@@ -405,5 +397,5 @@ def open_run(run_dir: str, data_dir: str = "", code: str = "") -> OpenedRun:
         raise WrongKindError(
             f"run is {shortened(run_dir)}: it is a run of self-play, not of language"
         )
-    lineage = Lineage(with_data_dir(config, data_dir), modules)
+    lineage = Lineage(with_data_dir(config, data_dir), modules, str(directory.path))
     return OpenedRun(directory, lineage, code, data_dir)

@@ -72,7 +72,7 @@ def plan(
         )
     changed, config = split_evenly(config, sizes[0] * sizes[1])
     lineage = Lineage(config, own_modules(config))
-    found = build_stages(lineage)
+    found = [stage for stage in build_stages(lineage) if isinstance(stage, Stage)]
     unknown = [name for name in stages if name not in [stage.name for stage in found]]
     if unknown:
         names = ", ".join(stage.name for stage in found)

@@ -39,7 +39,7 @@ def _raised(before: Any, size: Size, shards: int, rows: int) -> dict[str, int]:
     raised = {
         name: _multiple(getattr(before, name), factor)
         for name, factor in factors.items()
-        if getattr(before, name) % factor
+        if getattr(before, name, 0) % factor  # a stage that writes rows has no minibatches
     }
     at_once = raised.get(size.at_once)
     if at_once is not None and size.rows_of_one:

@@ -36,6 +36,7 @@ class RunDirectory:
       tensorboard: RUN/tensorboard/, the same as event files.
       profile: RUN/profile/, traces of steps, if asked for.
       checkpoints: RUN/checkpoints/, one folder a checkpoint.
+      rows: RUN/rows/, one folder a stage that writes rows.
       evaluations: RUN/evaluations/, one JSON file an evaluation, or where a command was told to
         write its results.
       imported: RUN/imported.json, where the parameters came from; of an imported run only.
@@ -50,6 +51,7 @@ class RunDirectory:
         self.tensorboard = self.path / "tensorboard"
         self.profile = self.path / "profile"
         self.checkpoints = self.path / "checkpoints"
+        self.rows = self.path / "rows"
         self.evaluations = results_folder(self.path / "evaluations")
         self.imported = self.path / "imported.json"
         if create:

@@ -9,16 +9,25 @@ import functools
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
+from etils import epath
+
 from rlsearch.classes import nearest
 from rlsearch.config import Experiment
 from rlsearch.decoding.policy import Policy, SolutionFormat
 from rlsearch.networks.language_model import LanguageModel
+from rlsearch.paths import absolute, exists
 from rlsearch.runs.opening import read_config
 from rlsearch.runs.stage import CheckpointRef, Model, StageConfig
 from rlsearch.tasks.base import Task
 from rlsearch.text import shortened
+from rlsearch.verifiers.base import NAMES
 
-REFERENCES = ("start", "policy", "flops_of")  # fields in which a stage names another
+REFERENCES = ("start", "policy", "flops_of", "verifier")  # fields in which a stage names another
+
+
+def is_name(ref: Any) -> bool:
+    """Tells whether a reference is a plain name, of a stage of the same run."""
+    return isinstance(ref, str) and bool(ref) and not set("/:") & set(ref)
 
 
 @runtime_checkable
@@ -51,13 +60,14 @@ class Lineage:
 
     config: Experiment
     modules: tuple[str, ...] = ()  # beside the package's: whose classes other runs may name
+    directory: str = ""  # the run's; empty where it has none yet
 
     def __post_init__(self):
         before: list[str] = []
         for stage in self.config.stages:
             for field in REFERENCES:
-                ref = getattr(stage, field, "")
-                if isinstance(ref, str) and ref and "/" not in ref and ref not in before:
+                ref, others = getattr(stage, field, ""), NAMES if field == "verifier" else ()
+                if is_name(ref) and ref not in (*before, *others):
                     close = nearest(ref, before)
                     hint = f"; the nearest is {close}" if close else ""
                     raise ValueError(
@@ -142,7 +152,7 @@ class Lineage:
         _, stage, lineage = self._resolved(ref)
         if lineage is not self:
             return self._policy_of(lineage.policy(stage.name).model)
-        if stage.ends_with == "judge":
+        if stage.ends_with in ("judge", "rows"):
             return self.policy(stage.policy)
         own = getattr(stage, "model", None)
         if own is not None:
@@ -177,8 +187,49 @@ class Lineage:
         if not ref:
             return None
         run, stage, lineage = self._resolved(ref)
-        model = self.policy(ref).model if run else self.model(stage.name)
+        shared = run and stage.ends_with == "policy"  # of the same shape, the same value
+        model = self.policy(ref).model if shared else lineage.model(stage.name)
         return CheckpointRef(model, stage.name, lineage.num_steps(stage.name), run)
+
+    def settings(self, ref: str) -> Any:
+        """The settings of the stage of a reference. Raises: see `checkpoint`."""
+        return self._resolved(ref)[1]
+
+    def end(self, ref: str) -> int:
+        """The number of steps of its run that are done when the stage of a reference is over."""
+        _, stage, lineage = self._resolved(ref)
+        return lineage.ends()[stage.name]
+
+    def home(self, ref: str, of: str = "") -> tuple[str, str]:
+        """The folder of the run of a reference, and its stage: what tells it from all others.
+
+        Args:
+            of: the stage that says it, where that is one of another run.
+        """
+        run, slash, name = ref.rpartition("/")
+        elsewhere = of.rpartition("/")[0]
+        folder = run if slash else elsewhere or self.directory
+        return str(absolute(folder or ".")), name
+
+    def rows(self, ref: str) -> epath.Path:
+        """The folder of rows of a reference: RUN/rows/STAGE of a stage that ends with rows, in this
+        run or another, else the folder `ref` itself, which another command has filled.
+
+        Raises:
+            ValueError: if the stage ends with something else.
+        """
+        folder = epath.Path(ref)
+        run, slash, name = ref.rpartition("/")
+        if slash:
+            of_a_stage = not exists(folder) and exists(epath.Path(run) / "config.json")
+        else:
+            of_a_stage = name in [stage.name for stage in self.config.stages]
+        if not of_a_stage:
+            return folder
+        found = self.settings(ref)
+        if found.ends_with != "rows":
+            raise ValueError(f"rows are {shortened(ref)}: that stage writes none")
+        return epath.Path(run if slash else self.directory) / "rows" / name
 
     def _resolved(self, ref: str) -> tuple[str, Any, "Lineage"]:
         """The run of a reference (empty for this one), its stage, and that run's lineage."""
@@ -204,7 +255,7 @@ class Lineage:
                     f"run is {shortened(run)}: it must be a run of the same task, "
                     f"{self.config.task}"
                 )
-            self._others[run] = Lineage(config, self.modules)
+            self._others[run] = Lineage(config, self.modules, run)
         return self._others[run]
 
     def before(self, name: str) -> Iterator[StageConfig]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
+from etils import epath
 
 from rlsearch.config import OptimizerConfig
 
@@ -126,6 +127,60 @@ class Stage:
         return Weights(jax.eval_shape(self.model.init, key), read)
 
 
+class RowsInMaking(Protocol):
+    """A folder of rows that is being filled, part after part.
+
+    With several processes each has one and all do the same with it; the main one alone writes.
+    """
+
+    num_parts: int  # parts that are there
+    complete: bool  # whether no more will come
+    result: dict[str, Any]  # what is known of the rows when they are complete
+
+    @property
+    def flops(self) -> float:
+        """FLOPs that the parts have taken."""
+        ...
+
+    def is_there(self) -> bool:
+        """Tells whether the next part is on file."""
+        ...
+
+    def take(self) -> dict[str, float]:
+        """Counts the next part, which is on file, and returns what is known of all so far.
+
+        Raises:
+            ValueError: if it is damaged.
+        """
+        ...
+
+    def add(self, rows: Any) -> dict[str, float]:
+        """Writes `rows`, arrays on the host, as the next part, and does what `take` does."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Writing:
+    """A stage that learns nothing and writes rows to a folder, from which later stages learn.
+
+    A step makes a part of them, of weights and keys alone, so that a folder whose making was cut
+    off becomes the same, bit for bit:
+
+        rows = produce(read, keys)    in one `jit`, on each device for its own share
+        folder.add(rows)              on the host
+    """
+
+    name: str
+    num_steps: int  # the most parts: rows may say before that they are complete
+    num_keys: int  # K, keys a step: one a problem
+    reads: Mapping[str, CheckpointRef]  # by their role
+    # Of the parameters that are read, by their role, and `[K]` keys: a pytree of arrays whose first
+    # axis is of the same multiple of K.
+    produce: Callable[[Mapping[str, Params], jax.Array], Any]
+    # Of the folder: the rows as far as they are there. Raises ValueError where they are others.
+    open: Callable[[epath.Path], RowsInMaking]
+
+
 class StageConfig(Protocol):
     """A way of training, with its settings: a frozen dataclass."""
 
@@ -137,7 +192,10 @@ class StageConfig(Protocol):
         ...
 
     def build(self, lineage: Any) -> Any:
-        """Builds the stage, from what is there before it; `lineage` is a `Lineage`.
+        """Builds the stage, a `Stage` or a `Writing`, from what is there before it.
+
+        Args:
+            lineage: a `Lineage`.
 
         Raises:
             ValueError: if its fields do not fit together, or not what is there before.

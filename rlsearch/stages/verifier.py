@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 
 from rlsearch.config import Kind, OptimizerConfig, TransformerConfig, check
 from rlsearch.decoding.policy import Policy, SolutionFormat
@@ -29,16 +30,22 @@ from rlsearch.objectives.verifier_targets import (
     verifier_loss,
 )
 from rlsearch.parallel.sharding import filled
+from rlsearch.paths import exists
 from rlsearch.runs.lineage import Lineage
-from rlsearch.runs.stage import Metrics, Model, Stage, StageFlops, Weights
+from rlsearch.runs.stage import Metrics, Model, Params, Stage, StageFlops, Weights
 from rlsearch.stages.costs import writing_flops
 from rlsearch.stages.replay import Replay, capacity_of, empty_replay
 from rlsearch.stages.replay_fields import Size
 from rlsearch.stages.ring import Learning, Origin, Ring, lanes, ring_stage
 from rlsearch.tasks.base import Task
+from rlsearch.text import shortened
 from rlsearch.verifiers.aggregate import AGGREGATIONS
+from rlsearch.verifiers.base import Judge
 from rlsearch.verifiers.exact import check_exact, exact_labels
+from rlsearch.verifiers.head import HeadVerifier
 from rlsearch.verifiers.label_files import LabelFolder, abstract_labels
+from rlsearch.verifiers.labels import StepLabels
+from rlsearch.verifiers.network import NetworkVerifier
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,14 +75,58 @@ class ExactSteps:
 
 @dataclasses.dataclass(frozen=True)
 class LabelsFrom:
-    """Labels for a process reward model that `rlsearch data label` has written."""
+    """Labels for a process reward model that a stage, or `rlsearch data label`, has written."""
 
-    folder: str = ""  # such as runs/arithmetic/labels/soft
+    folder: str = ""  # a stage before, RUN/STAGE, or a folder such as runs/arithmetic/labels/soft
 
     fresh: ClassVar[bool] = False
 
     def __post_init__(self):
-        check(bool(self.folder), self, "folder", "the folder of labels")
+        check(bool(self.folder), self, "folder", "a stage that labels, or the folder of labels")
+
+    def opened(self, lineage: Lineage, reader: str) -> "LabelFolder | PromisedLabels":
+        """The labels, which a stage of the same run may have still to make.
+
+        Args:
+            reader: the stage that learns from them.
+
+        Raises:
+            FileNotFoundError: if there are none.
+            ValueError: if they are not all made yet, or of another task, or of no stage before.
+        """
+        folder, task = lineage.rows(self.folder), lineage.task
+        names = [stage.name for stage in lineage.config.stages]
+        if self.folder not in names:
+            return LabelFolder(folder, lineage.config.task, task)
+        if names.index(self.folder) >= names.index(reader):
+            raise ValueError(
+                f"{reader}.labels.folder is {shortened(self.folder)}: it must be a stage before it"
+            )
+        most = lineage.settings(self.folder).most_rows(lineage)
+        return PromisedLabels(folder, lineage.config.task, task, most)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PromisedLabels:
+    """Labels that are there when they are first asked for, and not before."""
+
+    folder: epath.Path
+    config: Any  # the task, as the config has it
+    task: Task
+    most: int  # solutions that there may be
+
+    @functools.cached_property
+    def _kept(self) -> LabelFolder:
+        return LabelFolder(self.folder, self.config, self.task)
+
+    @property
+    def solutions(self) -> int:
+        """The number of solutions; until they are written, the most that there may be."""
+        return self._kept.solutions if exists(self.folder / "labels.json") else self.most
+
+    def take(self, rows: np.ndarray) -> StepLabels:
+        """The labels of the solutions `rows [N]`. Raises: see `LabelFolder.take`."""
+        return self._kept.take(rows)
 
 
 LABELS = Annotated[Any, Kind("a source of labels", "rlsearch.stages", ("fresh",))]
@@ -157,7 +208,7 @@ class Verifier:
         if self.labels.fresh:
             return stage
         assert isinstance(self.labels, LabelsFrom)
-        labels = LabelFolder(self.labels.folder, lineage.config.task, task)
+        labels = self.labels.opened(lineage, self.name)
         return dataclasses.replace(
             stage,
             memory=functools.partial(full_memory, labels, policy.format),
@@ -165,6 +216,19 @@ class Verifier:
             remember=lambda memory, produced, judged: (memory, {}),
             fill=functools.partial(read_memory, labels, policy.format),
         )
+
+    def judge(self, model: Model, params: Params, label: str) -> Judge:
+        """The verifier that the stage ends with.
+
+        Args:
+            model: its network; see `shape`.
+            label: the name that stands beside a result.
+        """
+        if isinstance(model, Head):
+            policy = self.policy.rpartition("/")[2]
+            return HeadVerifier(params, model, label, policy, self.aggregation)
+        assert isinstance(model, LanguageModel)
+        return NetworkVerifier(params, model, label, self.aggregation)
 
     def sizes(self) -> tuple[str, Size]:
         """See `sizes_of`."""
@@ -197,7 +261,7 @@ def write_solutions(
 
 
 def full_memory(
-    labels: LabelFolder, format: SolutionFormat, weights: Weights, keys: jax.Array
+    labels: LabelFolder | PromisedLabels, format: SolutionFormat, weights: Weights, keys: jax.Array
 ) -> Replay:
     """A full ring with room for all `labels`, which `read_memory` puts there.
 
@@ -210,7 +274,9 @@ def full_memory(
     return empty_replay(rows, each)._replace(added=jnp.full(keys.shape, each, jnp.int32))
 
 
-def read_memory(labels: LabelFolder, format: SolutionFormat, replay: Replay) -> Replay:
+def read_memory(
+    labels: LabelFolder | PromisedLabels, format: SolutionFormat, replay: Replay
+) -> Replay:
     """Reads lane after lane of `labels`; a few of them come twice, so that all lanes are full.
 
     Raises:

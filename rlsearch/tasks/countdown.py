@@ -11,6 +11,8 @@ Letters: B batch, n numbers of a problem.
 
 import dataclasses
 import functools
+import itertools
+import math
 from collections.abc import Sequence
 
 import jax
@@ -45,6 +47,17 @@ class Countdown(NumberTask):
         check(9 <= self.largest <= 99, self, "largest", "from 9 to 99")
         check(24 <= self.max_goal <= 199, self, "max_goal", "from 24 to 199")
         check(0 < self.fraction_weight <= 1, self, "fraction_weight", "in (0, 1]")
+        most = self._most_held_out()
+        valid = f"at most {most}, of {self.num_numbers} numbers up to {self.largest}"
+        check(self.num_held_out <= most, self, "num_held_out", valid)
+
+    def _most_held_out(self) -> int:
+        """The sets of numbers that are held out; 1000 where there are surely more."""
+        count = self.num_numbers
+        if math.comb(self.largest + count - 1, count) >= 2000 * HELD_OUT_SHARE:
+            return 1000
+        every = itertools.combinations_with_replacement(range(1, self.largest + 1), count)
+        return int(self.is_held_out(np.array(list(every))).sum())  # pyright: ignore
 
     def is_held_out(self, numbers: jax.Array) -> jax.Array:
         """See `NumberTask`; of `numbers [..., n]`, on the host too."""

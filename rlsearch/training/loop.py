@@ -21,7 +21,7 @@ from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.lock import RunLock
 from rlsearch.runs.opening import saved_config
 from rlsearch.runs.parameters import restore_params, warn
-from rlsearch.runs.stage import CheckpointRef, Params, Stage, Weights
+from rlsearch.runs.stage import CheckpointRef, Params, Stage, Weights, Writing
 from rlsearch.training.beginning import (
     check_best_metric,
     check_finite,
@@ -44,6 +44,7 @@ from rlsearch.training.state import (
 from rlsearch.training.step import Step, check_split, make_step
 from rlsearch.training.stopping import StopRequest, TrainingStopped
 from rlsearch.training.trace import StepTrace
+from rlsearch.training.writing import check_parts, write_parts
 
 
 def train(config: Experiment, run_dir: str) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def train(config: Experiment, run_dir: str) -> dict[str, Any]:
 def _train(
     config: Experiment, directory: RunDirectory, stop: StopRequest, lock: RunLock
 ) -> dict[str, Any]:
-    lineage = Lineage(config, own_modules(config))
+    lineage = Lineage(config, own_modules(config), str(directory.path))
     check_best_metric(config.log, [stage.name for stage in config.stages])
     if config.task is not None:  # one whose files are missing says so before there is a run
         jax.eval_shape(config.task.draw_task_problem, run_key(config.seed, "training", 0))
@@ -78,7 +79,10 @@ def _train(
     check_memory(lineage, mesh, device_memory)
     stages = build_stages(lineage)
     for stage in stages:
-        check_split(stage, mesh, config.parallel.accumulate)
+        if isinstance(stage, Writing):
+            check_parts(stage, mesh)
+        else:
+            check_split(stage, mesh, config.parallel.accumulate)
     check_same_run(lineage, directory)
     write_config(config, directory)  # not before it is known to be a good one
     ends, place = lineage.ends(), Place(directory, lineage, mesh)
@@ -96,6 +100,9 @@ def _train(
             if done >= ends[stage.name] or stop.at is not None:
                 continue
             read = place.read(stage)
+            if isinstance(stage, Writing):
+                done = write_stage(run, place, stage, read, first)
+                continue
             if found is not None and found.stage == stage.name:
                 state = found.state
             else:
@@ -109,17 +116,18 @@ def _train(
                 state, done = run_stage(run, running, state, max(done, first))
     if stop.signal is not None and done < max(ends.values()):
         raise TrainingStopped(done, max(ends.values()), stop.signal)
+    trained = [stage for stage in stages if isinstance(stage, Stage)]
     return {
         "run": str(directory.path),
         "steps": done,
         "stages": ends,
-        "flops": {stage.name: stage.num_steps * stage.flops_per_step.total for stage in stages},
-        "parameters": stages[0].model.num_params(),
+        "flops": {stage.name: place.flops(stage) for stage in stages},
+        "parameters": trained[0].model.num_params() if trained else 0,
         "seconds": time.monotonic() - began,
     }
 
 
-def build_stages(lineage: Lineage) -> tuple[Stage, ...]:
+def build_stages(lineage: Lineage) -> tuple[Stage | Writing, ...]:
     """Builds the stages of an experiment, in their order.
 
     Raises:
@@ -149,10 +157,12 @@ class Place:
         log = self.lineage.config.log if saving else None
         return stage_checkpoints(self.directory, self.lineage, name, log)
 
-    def newest(self, stages: tuple[Stage, ...]) -> Found | None:
+    def newest(self, stages: tuple[Stage | Writing, ...]) -> Found | None:
         """Restores the newest checkpoint that is not damaged, and sets aside those that are."""
         ends = self.lineage.ends()
         for stage in reversed(stages):
+            if isinstance(stage, Writing):  # its parts are there or not, and are found again
+                continue
             with self.checkpoints(stage.name) as checkpoints:
                 if not checkpoints.steps():
                     continue
@@ -187,7 +197,13 @@ class Place:
         state = start(Weights(params, read), key)
         return state._replace(memory=stage.fill(state.memory)) if stage.fill else state
 
-    def read(self, stage: Stage) -> dict[str, Params]:
+    def flops(self, stage: Stage | Writing) -> float:
+        """The FLOPs of a stage that is over."""
+        if isinstance(stage, Writing):
+            return stage.open(self.directory.rows / stage.name).flops
+        return stage.num_steps * stage.flops_per_step.total
+
+    def read(self, stage: Stage | Writing) -> dict[str, Params]:
         """The parameters that a stage reads and does not learn, by their role."""
         return {
             role: self.params_at(ref, read_shardings(ref.model, self.mesh, self.rules))
@@ -310,6 +326,36 @@ def run_stage(
     return state, end
 
 
+def write_stage(
+    run: OpenRun, place: Place, writing: Writing, read: Mapping[str, Params], first: int
+) -> int:
+    """Writes the rows of a stage, or what is missing of them, to their end or to where a stop is
+    asked for.
+
+    Args:
+        first: steps of the run in front of it.
+
+    Returns:
+        The number of steps of the run that are done; rows may be complete before the last of them.
+    """
+    rows = writing.open(run.directory.rows / writing.name)
+    seed = run.config.seed
+    parts = write_parts(
+        writing, rows, read, place.mesh, lambda part: run_key(seed, "training", first + part)
+    )
+    with Progress(writing.num_steps, writing.name, shown=is_main()) as progress:
+        progress.begin("compiling")
+        for part, known in enumerate(parts, start=1):
+            run.check_alone()
+            seconds = time.monotonic() - run.began
+            run.writer.write(first + part, seconds, writing.name, known, part)
+            progress.update(part, **known)
+            if run.stop.reached(first + part) and not rows.complete:
+                return first + part
+    run.writer.flush()
+    return first + writing.num_steps
+
+
 def _fed(run: OpenRun, stage: Stage, step: int) -> Any:
     """The host rows of a step, each on the device that it belongs to; None where there are none."""
     if stage.feed is None:
@@ -381,6 +427,6 @@ def stages_begun(lineage: Lineage, directory: RunDirectory) -> int:
     begun = 0
     for number, stage in enumerate(lineage.config.stages):
         with stage_checkpoints(directory, lineage, stage.name) as checkpoints:
-            if checkpoints.steps():
+            if checkpoints.steps() or exists(directory.rows / stage.name):
                 begun = number + 1
     return begun

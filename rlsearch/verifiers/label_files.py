@@ -8,7 +8,9 @@ parts but the last have the same number of solutions, so that a process finds th
 a look at the others.
 """
 
+import hashlib
 import io
+import json
 import math
 import os
 import struct
@@ -28,13 +30,13 @@ from rlsearch.text import shortened
 from rlsearch.verifiers.labels import StepLabels
 
 MAX_BYTES = 2**31  # of a part's arrays: more is refused before it is read
-MAX_ABOUT = 2**24  # bytes of a labels.json, which has all words of a task
+MAX_ABOUT = 2**24  # bytes of a labels.json, which once had all words of a task
 MAX_SOLUTIONS = 2**26  # of a folder
 _MAX_HEADERS = 2**16  # bytes of a part beside its arrays
 
 
 def describe_task(config: Any, task: Task) -> dict[str, Any]:
-    """Describes the problems, their split and the words that labels share with a task.
+    """Describes the problems, their split and the tokenizer that labels share with a task.
 
     Args:
         config: the task as a config has it, without what stands in front of its problems.
@@ -42,7 +44,12 @@ def describe_task(config: Any, task: Task) -> dict[str, Any]:
     fields = {"cls": class_name(config), **to_data(config)}
     if "data_dir" in fields:
         fields["data_dir"] = ""
-    return {"task": fields, "words": list(task.tokenizer.index)}
+    return {"task": fields, "tokenizer": _fingerprint(list(task.tokenizer.index))}
+
+
+def _fingerprint(words: list[Any]) -> str:
+    """The SHA-256 of the words of a tokenizer, in the order of their tokens."""
+    return hashlib.sha256(json.dumps(words).encode()).hexdigest()
 
 
 def _differs(was: Any, now: Any) -> bool:
@@ -79,9 +86,19 @@ def write_part(path: epath.Path, labels: StepLabels) -> None:
     content = io.BytesIO()
     arrays: dict[str, Any] = {name: np.asarray(x) for name, x in labels._asdict().items()}
     np.savez(content, **arrays)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, content.getvalue())
+
+
+def write_about(folder: epath.Path, about: dict[str, Any]) -> None:
+    """Writes labels.json in one go."""
+    text = json.dumps(about, indent=2, allow_nan=False) + "\n"
+    _write(folder / "labels.json", text.encode())
+
+
+def _write(path: epath.Path, content: bytes) -> None:
     temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
-    temporary.write_bytes(content.getvalue())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary.write_bytes(content)
     temporary.replace(path)
 
 
@@ -166,6 +183,9 @@ def read_about(folder: epath.PathLike) -> dict[str, Any] | None:
     about = read_json(path, MAX_ABOUT, "a description of labels")
     if not isinstance(about, dict):
         raise ValueError(f"{path} is damaged: it must be a JSON object")
+    words = about.pop("words", None)  # of folders made before, which have them all
+    if isinstance(words, list):
+        about.setdefault("tokenizer", _fingerprint(words))
     return about
 
 

@@ -4,10 +4,51 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from etils import epath
 
-from rlsearch.data.step_ratings import RatedSolution
+from rlsearch.data.left_out import LeftOut
+from rlsearch.data.step_ratings import RatedSolution, read_ratings
 from rlsearch.tasks.base import Task
+from rlsearch.verifiers.label_files import part_path, read_about, write_about, write_part
 from rlsearch.verifiers.labels import StepLabels
+
+
+def write_ratings(
+    folder: epath.Path, task: Task, described: dict[str, Any], path: str, form: str
+) -> dict[str, Any]:
+    """Writes a folder of labels from a file of rated solutions, as far as a task can say them.
+
+    Args:
+        described: the task, as `describe_task` does.
+        form: of the file; see `rlsearch.data.step_ratings`.
+
+    Returns:
+        What labels.json says.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it has another form, nothing that the task can say, or the folder is there.
+    """
+    if read_about(folder) is not None:
+        raise ValueError(f"labels are {str(folder)!r}: there are some already; give another --name")
+    left_out = LeftOut(path, f"of the form {form}")
+    labels, dropped = rated_labels(task, read_ratings(path, form, left_out))
+    if not len(labels.prompts):
+        raise ValueError(f"{path}: of its {dropped} solutions the task can say none")
+    write_part(part_path(folder, 0), labels)
+    about = {
+        "kind": form,
+        **described,
+        "parts": 1,
+        "solutions_of_a_part": len(labels.prompts),
+        "spent": 0,
+        "solutions": len(labels.prompts),
+        "labels": int((labels.weights > 0).sum()),
+        "dropped": dropped,
+        "left_out": left_out.count,
+    }
+    write_about(folder, about)
+    return about
 
 
 def rated_labels(task: Task, solutions: Iterable[RatedSolution]) -> tuple[StepLabels, int]:

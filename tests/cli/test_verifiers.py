@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 
 from rlsearch.config import ParallelConfig
-from rlsearch.measuring import labelling
 from rlsearch.measuring.costs import answer_flops
-from rlsearch.measuring.labelling import LabelSettings, make_labels
 from rlsearch.measuring.opened import OpenedRun, open_run
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.runs.checkpoints import stage_checkpoints
@@ -24,11 +22,12 @@ from rlsearch.studies.test_time_compute import TestTimeCompute
 from rlsearch.studies.verifiers import Verifiers
 from rlsearch.training import loop
 from rlsearch.training.state import abstract_state
+from rlsearch.verifiers import label_making
 from rlsearch.verifiers.label_files import LabelFolder, read_part
 from tests.commands import fail, read_json
 from tests.interruption import InterruptionError, limit_steps
 from tests.tiny import tiny_experiment
-from tests.verifier_run import STAGE_ENDS, verifier_experiment, write_config
+from tests.verifier_run import STAGE_ENDS, labelled, verifier_experiment, write_config
 
 CONFIG, SLOW = verifier_experiment(), pytest.mark.slow
 TASK = CONFIG.task
@@ -130,11 +129,11 @@ def test_verifiers_in_training_are_left_out_of_the_one_command(run, tmp_path, mo
     "kind", ["soft", *(pytest.param(k, marks=SLOW) for k in ("exact", "bisection"))]
 )
 def test_labels_are_made_again_bit_for_bit_after_a_kill(run, kind, monkeypatch):
-    settings = LabelSettings(kind, 60, num_problems=4, num_rollouts=2, num_searches=1)
-    whole = make_labels(open_run(str(run)), settings, f"{kind}_whole")
+    asked = {"kind": kind, "generations": 60, "num_rollouts": 2, "num_searches": 1}
+    whole = labelled(run, f"{kind}_whole", **asked)
     assert 0 < whole["spent"] <= 60 and whole["parts"] > 1
 
-    write, written = labelling.write_part, []
+    write, written = label_making.write_part, []
 
     def killed(path, labels):
         if len(written) == 1:
@@ -143,15 +142,15 @@ def test_labels_are_made_again_bit_for_bit_after_a_kill(run, kind, monkeypatch):
         write(path, labels)
 
     with monkeypatch.context() as patch:
-        patch.setattr(labelling, "write_part", killed)
+        patch.setattr(label_making, "write_part", killed)
         with pytest.raises(InterruptionError):
-            make_labels(open_run(str(run)), settings, f"{kind}_killed")
+            labelled(run, f"{kind}_killed", **asked)
     folder = run / "labels" / f"{kind}_killed"
     with pytest.raises(ValueError, match="they are not all made yet"):
         LabelFolder(folder, TASK, TASK)
     first = pathlib.Path(written[0])
     modified = first.stat().st_mtime_ns
-    assert make_labels(open_run(str(run)), settings, f"{kind}_killed")["spent"] == whole["spent"]
+    assert labelled(run, f"{kind}_killed", **asked)["spent"] == whole["spent"]
     assert first.stat().st_mtime_ns == modified  # what was there was not made again
     one, other = (read_all(f) for f in (whole["folder"], folder))
     for a, b in zip(one, other, strict=True):
@@ -173,7 +172,7 @@ def test_hard_labels_are_the_soft_ones_above_zero(run):
     np.testing.assert_array_equal(hard.values, soft.values > 0)
     np.testing.assert_array_equal(hard.solutions, soft.solutions)
     said = fail("data", "label", run, "--labels", "soft", *small, "--rollouts", 3)
-    assert "there the num_rollouts is 2, and now 3; give another --name" in said
+    assert "there the num_rollouts is 2, and now 3; give them another name" in said
 
 
 def alone(run, **changes):
@@ -253,7 +252,7 @@ def test_policies_and_labels_of_another_task_are_refused(run, tmp_path):
         loop.train(alone("nowhere"), str(tmp_path / "a"))
     with pytest.raises(ValueError, match="orm.policy is 'control': it must be a stage .*, base"):
         loop.train(verifier_experiment(policy="control"), str(tmp_path / "a"))
-    made = make_labels(open_run(str(run)), LabelSettings("exact", 4, num_problems=4), "of_two")
+    made = labelled(run, "of_two", generations=4)
     with pytest.raises(ValueError, match="which has another task.split_seed"):
         LabelFolder(made["folder"], other.task, TASK)
     with pytest.raises(FileNotFoundError, match="there is no labels.json in it"):
@@ -262,7 +261,7 @@ def test_policies_and_labels_of_another_task_are_refused(run, tmp_path):
 
 
 def test_labels_are_taken_from_the_parts_they_are_in_and_fill_all_lanes(run):
-    made = make_labels(open_run(str(run)), LabelSettings("exact", 11, num_problems=4), "taken")
+    made = labelled(run, "taken", generations=11)
     assert (made["solutions"], made["solutions_of_a_part"], made["parts"]) == (11, 4, 3)
     folder, whole = LabelFolder(made["folder"], TASK, TASK), read_all(made["folder"])
     from_folder = LabelsFrom(made["folder"])
@@ -296,7 +295,7 @@ def test_labels_are_taken_from_the_parts_they_are_in_and_fill_all_lanes(run):
 
 
 def test_a_damaged_part_is_no_labels(run, tmp_path):
-    made = make_labels(open_run(str(run)), LabelSettings("exact", 8, num_problems=4), "damaged")
+    made = labelled(run, "damaged")
     part = next(iter((run / "labels" / "damaged").glob("000000.npz")))
     good = dict(np.load(part))
     np.savez(part, **(good | {"values": good["values"] + 2}))

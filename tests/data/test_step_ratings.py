@@ -222,7 +222,7 @@ def test_held_out_problems_are_never_labelled(tmp_path):
 
 
 def test_the_numbers_of_a_held_out_puzzle_are_never_labelled_in_any_order(tmp_path):
-    task = Countdown(num_numbers=3)
+    task = Countdown(num_numbers=3, num_held_out=4)
     (numbers, _), *_ = task.held_out_problems
     turned = f"{sum(numbers)} from {' '.join(map(str, numbers[::-1]))}"
     other = next(

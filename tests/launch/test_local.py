@@ -14,14 +14,12 @@ import numpy as np
 import pytest
 
 from rlsearch.config import ParallelConfig
-from rlsearch.measuring.labelling import LabelSettings, make_labels
-from rlsearch.measuring.opened import open_run
 from rlsearch.stages.verifier import LabelsFrom
 from rlsearch.training import loop
 from rlsearch.training.metrics import read_metrics
 from tests.launch import two_processes
 from tests.tiny import with_stage, with_stages
-from tests.verifier_run import verifier_experiment
+from tests.verifier_run import labelled, verifier_experiment
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +110,7 @@ def test_a_process_that_lost_another_ends_within_a_minute_and_says_which(tmp_pat
 def test_each_process_reads_its_own_share_of_labels(tmp_path):
     policy = tmp_path / "policy"
     loop.train(verifier_experiment(()), str(policy))
-    made = make_labels(open_run(str(policy)), LabelSettings("exact", 8, num_problems=4), "exact")
+    made = labelled(policy, "exact")
     assert (made["solutions"], made["solutions_of_a_part"]) == (8, 4)
     folders = [tmp_path / "one", tmp_path / "other"]
     for index, folder in enumerate(folders):  # in which there is the part for its two lanes alone

@@ -81,7 +81,7 @@ class Unlucky(Countdown):
 
 
 def test_where_no_draw_succeeds_there_is_still_a_training_problem():
-    task = Unlucky(num_numbers=3)
+    task = Unlucky(num_numbers=3, num_held_out=1)
     prompt = jax.jit(task.draw_task_problem)(jax.random.key(0))
     assert not task.is_held_out(numbers_of(task, prompt[None])).any()
     assert task.tokenizer.decode(np.asarray(prompt).tolist()).startswith("1 from 1 ")
@@ -109,6 +109,12 @@ def test_bad_problems_are_refused_in_a_sentence(text, sentence):
     with pytest.raises(ValueError) as caught:
         task_of(4).parse_problem(text)
     assert str(caught.value).startswith(f"problem is {text!r}") and sentence in str(caught.value)
+
+
+def test_more_problems_than_are_held_out_are_refused_and_all_of_them_are_found():
+    with pytest.raises(ValueError, match="num_held_out is 31: it must be at most 30, of 3 numbers"):
+        Countdown(num_numbers=3, num_held_out=31)
+    assert len(Countdown(num_numbers=3, num_held_out=30).held_out_problems) == 30
 
 
 def test_the_benchmark_split_is_refused():
