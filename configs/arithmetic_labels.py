@@ -1,8 +1,7 @@
-"""A process reward model of what the run `arithmetic` writes, from labels made before.
+"""A process reward model of what the run `arithmetic` writes: it is labelled, and then learnt from.
 
-    rlsearch data label runs/arithmetic --labels soft --generations 20000
-    rlsearch train arithmetic_labels --prm.labels.folder runs/arithmetic/labels/soft \
-        --prm.aggregation last --run-dir runs/arithmetic_soft
+    rlsearch train arithmetic_labels --labels.kind soft --prm.aggregation last \
+        --run-dir runs/arithmetic_soft
     rlsearch evaluate runs/arithmetic --suite verifiers --verifier prm runs/arithmetic_soft/prm
 
 Compares kinds of labels (exact, hard, soft, by bisection) at equal generations. One CPU core,
@@ -15,19 +14,18 @@ import dataclasses
 from pathlib import Path
 
 from rlsearch.config_file import load
+from rlsearch.stages.labelling import Labelling
 from rlsearch.stages.verifier import LabelsFrom
 
 arithmetic = load(str(Path(__file__).with_name("arithmetic.py")))
 _, process, _ = arithmetic.stages
+POLICY = "runs/arithmetic/base"
 
 config = dataclasses.replace(
     arithmetic,
     name="arithmetic_labels",
     stages=(
-        dataclasses.replace(
-            process,
-            policy="runs/arithmetic/base",
-            labels=LabelsFrom("runs/arithmetic/labels/soft"),
-        ),
+        Labelling("labels", policy=POLICY, kind="soft", generations=20_000),
+        dataclasses.replace(process, policy=POLICY, labels=LabelsFrom("labels")),
     ),
 )

@@ -1,7 +1,10 @@
 """Every test runs on eight fake CPU devices; this is read before any test imports JAX."""
 
+import contextlib
+import ctypes
 import dataclasses
 import functools
+import gc
 import importlib.metadata
 import os
 import pathlib
@@ -22,6 +25,8 @@ os.environ.setdefault(
     str(pathlib.Path(__file__).resolve().parent.parent / ".pytest_cache" / "jax"),
 )
 
+MUCH_MEMORY = 1_500_000_000  # bytes, of which JAX alone takes a third
+
 
 @pytest.fixture(autouse=True, scope="session")
 def shared_steps():
@@ -29,6 +34,8 @@ def shared_steps():
 
     Stages and steps are pure, so that nothing but time depends on it. What is logged, saved and
     evaluated is no part of an experiment here. A process of its own shares nothing.
+
+    Yields what forgets them all.
     """
     import jax
 
@@ -60,7 +67,34 @@ def shared_steps():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "build_stages", build_stages)
         patch.setattr(loop, "make_step", shared_step)
-        yield
+        yield lambda: (steps.clear(), built.cache_clear())
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forgotten(shared_steps):
+    """Behind a file whose programs have taken much memory, they are given back.
+
+    What a later file needs again is read from the cache of compilations.
+    """
+    yield
+    if _resident() < MUCH_MEMORY:
+        return
+    import jax
+
+    shared_steps()
+    jax.clear_caches()
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # a C library that knows how
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _resident() -> int:
+    """Bytes of memory that this process has; 0 where that is not told."""
+    try:
+        pages = pathlib.Path("/proc/self/statm").read_text().split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture

@@ -54,6 +54,7 @@ from rlsearch.runs.directory import RunDirectory
 from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.opening import experiment_of
 from rlsearch.stages.revision import Revision
+from rlsearch.stages.verifier import LabelsFrom
 from rlsearch.strategies.base import NAMES, Budget, load_strategy
 from rlsearch.training import loop
 from rlsearch.training.metrics import read_metrics
@@ -61,7 +62,7 @@ from rlsearch.verifiers.network import NetworkVerifier
 from rlsearch.verifiers.value_head import ValueHead
 from tests.boards import tiny_board_experiment
 from tests.commands import read_json
-from tests.tiny import tiny_experiment, with_stage
+from tests.tiny import tiny_experiment, with_stage, with_stages
 from tests.toy import perturbed
 from tests.verifier_run import verifier_experiment
 
@@ -246,6 +247,9 @@ def reads_as(saved: str, name: str) -> bool:
     if name in WITH_CONTROL:
         now = with_stage(now, "control", flops_with_empty=True, min_p=0.0)
         now = with_stage(now, "distilled", num_steps=80)
+    if name == "arithmetic_labels":  # whose labels were made by a command
+        now = with_stages(now, "prm")
+        now = with_stage(now, "prm", labels=LabelsFrom("runs/arithmetic/labels/soft"))
     studies = [
         dataclasses.replace(study, policy_weight=None, seeds=()) if study.seeds == (0,) else study
         for study in now.evaluation

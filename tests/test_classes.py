@@ -46,7 +46,7 @@ KINDS = {
 RIGHT = {
     TASK: "Arithmetic Countdown DirectArithmetic Game24",
     PROMPTING: "FewShot",
-    STAGE: "ExpertIteration Revision SearchDistillation SelfPlay Traces Verifier",
+    STAGE: "ExpertIteration Labelling Revision SearchDistillation SelfPlay Traces Verifier",
     ENVIRONMENT: "PgxGame",
     SOURCES: "ExactSteps LabelsFrom Outcomes",
     STUDY: "Accuracy Everything Exchange Revisions TestTimeCompute Verifiers",

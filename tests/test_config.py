@@ -25,6 +25,7 @@ from rlsearch.config import (
 )
 from rlsearch.environments.pgx_game import ONE_PLAYER, TWO_PLAYERS, PgxGame
 from rlsearch.stages.expert_iteration import ExpertIteration
+from rlsearch.stages.labelling import Labelling
 from rlsearch.stages.revision import Revision
 from rlsearch.stages.search_distillation import SearchDistillation
 from rlsearch.stages.self_play import SelfPlay
@@ -115,7 +116,12 @@ BAD = [
     (Revision, {"replay_size": 1000}, "a multiple of the rows of a step, 256"),
     (Verifier, {"policy": ""}, "the stage that ended with the policy"),
     (Verifier, {"network": "trunk"}, "'own', 'copy' or 'head'"),
-    (LabelsFrom, {"folder": ""}, "the folder of labels"),
+    (LabelsFrom, {"folder": ""}, "a stage that labels, or the folder of labels"),
+    (Labelling, {"kind": "rough"}, "one of 'exact', 'hard', 'soft', 'bisection'"),
+    (Labelling, {"policy": ""}, "the stage that ended with the policy"),
+    (Labelling, {"generations": 0}, "at least 1 where num_steps is 0"),
+    (Labelling, {"active_fraction": 1.5}, "from 0 to 1"),
+    (Labelling, {"drawn": 2}, "1 where no verifier says which solutions convince"),
     (Verifier, {"aggregation": "max"}, "one of 'last', 'min', 'prod', 'mean'"),
     (Verifier, {"num_solutions": 0}, "at least 1"),
     (Verifier, {"replay_size": 300}, "a multiple of num_solutions, 128"),

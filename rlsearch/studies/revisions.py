@@ -39,15 +39,15 @@ from rlsearch.strategies.chains import (
     majority_of_chains,
     sample_chains,
 )
-from rlsearch.studies.base import Report, check_extent, silent
+from rlsearch.strategies.drawing import Drawing, drawing_of
+from rlsearch.strategies.revisions import Revisions as RevisionsStrategy
+from rlsearch.studies.base import Comparison, Report, silent
 from rlsearch.studies.revisions_picture import draw
 from rlsearch.verifiers.base import Judge
 
-SAMPLING = Sampling()  # of all attempts
-
 
 @dataclasses.dataclass(frozen=True)
-class Revisions:
+class Revisions(Comparison):
     """Writes `evaluations/revisions.json` and `.png`."""
 
     sequential: tuple[int, ...] = ()  # s; empty: the powers of 2 up to each budget
@@ -58,9 +58,6 @@ class Revisions:
     verifier: str = "value_head"  # that chooses; see `OpenedRun.judge`
     aggregation: str = ""  # of its scores; empty: its own
     split: str = "held_out"  # see `examine`
-
-    def __post_init__(self):
-        check_extent(self)
 
     def run(self, opened: OpenedRun, report: Report = silent) -> dict[str, Any]:
         """See `Study.run`."""
@@ -75,17 +72,19 @@ class Revisions:
                 f"sequential is {lengths[-1]}: a budget of {budgets[-1]} does not pay for so many "
                 "attempts"
             )
+        (drawing,) = self.alike(opened, (RevisionsStrategy(),))
+        assert isinstance(drawing, RevisionsStrategy), "it is what it was made of"
         rows: list[Row] = []
         revised: list[Row] = []
         for length in lengths:
             shape = budgets[-1] // length, length
-            drawn = draw_chains(contestant, examination, judge, shape, seeds)
+            drawn = draw_chains(contestant, examination, judge, shape, seeds, drawing.sampling)
             revised.append({"sequential": length, **what_revising_did(drawn.right)})
             name = f"revisions, {length} in a chain"
             for budget in [budget for budget in budgets if budget >= length]:
                 first = first_chains(drawn, budget // length)
                 for chooser in (judge, None):
-                    measured = answered(first, chooser is not None, len(seeds))
+                    measured = answered(first, drawing, chooser is not None, len(seeds))
                     rows += rows_of(name, contestant, chooser, examination, budget, seeds, measured)
                     same = rows[-len(seeds) :]
                     accuracy = float(np.mean([row["accuracy"] for row in same]))
@@ -128,18 +127,20 @@ def draw_chains(
     judge: Judge,
     shape: tuple[int, int],
     seeds: Sequence[int],
+    sampling: Sampling,
 ) -> Drawn:
     """Chains of every problem under every seed, in parts of equal size where they are many.
 
     Args:
         shape: how many chains, and of how many attempts.
+        sampling: of all attempts.
     """
     task, (parallel, sequential) = examination.task, shape
     prompts, keys = under_seeds(examination.prompts, seeds)
 
     @jax.jit
     def solve(writer, judge: Judge, prompts: jax.Array, keys: jax.Array):
-        chains = sample_chains(writer, judge, prompts, keys, parallel, sequential, SAMPLING)
+        chains = sample_chains(writer, judge, prompts, keys, parallel, sequential, sampling)
         attempts = jnp.moveaxis(
             chains.tokens.reshape(len(prompts), -1, chains.tokens.shape[-1]), 1, 0
         )
@@ -165,12 +166,13 @@ def first_chains(drawn: Drawn, number: int) -> Drawn:
     return Drawn(chains, right, drawn.seconds * number / total)
 
 
-def answered(drawn: Drawn, judged: bool, num_seeds: int) -> Measured:
-    """The answers that are chosen from chains, under each seed: by their scores, or where they are
-    not `judged` by the majority, which reads nothing."""
+def answered(drawn: Drawn, drawing: Drawing, judged: bool, num_seeds: int) -> Measured:
+    """The answers that are chosen from chains, under each seed: by their scores, weighed as
+    `drawing` does, or where they are not `judged` by the majority, which reads nothing."""
     chains, (number, parallel, sequential) = drawn.chains, drawn.right.shape
     choose = best_of_chains if judged else majority_of_chains
-    chosen = np.asarray(jax.jit(choose)(chains.answers, chains.scores))
+    weights = drawing.confidence(jnp.asarray(chains.scores), jnp.asarray(chains.log_probs))
+    chosen = np.asarray(jax.jit(choose)(chains.answers, weights))
     right = drawn.right.reshape(number, -1)[np.arange(number), chosen]
     read = chains.verifier_tokens.sum(axis=(1, 2)) + chains.shared_verifier_tokens
 
@@ -182,7 +184,7 @@ def answered(drawn: Drawn, judged: bool, num_seeds: int) -> Measured:
             "n": parallel * sequential,
             "parallel": parallel,
             "sequential": sequential,
-            "temperature": SAMPLING.temperature,
+            **drawing_of(drawing),
         },
         right=by_seed(right),
         generations=by_seed((chains.scores >= 0).sum(axis=(1, 2))),

@@ -25,7 +25,7 @@ from rlsearch.verifiers.labels import StepLabels
 
 
 class Limits(NamedTuple):
-    """What labels may take, and how they are cut into parts."""
+    """The most that labels may take, and their parts."""
 
     generations: int  # solutions and completions together; 0: as many as the parts take
     num_parts: int  # the most of them

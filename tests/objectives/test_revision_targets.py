@@ -143,4 +143,4 @@ def test_only_the_right_answers_are_learnt_and_each_behind_its_context():
     expected = -picked[learnt].sum() / (3 * len(learnt))
     _, losses = jax.jit(lambda rows: step_losses(model, params, per_weight(rows), PAD))(rows)
     np.testing.assert_allclose(losses["policy_loss"], expected, rtol=1e-4)
-    assert 0 < metrics["solved"].mean() < 1 and metrics["attempts"].mean() > 0.5
+    assert 0 < metrics["sample_accuracy"].mean() < 1 and metrics["attempts"].mean() > 0.5

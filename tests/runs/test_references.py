@@ -9,6 +9,7 @@ from rlsearch.config_data import to_data
 from rlsearch.runs.lineage import REFERENCES, Lineage
 from rlsearch.runs.opening import experiment_of
 from rlsearch.stages.expert_iteration import ExpertIteration
+from rlsearch.stages.labelling import Labelling
 from rlsearch.stages.revision import Revision
 from tests.commands import fail
 from tests.tiny import tiny_experiment, with_stage, with_stages
@@ -16,6 +17,9 @@ from tests.verifier_run import verifier_experiment
 
 TINY, JUDGED = tiny_experiment(), verifier_experiment()
 REVISED = dataclasses.replace(TINY, stages=(*TINY.stages, Revision(num_samples=4)))
+BASE, ORM, PRM = JUDGED.stages
+CONVINCING = Labelling("labels", drawn=2, verifier="prm")
+LABELLED = dataclasses.replace(JUDGED, stages=(BASE, ORM, CONVINCING, PRM))
 WRONG = [
     (with_stage(TINY, "base", start="base"), "base.start is 'base'", "and it is the first"),
     (with_stage(TINY, "base", start="control"), "base.start is 'control'", "and it is the first"),
@@ -29,6 +33,7 @@ WRONG = [
     (with_stage(REVISED, "revision", start="revision"), "revision.start is 'revision'", "base, d"),
     (with_stage(JUDGED, "orm", policy="prm"), "orm.policy is 'prm'", "base"),
     (with_stage(JUDGED, "prm", policy="x" * 10_000), "prm.policy is 'xxx", "base, orm"),
+    (LABELLED, "labels.verifier is 'prm'", "base, orm"),
 ]
 
 

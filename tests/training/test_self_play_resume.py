@@ -17,7 +17,7 @@ from rlsearch.config_data import ConfigError, to_data
 from rlsearch.environments.pgx_game import PgxGame
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.runs.lineage import Lineage
-from rlsearch.runs.opening import experiment_of
+from rlsearch.runs.opening import FORMAT, experiment_of
 from rlsearch.stages.self_play import playing_stage
 from rlsearch.training import loop
 from rlsearch.training.beginning import check_best_metric
@@ -189,7 +189,7 @@ def test_every_step_says_how_it_went(whole):
 
 def test_the_config_keeps_its_kind(whole):
     saved = json.loads((whole / "config.json").read_text())
-    assert saved == {"format": 2, **json.loads(json.dumps(to_data(CONFIG)))}
+    assert saved == {"format": FORMAT, **json.loads(json.dumps(to_data(CONFIG)))}
     assert [stage["cls"] for stage in saved["stages"]] == ["rlsearch.stages.self_play:SelfPlay"]
     assert experiment_of(saved) == CONFIG
     with pytest.raises(ConfigError, match="kind is 'chess': it must be language or self_play"):
