@@ -10,8 +10,10 @@ from typing import Any
 from rlsearch.classes import nearest
 from rlsearch.config import Experiment
 from rlsearch.config_data import ConfigError, from_data, leaves, replaced, to_data
+from rlsearch.files import size_of
 from rlsearch.text import shortened
 
+MAX_CODE = 2**24  # bytes of a user's file
 FREE_WHEN_RESUMING = (
     *("name", "evaluation", "parallel", "log", "profile", "task.data_dir", "model.remat"),
 )
@@ -31,6 +33,7 @@ def load(name_or_path: str) -> Experiment:
             fields of the declared types.
     """
     path = _find(name_or_path)
+    _check_size(path)
     try:
         config = runpy.run_path(str(path)).get("config")
     except KeyboardInterrupt:
@@ -85,6 +88,7 @@ def load_code(path: str) -> str:
         raise ConfigError(
             f"--code is {shortened(path)}: it must be a Python file, such as my_tasks.py"
         )
+    _check_size(file)
     other = importlib.util.find_spec(name)
     if other is not None and other.origin != str(file):
         raise ConfigError(
@@ -102,6 +106,15 @@ def load_code(path: str) -> str:
             raise
         raise ConfigError(f"{path} does not run: {_said(error)}") from error
     return name
+
+
+def _check_size(path: Path) -> None:
+    """Raises ConfigError for a file that is too large to be a program: Python reads it whole."""
+    if size_of(path, "a Python file") > MAX_CODE:
+        raise ConfigError(
+            f"{shortened(str(path))} is too large for a Python file: it must have at most "
+            f"{MAX_CODE} bytes"
+        )
 
 
 def _said(error: BaseException) -> str:

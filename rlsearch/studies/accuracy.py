@@ -47,6 +47,7 @@ class Accuracy(Comparison):
         budgets = self.budgets or opened.defaults.budgets
         seeds = self.seeds or opened.defaults.seeds
         rows: list[dict[str, Any]] = []
+        spent = 0  # solutions a problem, of all strategies
         for strategy, judge in chosen:
             name = name_of(strategy)
             label = f"{name} (oracle)" if judge.oracle else name
@@ -57,9 +58,11 @@ class Accuracy(Comparison):
                 ):
                     made += rows_of(name, contestant, judge, examination, budget, seeds, measured)
                 rows += made
+                spent += budget
                 for row in summarise(made):
                     share = f"{100 * row['accuracy']:5.1f}%"
-                    report(f"{row['policy']:10} {label:22} budget {budget:4}  {share}")
+                    line = f"{row['policy']:10} {label:22} budget {budget:4}  {share}"
+                    report(line, spent / (len(chosen) * sum(budgets)))
         result = {
             "benchmark": self.split,
             "split": opened.task_split,

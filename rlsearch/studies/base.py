@@ -1,7 +1,7 @@
 """A study: one question asked of a trained run."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from rlsearch.config import check
@@ -10,7 +10,17 @@ from rlsearch.measuring.opened import OpenedRun
 from rlsearch.strategies.base import Strategy, name_of
 from rlsearch.strategies.drawing import Drawing, drawing_as, drawing_of
 
-Report = Callable[[str], None]  # is told one line after each result
+
+class Report(Protocol):
+    """A listener that is told one line after each result."""
+
+    def __call__(self, line: str, done: float | None = None, /) -> None:
+        """Hears a line.
+
+        Args:
+            done: the share of the work behind it, in [0, 1]; None where that is not known.
+        """
+        ...
 
 
 class Study(Protocol):
@@ -25,7 +35,7 @@ class Study(Protocol):
         ...
 
 
-def silent(line: str) -> None:
+def silent(line: str, done: float | None = None, /) -> None:
     """Reports to nobody."""
 
 

@@ -96,16 +96,19 @@ class TestTimeCompute(Comparison):
         seeds = self.seeds or opened.defaults.seeds
         strategies = self.alike(opened, self.strategies or STRATEGIES)
         rows, right = [], {}
+        spent = 0  # solutions a problem, of all strategies
         for strategy in strategies:
             name = name_of(strategy)
             for budget in budgets:
+                spent += budget
                 for contestant, measured in measure_each(
                     strategy, contestants, judge, examination, budget, seeds
                 ):
                     rows += rows_of(name, contestant, judge, examination, budget, seeds, measured)
                     right[contestant.name, name, budget] = measured.right.mean(axis=0)
                     accuracy = 100 * measured.right.mean()
-                    report(f"{contestant.name:10} {name:22} budget {budget:4}  {accuracy:5.1f}%")
+                    line = f"{contestant.name:10} {name:22} budget {budget:4}  {accuracy:5.1f}%"
+                    report(line, spent / (len(strategies) * sum(budgets)))
         if not rows:
             raise none_can_spend(self.strategies, budgets)
         optimal, qualities = [], {}

@@ -46,6 +46,8 @@ from rlsearch.training.stopping import StopRequest, TrainingStopped
 from rlsearch.training.trace import StepTrace
 from rlsearch.training.writing import check_parts, write_parts
 
+SHOWN = 8  # fields that are named of those that a resumed run changes
+
 
 def train(config: Experiment, run_dir: str) -> dict[str, Any]:
     """Trains every stage, or what is left of them, and returns a summary.
@@ -419,7 +421,8 @@ def check_same_run(lineage: Lineage, directory: RunDirectory) -> None:
     begun = stages_begun(Lineage(before, lineage.modules), directory)
     changed = check_resumable(before, lineage.config, begun)
     if changed:
-        warn(f"resuming with changes to {', '.join(changed)}")
+        more = f" and {len(changed) - SHOWN} more fields" if len(changed) > SHOWN else ""
+        warn(f"resuming with changes to {', '.join(changed[:SHOWN])}{more}")
 
 
 def stages_begun(lineage: Lineage, directory: RunDirectory) -> int:

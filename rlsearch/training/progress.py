@@ -143,10 +143,11 @@ class Progress:
 
 
 class Working:
-    """Shows that a command is at work whose length is not known; a context manager.
+    """Shows that a command is at work that finds one thing after another; a context manager.
 
     A terminal has a clock, and a log a line whenever ten seconds have passed without one. What the
-    command finds by and by is told to `say`, and is printed as it comes.
+    command finds by and by is told to `say`, and is printed as it comes. Where that tells how much
+    is done, the time left stands beside the clock.
     """
 
     def __init__(self, description: str, say: Callable[[str], None], stream: TextIO | None = None):
@@ -162,6 +163,7 @@ class Working:
         self._stream = sys.stderr if stream is None else stream
         self._began = self._told_at = time.monotonic()
         self._found = 0
+        self._done: float | None = None  # share of the work, in [0, 1]
         self._over = threading.Event()
         self._bar: RichProgress | None = None
         if self._stream.isatty():
@@ -190,9 +192,14 @@ class Working:
         else:
             self._thread.join()
 
-    def say(self, line: str) -> None:
-        """Prints a line of what was found."""
+    def say(self, line: str, done: float | None = None) -> None:
+        """Prints a line of what was found.
+
+        Args:
+            done: the share of the work behind it, in [0, 1]; None where that is not known.
+        """
         self._found += 1
+        self._done = done
         with self._hidden():
             self._say(line)
         self._told_at = time.monotonic()
@@ -201,7 +208,11 @@ class Working:
 
     def _status(self) -> str:
         found = f": {self._found} result{'s' * (self._found != 1)}" if self._found else ""
-        return self._description + found
+        left = ""
+        if self._done:
+            seconds = (self._told_at - self._began) * (1 / self._done - 1)
+            left = f", {100 * self._done:.0f}%, {_clock(seconds)} left"
+        return self._description + found + left
 
     @contextlib.contextmanager
     def _hidden(self) -> Iterator[None]:

@@ -59,3 +59,15 @@ def test_a_class_that_exits_has_not_done_the_work(monkeypatch, code):
     monkeypatch.setattr(solve, "run", run)
     found, out, err = call("solve", "run", "4")
     assert (found, out) == (1, "") and "ended the command with SystemExit" in err
+
+
+@pytest.mark.parametrize("how", ["config", "code"])
+def test_a_file_of_any_size_is_no_program(tmp_path, how):
+    """It takes no disk, and Python would read all of it into memory."""
+    file = tmp_path / "mine.py"
+    with file.open("wb") as hole:
+        hole.truncate(8 * 2**30)
+    argv = ["sweep", file] if how == "config" else ["sweep", "game24", "--code", file]
+    code, out, err = call(*argv)
+    assert code == 2 and not out
+    assert err.count("\n") == 1 and "is too large for a Python file" in err

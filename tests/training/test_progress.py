@@ -1,4 +1,5 @@
 import io
+import re
 import threading
 
 import pytest
@@ -139,12 +140,13 @@ def test_work_of_unknown_length_is_said_to_go_on(monkeypatch):
     monkeypatch.setattr(stream, "write", lambda text: (write(text), told.set())[0])
     with Working("evaluating", said.append, stream) as working:
         assert told.wait(10)
-        working.say("base 50%")
+        working.say("base 50%", 0.25)
         told.clear()
         assert told.wait(10)
     lines = stream.getvalue().splitlines()
     assert said == ["base 50%"]
-    assert lines[0] == "evaluating  0:00 so far" and lines[-1].startswith("evaluating: 1 result ")
+    assert lines[0] == "evaluating  0:00 so far" and lines[-1].startswith("evaluating: 1 result,")
+    assert re.match(r"evaluating: 1 result, 25%, 0:0\d left  0:0\d so far", lines[-1])
     assert threading.active_count() == 1 or working._thread.is_alive() is False
 
 
