@@ -205,7 +205,7 @@ def test_convincing_wrong_solutions_are_labelled(run):
     drawn = ["--labels", "exact", "--generations", 24, "--problems", 4, "--drawn", 3]
     made = read_json("data", "label", run, *drawn, "--verifier", "prm", "--name", "active")
     assert made["spent"] == 24 and made["solutions"] == 8 and made["drawn"] == 3
-    assert "only with a verifier" in fail("data", "label", run, *drawn, "--name", "x")
+    assert "1 where no verifier says" in fail("data", "label", run, *drawn, "--name", "x")
 
 
 def test_a_product_of_what_soft_labels_taught_is_warned_of(run, monkeypatch, capsys):

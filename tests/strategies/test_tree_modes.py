@@ -153,6 +153,7 @@ def test_alpha_takes_the_step_that_was_visited_most():
     budget = Budget(8, 48)
     settings = MODES["alpha"].settings(POLICY, budget)
     assert settings.pop("max_solutions") == 1  # eight simulations before each of three steps
+    assert settings.pop("policy_weight") == 0.0
     keys = jax.vmap(jax.random.fold_in, (0, None))(KEYS, 0)
     keys = jax.vmap(lambda key: jax.random.split(key, NUM_STEPS)[0])(keys)
 
