@@ -89,7 +89,9 @@ class TransformerConfig:
 class SearchConfig:
     """The tree search inside the training step."""
 
-    policy: str = "gumbel"  # "gumbel" (sequential halving at the root) or "puct"
+    policy: str = (
+        "gumbel"  # "gumbel" (sequential halving at the root), "puct", or, of steps, "draw"
+    )
     actions: str = "steps"  # language: "steps" (sampled, whole), "top_tokens" (likeliest) or
     # "tokens" (all); games: "moves"
     num_simulations: int = 24  # nodes added to a tree per decision
@@ -100,13 +102,20 @@ class SearchConfig:
     puct_constant: float = 1.25  # exploration of PUCT
     dirichlet_fraction: float = 0.0  # PUCT: share of noise in the root's prior, over legal actions
     dirichlet_alpha: float = 0.3  # PUCT: concentration of that noise
+    tilt: float = 10.0  # draw: beta, what a difference of 1 in value adds to a log-probability
+    max_tokens: int = 0  # draw: most tokens of a tree; 0: as many as its nodes may take
     temperature: float = 1.0  # of the draw of candidates
     min_p: float = 0.01  # steps: tokens less likely than this times the likeliest are not drawn
 
     def __post_init__(self):
-        check(self.policy in ("gumbel", "puct"), self, "policy", "'gumbel' or 'puct'")
+        rules = self.policy in ("gumbel", "puct", "draw")
+        check(rules, self, "policy", "'gumbel', 'puct' or 'draw'")
         kinds = ("steps", "top_tokens", "tokens", "moves")
         check(self.actions in kinds, self, "actions", "'steps', 'top_tokens', 'tokens' or 'moves'")
+        steps = self.policy != "draw" or self.actions == "steps"
+        check(steps, self, "actions", "'steps' where policy is 'draw'")
+        check(self.tilt >= 0, self, "tilt", "at least 0")
+        check(self.max_tokens >= 0, self, "max_tokens", "at least 0")
         check(self.num_simulations >= 1, self, "num_simulations", "at least 1")
         check(self.num_candidates >= 2, self, "num_candidates", "at least 2")
         check(self.value_scale > 0, self, "value_scale", "positive")

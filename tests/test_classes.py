@@ -46,12 +46,13 @@ KINDS = {
 RIGHT = {
     TASK: "Arithmetic Countdown DirectArithmetic Game24",
     PROMPTING: "FewShot",
-    STAGE: "ExpertIteration Labelling Revision SearchDistillation SelfPlay Traces Verifier",
+    STAGE: "ExpertIteration Labelling Revision SearchDistillation SelfPlay Traces TreeDistillation "
+    "Verifier",
     ENVIRONMENT: "PgxGame",
     SOURCES: "ExactSteps LabelsFrom Outcomes",
-    STUDY: "Accuracy Everything Exchange Revisions TestTimeCompute Verifiers",
-    STRATEGY: "BeamSearch BestOfN BfsV DfsV DiverseSearch Greedy LookaheadSearch MctsAlpha "
-    "MctsRollout Revisions SelfConsistency TreeSearch WeightedBestOfN",
+    STUDY: "Accuracy Everything Exchange Revisions Teachers TestTimeCompute Verifiers",
+    STRATEGY: "BeamSearch BestOfN BfsV DfsV DiverseSearch DrawingTree Greedy LookaheadSearch "
+    "MctsAlpha MctsRollout Revisions SelfConsistency TreeSearch WeightedBestOfN",
     VERIFIER: "Checker Constant ValueHead",
 }
 

@@ -31,11 +31,13 @@ from rlsearch.stages.search_distillation import SearchDistillation
 from rlsearch.stages.self_play import SelfPlay
 from rlsearch.stages.teaching import Teaching
 from rlsearch.stages.traces import Traces
+from rlsearch.stages.tree_distillation import TreeDistillation
 from rlsearch.stages.verifier import LabelsFrom, Verifier
 from rlsearch.strategies.drawing import Drawing
 from rlsearch.studies.accuracy import Accuracy
 from rlsearch.studies.exchange import Exchange
 from rlsearch.studies.revisions import Revisions
+from rlsearch.studies.teachers import Teachers
 from rlsearch.studies.verifiers import Verifiers
 from rlsearch.tasks.arithmetic import Arithmetic
 from rlsearch.tasks.countdown import Countdown
@@ -75,7 +77,13 @@ BAD = [
     (TransformerConfig, {"dtype": "float16"}, "'float32' or 'bfloat16'"),
     (TransformerConfig, {"remat": "some"}, f"one of {', '.join(config.REMAT_POLICIES)}"),
     (TowerConfig, {"remat": ""}, f"one of {', '.join(config.REMAT_POLICIES)}"),
-    (SearchConfig, {"policy": "best"}, "'gumbel' or 'puct'"),
+    (SearchConfig, {"policy": "best"}, "'gumbel', 'puct' or 'draw'"),
+    (SearchConfig, {"policy": "draw", "actions": "tokens"}, "'steps' where policy is 'draw'"),
+    (SearchConfig, {"tilt": -1.0}, "at least 0"),
+    (SearchConfig, {"max_tokens": -1}, "at least 0"),
+    (TreeDistillation, {"num_steps": 0}, "at least 1"),
+    (TreeDistillation, {"num_leaves": 73}, "from 1 to 72"),
+    (Teachers, {"problems": 0}, "at least 1"),
     (SearchConfig, {"actions": "words"}, "'steps', 'top_tokens', 'tokens' or 'moves'"),
     (SearchConfig, {"num_simulations": 0}, "at least 1"),
     (SearchConfig, {"num_candidates": 1}, "at least 2"),
@@ -212,7 +220,10 @@ def test_every_field_that_is_checked_in_a_row_refuses_what_is_negative():
 @pytest.mark.parametrize("cls", STUDIES)
 def test_every_study_checks_what_it_measures(cls):
     given = {"against": "runs/other"} if cls is Exchange else {}
-    for field, value in (("budgets", (0,)), ("problems", 0), ("split", "test")):
+    values = {"budgets": (0,), "problems": 0, "split": "test"}
+    fields = {field.name for field in dataclasses.fields(cls)}
+    assert {"problems", "split"} <= fields
+    for field, value in ((name, value) for name, value in values.items() if name in fields):
         with pytest.raises(ValueError, match=f"^{cls.__name__}.{field} is "):
             cls(**given, **{field: value})
 

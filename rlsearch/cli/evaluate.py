@@ -17,6 +17,7 @@ STUDIES = {
     "verifiers": "rlsearch.studies.verifiers:Verifiers",
     "revisions": "rlsearch.studies.revisions:Revisions",
     "exchange": "rlsearch.studies.exchange:Exchange",
+    "teachers": "rlsearch.studies.teachers:Teachers",
 }
 SUITES = tuple(filter(None, STUDIES))
 AGGREGATIONS = ("last", "min", "prod", "mean")

@@ -32,25 +32,26 @@ def with_companions(
     task: Task,
     writer: Writer,
     first: Draft,
-    targets: StepTargets,
+    taught: list[StepTargets],
     keys: tuple[jax.Array, jax.Array],
     companions: Companions,
 ) -> StepTargets:
-    """Puts behind each of B rows its companions.
+    """Puts behind the rows of each of B problems their companions.
 
     Args:
-        first: empty solutions of the rows' problems.
+        first: empty solutions of the problems.
+        taught: `[B]` rows, one list item for each of a problem's.
         keys: `[B]` typed keys of the samples and of the traces. Numbers from
             `2 * format.max_length` on are folded into those of the samples, so that smaller ones
             are free for a teacher's own use.
     """
-    (sample_keys, trace_keys), rows = keys, [targets]
+    (sample_keys, trace_keys), rows, like = keys, list(taught), taught[0]
     folded = jax.vmap(jax.random.fold_in, (0, None))
     for number in range(companions.critic_samples):
         own = folded(sample_keys, 2 * writer.format.max_length + number)
-        rows.append(critic_targets(task, writer, first, own, targets))
+        rows.append(critic_targets(task, writer, first, own, like))
     for number in range(companions.traces):
         traces = hindsight_targets(task, folded(trace_keys, number), companions.contrast)
-        rows.append(widen(traces, targets, writer.format))
+        rows.append(widen(traces, like, writer.format))
     # A problem's rows lie side by side, so that their order is the same over any number of devices.
     return jax.tree.map(lambda *x: jnp.stack(x, axis=1).reshape(-1, *x[0].shape[1:]), *rows)

@@ -37,8 +37,6 @@ class RunDirectory:
       profile: RUN/profile/, traces of steps, if asked for.
       checkpoints: RUN/checkpoints/, one folder a checkpoint.
       rows: RUN/rows/, one folder a stage that writes rows.
-      evaluations: RUN/evaluations/, one JSON file an evaluation, or where a command was told to
-        write its results.
       imported: RUN/imported.json, where the parameters came from; of an imported run only.
     """
 
@@ -52,11 +50,16 @@ class RunDirectory:
         self.profile = self.path / "profile"
         self.checkpoints = self.path / "checkpoints"
         self.rows = self.path / "rows"
-        self.evaluations = results_folder(self.path / "evaluations")
         self.imported = self.path / "imported.json"
         if create:
             check_holds_checkpoints(self.path)
             self.path.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def evaluations(self) -> epath.Path:
+        """RUN/evaluations/, one JSON file an evaluation, or where a command was told to write its
+        results."""
+        return results_folder(self.path / "evaluations")
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Writes config.json; tuples become lists.

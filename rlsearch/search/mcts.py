@@ -23,6 +23,7 @@ from rlsearch.config import SearchConfig
 
 # chex makes mctx's dataclasses at run time, so that no type checker can follow them.
 Tree = Any  # a mctx.Tree
+tree: Any = mctx.Tree
 root_output: Any = mctx.RootFnOutput
 recurrent_output: Any = mctx.RecurrentFnOutput
 _gumbel_noise: Any = mctx.GumbelMuZeroExtraData

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from rlsearch.config import SearchConfig
 from rlsearch.decoding.draft import Draft, Line, Siblings, Step
+from rlsearch.decoding.policy import SolutionFormat
 from rlsearch.decoding.sampling import Sampling
 from rlsearch.decoding.writer import Writer
 from rlsearch.search import mcts
@@ -78,20 +79,14 @@ def search_steps(
         read = jnp.where(step.length > 0, read, 0)
         return output, Node(after.line, step, child, kept.own, read)
 
-    no_step = Step(
-        tokens=jnp.full((batch, format.max_step_length), format.pad, jnp.int32),
-        draw_log_probs=jnp.zeros((batch, format.max_step_length), jnp.float32),
-        prior_log_prob=jnp.zeros((batch,), jnp.float32),
-        duplicate=jnp.zeros((batch,), bool),
-        length=jnp.zeros((batch,), jnp.int32),
-    )
     value, kept, read = critic.read(writer, root, memory)
     read = jnp.where(writer.finished(root), 0, read)
+    places = jnp.zeros((batch,), jnp.int32)
     tree = mcts.run(
         mcts.root_output(
             prior_logits=jnp.zeros((batch, actions), jnp.float32),
             value=value,
-            embedding=Node(root.line, no_step, jnp.zeros((batch,), jnp.int32), kept.own, read),
+            embedding=Node(root.line, no_step(batch, format), places, kept.own, read),
         ),
         recurrent_fn,
         noise_keys,
@@ -99,6 +94,17 @@ def search_steps(
         loop_tree.loop,
     )
     return Grown(tree, tree.embeddings.step.length.sum(axis=1))
+
+
+def no_step(batch: int, format: SolutionFormat) -> Step:
+    """The step that led to a root: none."""
+    return Step(
+        tokens=jnp.full((batch, format.max_step_length), format.pad, jnp.int32),
+        draw_log_probs=jnp.zeros((batch, format.max_step_length), jnp.float32),
+        prior_log_prob=jnp.zeros((batch,), jnp.float32),
+        duplicate=jnp.zeros((batch,), bool),
+        length=jnp.zeros((batch,), jnp.int32),
+    )
 
 
 def step_candidates(tree: Tree, node: jax.Array) -> Candidates:
@@ -109,5 +115,5 @@ def step_candidates(tree: Tree, node: jax.Array) -> Candidates:
         tokens=step.tokens,
         lengths=step.length,
         prior_log_probs=step.prior_log_prob,
-        usable=(visits > 0) & ~step.duplicate,
+        usable=(visits > 0) & ~step.duplicate.astype(bool),
     )

@@ -25,6 +25,24 @@ def outcomes(tree: Tree, format: SolutionFormat) -> jax.Array:
     return jnp.where(ended, reward, 0.0)
 
 
+def drawn_weights(tree: Tree, node: jax.Array, candidates: Candidates) -> jax.Array:
+    """`[B, K]` weights of the steps that were drawn at `node [B]` one after another and without
+    replacement, by which a sum over them is an unbiased mean under the policy (Raj 1956).
+
+    With p_j the probability with which step j is drawn alone, pi_j the policy's, and k steps:
+
+        w_j = pi_j ((k - j) + (1 - p_1 - ... - p_(j - 1)) / p_j) / k
+    """
+    usable = candidates.usable
+    drawn = jnp.exp(tree.children_prior_logits[jnp.arange(node.shape[0]), node])
+    drawn = jnp.where(usable, drawn, 0.0)
+    before = jnp.cumsum(drawn, axis=1) - drawn
+    place = jnp.cumsum(usable, axis=1)
+    number = jnp.maximum(usable.sum(axis=1, keepdims=True), 1)
+    each = (number - place) + (1.0 - before) / jnp.maximum(drawn, 1e-30)
+    return jnp.where(usable, jnp.exp(candidates.prior_log_probs) * each / number, 0.0)
+
+
 def summarise(
     grown: Grown,
     node: jax.Array,
@@ -53,7 +71,10 @@ def summarise(
     values = jnp.where(usable, tree.qvalues(node), 0.0)
     values = jnp.where(solved, 1.0, values)
     scale = config.value_scale * (config.max_visit_init + visits.max(axis=1))
-    if config.policy == "gumbel":
+    if config.policy == "draw":
+        logits = jnp.log(jnp.maximum(drawn_weights(tree, node, candidates), 1e-30))
+        logits += config.tilt * values
+    elif config.policy == "gumbel":
         logits = candidates.prior_log_probs + scale[:, None] * values
     else:
         logits = jnp.log(jnp.maximum(visits, 1.0))

@@ -124,7 +124,7 @@ def expert_iteration_targets(
         counted=jnp.ones((*per_step.shape, format.max_step_length), bool),
     )
     companions = config.teaching.companions
-    rows = with_companions(task, writer, first, targets, (sample_keys, trace_keys), companions)
+    rows = with_companions(task, writer, first, [targets], (sample_keys, trace_keys), companions)
     metrics = {
         "solved": solved,
         "sample_accuracy": right.astype(jnp.float32).mean(axis=0),

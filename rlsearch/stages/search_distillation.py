@@ -161,7 +161,7 @@ def search_targets(
     right = task.check_tokens(prompts, line.tokens)
     targets = targets_of(prompts, decided, right, config.unsolved_weight)
     companions = config.teaching.companions
-    rows = with_companions(task, writer, first, targets, (own.search, own.trace), companions)
+    rows = with_companions(task, writer, first, [targets], (own.search, own.trace), companions)
     metrics = {
         "solved": right.astype(jnp.float32),
         "search_tokens": decided.tokens.sum(axis=1).astype(jnp.float32),

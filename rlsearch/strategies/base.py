@@ -68,6 +68,7 @@ NAMES = (
     "revisions",
     "mcts_alpha",
     "mcts_rollout",
+    "drawing_tree",
     "bfs_v",
     "dfs_v",
 )

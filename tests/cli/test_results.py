@@ -14,7 +14,8 @@ from rlsearch.measuring import opened as measuring
 from rlsearch.pages import inspect, report
 from rlsearch.runs.directory import RunDirectory, write_json, write_text
 from tests.boards import tiny_board_experiment
-from tests.commands import call
+from tests.commands import call, read_json
+from tests.golden_runs import FOLDER
 from tests.tiny import tiny_experiment
 
 CASES = {
@@ -139,3 +140,14 @@ def test_by_default_results_are_beside_the_run_and_no_run_is_made(work, tmp_path
         code, out, err = call(*missing)
         assert (code, out) == (2, "") and "there is no config.json in it" in err
         assert not (tmp_path / "none").exists()
+
+
+def test_a_run_that_was_opened_before_writes_there_too(tmp_path):
+    """Nothing is stood in for: a real run, and a real study."""
+    run, out = tmp_path / "run", tmp_path / "out"
+    shutil.copytree(FOLDER / "runs" / "tiny", run)
+    asked = ["--strategies", "greedy", "--budgets", 1, "--seeds", 0, "--problems", 2]
+    result = read_json("evaluate", run, *asked, "--out", out)
+    assert result["table"] == str(out / "held_out.json")
+    assert sorted(file.name for file in out.iterdir()) == ["held_out.json", "held_out.png"]
+    assert not (run / "evaluations").exists()

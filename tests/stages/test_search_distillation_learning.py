@@ -11,6 +11,7 @@ from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import Weights
 from rlsearch.stages.search_distillation import SearchDistillation
 from rlsearch.stages.teaching import Teaching
+from rlsearch.stages.tree_distillation import TreeDistillation
 from rlsearch.training.optimizer import make_optimizer
 from rlsearch.training.state import init_state, run_key
 from rlsearch.training.step import make_step
@@ -22,19 +23,21 @@ CHANCE = 1 / 9  # three of 27 words are right
 
 def learn(task, searching) -> tuple[float, float]:
     """Success of samples before and after distilling a search whose checker is `task`'s."""
-    search = SearchConfig(policy=searching, num_simulations=12, num_candidates=3)
+    search = SearchConfig(policy=searching, num_simulations=12, num_candidates=3, tilt=3.0)
     teaching = Teaching(
         num_problems=PROBLEMS,
         critic_samples=0,
         traces=0,
-        replay_size=8 * PROBLEMS,
+        replay_size=8 * 3 * PROBLEMS if searching == "draw" else 8 * PROBLEMS,
         updates_per_step=4,
         batch_size=4 * PROBLEMS,
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=10),
     )
-    config = SearchDistillation(
-        start="", num_steps=NUM_STEPS, search=search, num_targets=3, teaching=teaching
-    )
+    given = {"start": "", "num_steps": NUM_STEPS, "search": search, "teaching": teaching}
+    if searching == "draw":
+        config = TreeDistillation(**given, num_leaves=3)
+    else:
+        config = SearchDistillation(**given, num_targets=3)
     # One layer is enough to copy letters.
     layer = dataclasses.replace(toy_model()[0].config, num_layers=1)
     lineage = Lineage(Experiment(task=task, model=layer, stages=(config,)))
@@ -60,14 +63,14 @@ def learn(task, searching) -> tuple[float, float]:
     return float(before), float(success(state.params))
 
 
-@pytest.mark.parametrize("policy", ["gumbel", "puct"])
+@pytest.mark.parametrize("policy", ["gumbel", "puct", "draw"])
 def test_distilling_search_solves_the_toy_task(policy):
     before, after = learn(ToyTask(), policy)
     assert before < 2 * CHANCE
     assert after > 0.9
 
 
-@pytest.mark.parametrize("policy", ["gumbel", pytest.param("puct", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("policy", ["gumbel", "draw", pytest.param("puct", marks=pytest.mark.slow)])
 def test_with_the_reward_inverted_it_stays_at_chance(policy):
     before, after = learn(InvertedToyTask(), policy)
     assert after < before

@@ -1,0 +1,153 @@
+"""A tree that draws, on a language of 27 words that can be enumerated."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rlsearch.config import ParallelConfig, SearchConfig
+from rlsearch.parallel.mesh import make_mesh, over_data, row_keys
+from rlsearch.search.draws import LEAST
+from rlsearch.search.search import search
+from rlsearch.search.summary import first_finished
+from rlsearch.verifiers.base import Memory
+from rlsearch.verifiers.checker import Checker
+from rlsearch.verifiers.constant import Constant
+from rlsearch.verifiers.value_head import ValueHead
+from tests.toy import WORDS, A, B, C, judge_for, solution, toy_policy, toy_writer
+
+DRAW = SearchConfig(
+    policy="draw", actions="steps", num_simulations=48, num_candidates=4, min_p=0.0, tilt=0.0
+)
+PROMPT = [A, B, 1]
+ROWS, SPREAD = 512, 0.4
+
+
+@functools.cache
+def grown(config=DRAW, right=(), rows=ROWS, devices=1, critic=None):
+    """Trees from `rows` copies of one problem, each with a key of its own."""
+    critic = critic or (Checker(judge_for(*right)) if right else ValueHead())
+    prompts = jnp.tile(jnp.array([PROMPT], jnp.int32), (rows, 1))
+
+    def one(writer, prompts, keys):
+        return search(writer, critic, writer.start(prompts), Memory(), keys, config)
+
+    mesh = make_mesh(ParallelConfig(data=devices))
+    found = jax.jit(over_data(mesh, one))(
+        toy_writer(SPREAD), prompts, row_keys(jax.random.key(3), rows)
+    )
+    return jax.tree.map(np.asarray, found)
+
+
+def finished(found):
+    """`[B, n]` numbers of the words of each tree, in the order in which they were finished."""
+    tree = found.grown.tree
+    done = np.asarray(first_finished(tree, toy_policy().format))
+    words = {tuple(solution(word)): number for number, word in enumerate(WORDS)}
+    return [
+        [words[tuple(tokens)] for tokens in lines[ends]]
+        for lines, ends in zip(tree.embeddings.line.tokens, done, strict=True)
+    ]
+
+
+@functools.cache
+def word_probabilities():
+    writer, words = toy_writer(SPREAD), np.array([solution(word) for word in WORDS])
+    draft = writer.start(jnp.tile(jnp.array([PROMPT], jnp.int32), (len(words), 1)))
+    total = np.zeros(len(words))
+    for place in range(words.shape[1]):
+        total += np.asarray(writer.next_token_log_probs(draft))[range(len(words)), words[:, place]]
+        draft = writer.append_token(draft, jnp.asarray(words[:, place]))
+    return np.exp(total)
+
+
+def test_every_word_comes_once_until_none_is_left():
+    found = grown()
+    whole = word_probabilities()
+    assert whole.sum() == pytest.approx(1.0, abs=1e-4)
+    for row, words in enumerate(finished(found)):
+        assert len(words) == len(set(words)), row
+        assert 1 - whole[words].sum() < 3 * LEAST  # of the root and of what is above its leaves
+    # No simulation comes back to what is finished: every node is new, and the loop has ended.
+    tree = found.grown.tree
+    used = (tree.embeddings.step.length > 0).sum(axis=1)
+    assert (used < DRAW.num_simulations).all()
+    assert (found.grown.tokens == tree.embeddings.step.length.sum(axis=1)).all()
+
+
+def test_without_a_tilt_it_is_sampling_without_replacement():
+    """The first word has the policy's distribution, and the second that of what is left."""
+    whole = word_probabilities()
+    drawn = finished(grown(rows=4096, config=dataclasses.replace(DRAW, max_tokens=12)))
+    assert {len(words) for words in drawn} <= {2, 3}
+    first = np.bincount([words[0] for words in drawn], minlength=27)
+    second = np.bincount([words[1] for words in drawn], minlength=27)
+    expected = len(drawn) * whole
+    given = whole[:, None] * whole[None] / (1 - whole)[:, None]
+    np.fill_diagonal(given, 0.0)
+    for seen, wanted in ((first, expected), (second, len(drawn) * given.sum(axis=0))):
+        likely = wanted > 5
+        chi = ((seen - wanted)[likely] ** 2 / wanted[likely]).sum()
+        degrees = likely.sum() - 1
+        assert chi < degrees + 5 * np.sqrt(2 * degrees), chi
+
+
+def test_values_are_those_of_a_constant_critic_and_its_improved_policy_is_the_policy():
+    config = dataclasses.replace(DRAW, tilt=10.0, num_simulations=9)
+    found = grown(config, critic=Constant())
+    np.testing.assert_allclose(found.root_value, 0.5, atol=1e-6)
+    usable = found.candidates.usable
+    np.testing.assert_allclose(found.action_values[usable], 0.5, atol=1e-6)
+    weights, letters = found.improved_policy, found.candidates.tokens[:, :, 0]
+    mean = np.array([(weights * (letters == x) * usable).sum(axis=1) for x in (A, B, C)])
+    expected = word_probabilities().reshape(3, 9).sum(axis=1)
+    error = mean.std(axis=1) / np.sqrt(ROWS)
+    assert (abs(mean.mean(axis=1) - expected) < 4 * error + 2 * LEAST).all()
+
+
+def test_a_critic_that_is_right_is_followed():
+    letters = word_probabilities().reshape(3, 9).sum(axis=1)
+    letter = (A, B, C)[np.argsort(letters)[1]]  # neither the likeliest nor hopeless
+    right = [word for word in WORDS if word[0] == letter]
+    limited = dataclasses.replace(DRAW, max_tokens=24)
+    share = {}
+    for tilt in (0.0, 10.0):
+        words = finished(grown(dataclasses.replace(limited, tilt=tilt), tuple(right)))
+        share[tilt] = np.mean([np.mean([WORDS[w][0] == letter for w in row]) for row in words])
+    assert share[10.0] > share[0.0] + 0.1, share
+
+
+def test_one_right_solution_behind_an_unlikely_step_is_found_in_the_end():
+    whole = word_probabilities()
+    unlikely = np.argmin(np.where(whole > 5e-3, whole, 1.0))
+    found = grown(right=(WORDS[unlikely],))
+    assert whole[unlikely] < 0.02 and found.solved.any(axis=1).mean() > 0.95
+
+
+def test_tokens_are_never_overspent_and_nothing_is_begun_that_cannot_be_ended():
+    for tokens in (6, 7, 13, 24):
+        found = grown(dataclasses.replace(DRAW, max_tokens=tokens), rows=64)
+        assert (found.grown.tokens <= tokens).all()
+        assert all(words for words in finished(found))
+        tree = found.grown.tree
+        ended = np.asarray(first_finished(tree, toy_policy().format))
+        leaves = (tree.embeddings.step.length > 0) & (tree.children_index < 0).all(axis=2)
+        assert (ended == leaves).all()  # no line was left half-written
+
+
+def test_a_root_that_is_finished_is_decided_at_once():
+    writer = toy_writer()
+    draft, _ = writer.sample(jnp.array([PROMPT] * 2, jnp.int32), row_keys(jax.random.key(0), 2))
+    keys = row_keys(jax.random.key(1), 2)
+    found = search(writer, ValueHead(), draft, Memory(), keys, DRAW)
+    assert (np.asarray(found.grown.tokens) == 0).all()
+    assert not np.asarray(found.candidates.usable).any()
+
+
+def test_what_a_root_finds_does_not_depend_on_the_mesh():
+    one, two = grown(rows=16), grown(rows=16, devices=8)
+    assert finished(one) == finished(two)
+    np.testing.assert_allclose(one.root_value, two.root_value, atol=1e-6)
