@@ -3,7 +3,8 @@
 A row is one leaf with the steps that led to it (M = 1). Of a problem there are R of them, the right
 ones first, and then the wrong ones that the policy's own critic believes most: those teach it most.
 
-    policy   each of the n right leaves that are learnt has the weight 1 / n, step for step
+    policy   the right leaves that are learnt share a weight of 1, each by the policy's own
+             probability of it: the policy given that it comes out right
     value    of a node on the way: the mean of the leaves below it, weighed by n / (n + 1) of their
              number n; of a leaf: whether it is right
 
@@ -17,8 +18,8 @@ import jax.numpy as jnp
 from rlsearch.decoding.split import split_steps
 from rlsearch.decoding.writer import Writer
 from rlsearch.objectives.step_targets import StepTargets, written
-from rlsearch.search.mcts import Tree
-from rlsearch.search.summary import first_finished, outcomes
+from rlsearch.search.mcts import FORBIDDEN, Tree
+from rlsearch.search.summary import first_finished, outcomes, path_sums
 
 
 def leaf_targets(
@@ -40,13 +41,16 @@ def leaf_targets(
     believed = writer.policy.model.value(writer.params, tree.embeddings.line.hidden)
     rank = jnp.where(done, believed + 2.0 * right, -1.0)
     best, leaves = jax.lax.top_k(rank, number)
-    taught = jnp.minimum(right.sum(axis=1), number)
+    taught = right[rows[:, None], leaves] & (best >= 0)
+    log_probs = path_sums(tree, tree.embeddings.step.prior_log_prob)[rows[:, None], leaves]
+    share = jax.nn.softmax(jnp.where(taught, log_probs, FORBIDDEN), axis=1)
     each = [
         _row(writer, prompts, tree, leaves[:, r], (best[:, r] >= 0, right[rows, leaves[:, r]]))
         for r in range(number)
     ]
-    share = 1.0 / jnp.maximum(taught, 1)
-    known = [row._replace(weights=row.weights * share[:, None, None]) for row in each]
+    known = [
+        row._replace(weights=row.weights * share[:, r, None, None]) for r, row in enumerate(each)
+    ]
     known[0] = known[0]._replace(prompt_value_weights=_trust(tree.node_visits[:, 0]))
     return known, right.sum(axis=1)
 

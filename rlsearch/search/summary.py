@@ -25,6 +25,20 @@ def outcomes(tree: Tree, format: SolutionFormat) -> jax.Array:
     return jnp.where(ended, reward, 0.0)
 
 
+def path_sums(tree: Tree, each: jax.Array) -> jax.Array:
+    """`[B, N + 1]` sums of `each [B, N + 1]` over the nodes on the way from the root to a node."""
+    rows = jnp.arange(tree.parents.shape[0])[:, None]
+
+    def above(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        total, ancestor = carry
+        there = ancestor >= 0
+        total += jnp.where(there, each[rows, ancestor], 0.0)
+        return total, jnp.where(there, tree.parents[rows, ancestor], -1)
+
+    start = each, tree.parents
+    return jax.lax.while_loop(lambda carry: (carry[1] >= 0).any(), above, start)[0]
+
+
 def drawn_weights(tree: Tree, node: jax.Array, candidates: Candidates) -> jax.Array:
     """`[B, K]` weights of the steps that were drawn at `node [B]` one after another and without
     replacement, by which a sum over them is an unbiased mean under the policy (Raj 1956).

@@ -16,6 +16,7 @@ from rlsearch.decoding.writer import Writer
 from rlsearch.search.mcts import Tree
 from rlsearch.search.result import Decision
 from rlsearch.search.search import search
+from rlsearch.search.summary import path_sums
 from rlsearch.strategies.base import Solutions
 from rlsearch.strategies.writing import Judged, Problems, finish, sound, with_newest
 from rlsearch.verifiers.aggregate import aggregate
@@ -91,20 +92,6 @@ def nodes_of(tree: Tree, root: Judged) -> Judged:
     log_prob = root.log_prob[:, None] + path_sums(tree, nodes.step.prior_log_prob)
     own = nodes.memory
     return Judged(nodes.line, own.own, own.scores, log_prob, zeros, zeros, zeros)
-
-
-def path_sums(tree: Tree, each: jax.Array) -> jax.Array:
-    """`[B, N + 1]` sums of `each [B, N + 1]` over the nodes on the way from the root to a node."""
-    rows = jnp.arange(tree.parents.shape[0])[:, None]
-
-    def above(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        total, ancestor = carry
-        there = ancestor >= 0
-        total += jnp.where(there, each[rows, ancestor], 0.0)
-        return total, jnp.where(there, tree.parents[rows, ancestor], -1)
-
-    start = each, tree.parents
-    return jax.lax.while_loop(lambda carry: (carry[1] >= 0).any(), above, start)[0]
 
 
 def conclude(

@@ -1,9 +1,9 @@
 """What a search teaches: the problems that it solves, and how many ways, beside plain samples.
 
 Before a teacher is ahead of as many tokens of plain samples on the same training problems, no
-target made of it can be worth its compute. The search is the one of a run's stage, with the checker
-as in training; samples of a problem are drawn as the search draws, as many as its own search took
-tokens for.
+target made of it can be worth its compute. The search is that of the run's first stage that has
+one, with the checker as in training; samples of a problem are drawn as the search draws, as many as
+its own search took tokens for.
 """
 
 import dataclasses
@@ -39,7 +39,6 @@ class Teachers:
     problems: int | None = 500  # training problems
     seed: int = 0  # of searches and samples
     split: str = "training"  # see `examine`
-    stage: str = ""  # whose search it is; empty: the first that has one
 
     def __post_init__(self):
         check_extent(self)
@@ -60,15 +59,10 @@ class Teachers:
         return {**result, "table": str(table)}
 
     def _search(self, opened: OpenedRun) -> tuple[str, SearchConfig]:
-        stages = [stage for stage in opened.config.stages if hasattr(stage, "search")]
-        names = [stage.name for stage in stages]
-        if not stages or self.stage not in ("", *names):
-            raise ValueError(
-                f"stage is {self.stage!r}: it must be a stage that searches, of which this run has "
-                f"{', '.join(names) or 'none'}"
-            )
-        chosen = stages[names.index(self.stage) if self.stage else 0]
-        return chosen.name, chosen.search
+        for stage in opened.config.stages:
+            if hasattr(stage, "search"):
+                return stage.name, stage.search
+        raise ValueError(f"run is {opened.path!r}: none of its stages searches")
 
 
 class Found(NamedTuple):

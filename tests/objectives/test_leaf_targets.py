@@ -14,7 +14,7 @@ from rlsearch.search.search import search
 from rlsearch.search.summary import first_finished, outcomes
 from rlsearch.verifiers.base import Memory
 from rlsearch.verifiers.checker import Checker
-from tests.toy import PAD, A, B, C, judge_for, toy_writer
+from tests.toy import PAD, A, B, C, judge_for, solution, toy_writer
 
 RIGHT = ((A, B, C), (A, B, A), (B, B, B))
 LEAVES = 5
@@ -41,6 +41,17 @@ def letters(row, problem):
     return tuple(int(x) for x in row.steps[problem, :, 0, 0] if x != PAD)
 
 
+@functools.cache
+def probability(word):
+    """The policy's, of a whole word."""
+    writer, total = toy_writer(0.4), 0.0
+    draft = writer.start(jnp.array([[A, B, 1]], jnp.int32))
+    for token in solution(word):
+        total += float(writer.next_token_log_probs(draft)[0, token])
+        draft = writer.append_token(draft, jnp.array([token]))
+    return np.exp(total)
+
+
 def test_right_leaves_come_first_each_with_its_share():
     rows, right, _, done, outcome = taught()
     np.testing.assert_array_equal(right, ((outcome == 1) & done).sum(axis=1))
@@ -49,9 +60,10 @@ def test_right_leaves_come_first_each_with_its_share():
         words = [letters(row, problem) for row in rows]
         assert [word in RIGHT for word in words] == [place < number for place in range(LEAVES)]
         assert len(set(words)) == LEAVES  # no leaf twice
+        total = sum(probability(word) for word in words[:number])
         for word, row in zip(words, rows, strict=True):
-            share = 1 / number if word in RIGHT else 0.0
-            np.testing.assert_allclose(row.weights[problem], share, rtol=1e-6)
+            share = probability(word) / total if word in RIGHT else 0.0
+            np.testing.assert_allclose(row.weights[problem], share, rtol=1e-4)
 
 
 def test_values_are_the_means_of_the_leaves_below():
