@@ -114,7 +114,7 @@ class SearchConfig:
         check(self.actions in kinds, self, "actions", "'steps', 'top_tokens', 'tokens' or 'moves'")
         steps = self.policy != "draw" or self.actions == "steps"
         check(steps, self, "actions", "'steps' where policy is 'draw'")
-        check(self.tilt >= 0, self, "tilt", "at least 0")
+        check(0 <= self.tilt <= 1000, self, "tilt", "from 0 to 1000")
         check(self.max_tokens >= 0, self, "max_tokens", "at least 0")
         check(self.num_simulations >= 1, self, "num_simulations", "at least 1")
         check(self.num_candidates >= 2, self, "num_candidates", "at least 2")

@@ -34,6 +34,7 @@ from rlsearch.stages.traces import Traces
 from rlsearch.stages.tree_distillation import TreeDistillation
 from rlsearch.stages.verifier import LabelsFrom, Verifier
 from rlsearch.strategies.drawing import Drawing
+from rlsearch.strategies.drawing_tree import DrawingTree
 from rlsearch.studies.accuracy import Accuracy
 from rlsearch.studies.exchange import Exchange
 from rlsearch.studies.revisions import Revisions
@@ -79,7 +80,9 @@ BAD = [
     (TowerConfig, {"remat": ""}, f"one of {', '.join(config.REMAT_POLICIES)}"),
     (SearchConfig, {"policy": "best"}, "'gumbel', 'puct' or 'draw'"),
     (SearchConfig, {"policy": "draw", "actions": "tokens"}, "'steps' where policy is 'draw'"),
-    (SearchConfig, {"tilt": -1.0}, "at least 0"),
+    (SearchConfig, {"tilt": -1.0}, "from 0 to 1000"),
+    (DrawingTree, {"search": SearchConfig()}, "one whose policy is 'draw'"),
+    (TreeDistillation, {"search": SearchConfig()}, "one whose policy is 'draw'"),
     (SearchConfig, {"max_tokens": -1}, "at least 0"),
     (TreeDistillation, {"num_steps": 0}, "at least 1"),
     (TreeDistillation, {"num_leaves": 73}, "from 1 to 72"),

@@ -64,7 +64,7 @@ def add_parser(subparsers) -> None:
         f"suites that the run has something to show in; {SUITES[1]}: how well verifiers judge, and "
         f"what they make of N samples; {SUITES[2]}: a budget spent in parallel, in sequence and in "
         f"between; {SUITES[3]}: a small model that spends more on an answer against a larger one, "
-        "at equal FLOPs in all",
+        f"at equal FLOPs in all; {SUITES[4]}: a training search beside as many tokens of samples",
     )
     parser.add_argument(
         "--sequential",

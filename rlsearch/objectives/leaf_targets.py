@@ -51,7 +51,8 @@ def leaf_targets(
     known = [
         row._replace(weights=row.weights * share[:, r, None, None]) for r, row in enumerate(each)
     ]
-    known[0] = known[0]._replace(prompt_value_weights=_trust(tree.node_visits[:, 0]))
+    trust = jnp.where(done.any(axis=1), _trust(tree.node_visits[:, 0]), 0.0)
+    known[0] = known[0]._replace(prompt_value_weights=trust)
     return known, right.sum(axis=1)
 
 

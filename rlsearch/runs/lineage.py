@@ -187,6 +187,8 @@ class Lineage:
         if not ref:
             return None
         run, stage, lineage = self._resolved(ref)
+        if stage.ends_with == "rows":
+            raise ValueError(f"stage is {shortened(ref)}: it ends with rows, not with parameters")
         shared = run and stage.ends_with == "policy"  # of the same shape, the same value
         model = self.policy(ref).model if shared else lineage.model(stage.name)
         return CheckpointRef(model, stage.name, lineage.num_steps(stage.name), run)
@@ -221,7 +223,8 @@ class Lineage:
         folder = epath.Path(ref)
         run, slash, name = ref.rpartition("/")
         if slash:
-            of_a_stage = not exists(folder) and exists(epath.Path(run) / "config.json")
+            filled = exists(folder / "labels.json")
+            of_a_stage = not filled and exists(epath.Path(run) / "config.json")
         else:
             of_a_stage = name in [stage.name for stage in self.config.stages]
         if not of_a_stage:

@@ -38,6 +38,7 @@ from rlsearch.verifiers.base import Critic, Memory
 LEAST = 1e-3  # of a node's probability: with less left, nothing new is looked for below it
 NOWHERE = -1
 TINY = 1e-30  # of a probability, which needs a logarithm
+NEVER = 2 * mcts.FORBIDDEN  # a logit; a sum of others never comes near
 
 
 class Counts(NamedTuple):
@@ -199,8 +200,9 @@ def descend(counts: Counts, keys: jax.Array, tilt: float) -> jax.Array:
         better = tilt * better * visits / (visits + 1.0)
         shares = open_shares(counts, node)
         logits = jnp.log(jnp.maximum(shares, TINY)) + jnp.where(visits > 0, better, 0.0)
-        logits = jnp.where(shares > 0, logits, mcts.FORBIDDEN)
-        new = jnp.log(jnp.maximum(unseen(counts, node), TINY))
+        logits = jnp.where(shares > 0, logits, NEVER)
+        rest = unseen(counts, node)
+        new = jnp.where(rest > 0, jnp.log(jnp.maximum(rest, TINY)), NEVER)
         level_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, depth)
         logits = jnp.concatenate([logits, new[:, None]], axis=1)
         chosen = jax.vmap(jax.random.categorical)(level_keys, logits)
@@ -235,7 +237,7 @@ def added(
         share=put(counts.share, jnp.exp(child.step.draw_log_probs.sum(axis=1))),
         left=put(counts.left, 1.0 - done),
         raw_values=put(counts.raw_values, value),
-        sums=put(counts.sums, done * value),
+        sums=put(counts.sums, jnp.where(finished, value, 0.0)),
         visits=put(counts.visits, done),
     )
 
@@ -256,7 +258,7 @@ def passed_up(counts: Counts, newest: jax.Array, happened: jax.Array) -> Counts:
         left = jnp.where(inner, left, counts.left[rows, place])
         counts = counts._replace(
             left=counts.left.at[rows, place].set(left),
-            sums=counts.sums.at[rows, place].add(above * value),
+            sums=counts.sums.at[rows, place].add(jnp.where(above > 0, value, 0.0)),
             visits=counts.visits.at[rows, place].add(above),
         )
         return counts, jnp.where(there, counts.parents[rows, place], NOWHERE)

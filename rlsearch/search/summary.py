@@ -87,7 +87,8 @@ def summarise(
     scale = config.value_scale * (config.max_visit_init + visits.max(axis=1))
     if config.policy == "draw":
         logits = jnp.log(jnp.maximum(drawn_weights(tree, node, candidates), 1e-30))
-        logits += config.tilt * values
+        scale = jnp.full_like(scale, config.tilt)
+        logits += scale[:, None] * values
     elif config.policy == "gumbel":
         logits = candidates.prior_log_probs + scale[:, None] * values
     else:

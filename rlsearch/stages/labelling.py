@@ -1,7 +1,7 @@
 """Labelling: a policy writes solutions, and their steps are labelled for verifiers to learn from.
 
 The rows that the stage ends with are a folder of labels, RUN/rows/STAGE. `rlsearch data label`
-makes the same ones behind a run that is over, in RUN/labels/NAME.
+makes such a folder behind a run that is over, RUN/labels/NAME, from keys of its own.
 """
 
 import dataclasses
@@ -98,14 +98,23 @@ class Labelling:
             raise ValueError(f"labels are 'exact': {type(task).__name__} cannot label steps")
         writes = lineage.checkpoint(self.policy)
         assert writes is not None, "a policy is named"
-        judges = None
-        if self.verifier and not _is_class(self.verifier):
+        if lineage.settings(self.policy).ends_with != "policy":
+            raise ValueError(
+                f"{self.name}.policy is {shortened(self.policy)}: that stage trains no policy"
+            )
+        judges, judge = None, Constant()
+        if self.verifier and _is_class(self.verifier):
+            judge = load_verifier(self.verifier, task)
+        elif self.verifier:
             judges = self._judging(lineage)
         reads = {"policy": writes} | ({"verifier": judges} if judges else {})
 
         def produce(read: Mapping[str, Params], keys: jax.Array) -> StepLabels:
-            judge = self._judge(lineage, judges, read)
-            return self.draw(task, Writer(policy, read["policy"]), judge, keys)
+            asked = judge
+            if judges is not None:
+                settings: Verifier = lineage.settings(self.verifier)
+                asked = settings.judge(judges.model, read["verifier"], self.verifier)
+            return self.draw(task, Writer(policy, read["policy"]), asked, keys)
 
         longest = writing_flops(policy, task, policy.format.max_length, per_turn=0)
         limits = Limits(self.generations, self.length(lineage), self.rows_of_a_part, longest)
@@ -148,16 +157,6 @@ class Labelling:
         found = lineage.checkpoint(self.verifier)
         assert found is not None, "a verifier is named"
         return found
-
-    def _judge(
-        self, lineage: Lineage, judges: CheckpointRef | None, read: Mapping[str, Params]
-    ) -> Judge:
-        if not self.verifier:
-            return Constant()
-        if judges is None:
-            return load_verifier(self.verifier, lineage.task)
-        settings: Verifier = lineage.settings(self.verifier)
-        return settings.judge(judges.model, read["verifier"], self.verifier)
 
     def _completed(self, task: Any) -> Any:
         """What is left for the host to do to a part: exact labels are the task's own."""

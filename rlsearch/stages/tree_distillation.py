@@ -1,9 +1,9 @@
-"""Tree distillation: a tree that draws from every problem, and all that its leaves can teach.
+"""Tree distillation: a tree that draws from every problem, and what several of its leaves teach.
 
 The teacher samples whole solutions without replacement, tilted by what the tree knows
-(`rlsearch.search.draws`), so that it never does worse than as many plain samples. The policy learns
-all the different right solutions, the value head the means of the leaves below each node, and of
-the wrong leaves those that it believed most (`rlsearch.objectives.leaf_targets`).
+(`rlsearch.search.draws`). The policy learns up to R different right solutions, the value head the
+means of the leaves below each node, and of the wrong leaves those that it believed most
+(`rlsearch.objectives.leaf_targets`).
 
 Letters: B problems, R leaves of each.
 """
@@ -46,6 +46,7 @@ class TreeDistillation:
 
     def __post_init__(self):
         check(self.num_steps >= 1, self, "num_steps", "at least 1")
+        check(self.search.policy == "draw", self, "search", "one whose policy is 'draw'")
         nodes = self.search.num_simulations
         check(1 <= self.num_leaves <= nodes, self, "num_leaves", f"from 1 to {nodes}")
         rows = self.teaching.num_problems * self._rows
@@ -62,6 +63,13 @@ class TreeDistillation:
 
     def build(self, lineage: Lineage) -> Stage:
         """Builds the stage; see `StageConfig`."""
+        format, search = lineage.policy(self.name).format, self.search
+        tokens = search.max_tokens or search.num_simulations * format.max_step_length
+        if tokens < format.max_length or search.num_simulations < format.num_steps:
+            raise ValueError(
+                f"{self.name}.search is of {search.num_simulations} nodes and {tokens} tokens: it "
+                f"must have room for a solution, {format.num_steps} and {format.max_length}"
+            )
         return taught_stage(self, lineage, tree_targets)
 
     def sizes(self) -> tuple[str, Size]:

@@ -30,7 +30,6 @@ from rlsearch.objectives.verifier_targets import (
     verifier_loss,
 )
 from rlsearch.parallel.sharding import filled
-from rlsearch.paths import exists
 from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import Metrics, Model, Params, Stage, StageFlops, Weights
 from rlsearch.stages.costs import writing_flops
@@ -102,7 +101,9 @@ class LabelsFrom:
             raise ValueError(
                 f"{reader}.labels.folder is {shortened(self.folder)}: it must be a stage before it"
             )
-        most = lineage.settings(self.folder).most_rows(lineage)
+        # In front of a run there is a bound alone: a plan needs no more.
+        bound = lineage.settings(self.folder).most_rows(lineage)
+        most = None if lineage.directory else bound
         return PromisedLabels(folder, lineage.config.task, task, most)
 
 
@@ -113,7 +114,7 @@ class PromisedLabels:
     folder: epath.Path
     config: Any  # the task, as the config has it
     task: Task
-    most: int  # solutions that there may be
+    most: int | None  # solutions that there may be; None: they are there when it is asked for
 
     @functools.cached_property
     def _kept(self) -> LabelFolder:
@@ -121,8 +122,8 @@ class PromisedLabels:
 
     @property
     def solutions(self) -> int:
-        """The number of solutions; until they are written, the most that there may be."""
-        return self._kept.solutions if exists(self.folder / "labels.json") else self.most
+        """The number of solutions, or the most that there may be. Raises: see `LabelFolder`."""
+        return self._kept.solutions if self.most is None else self.most
 
     def take(self, rows: np.ndarray) -> StepLabels:
         """The labels of the solutions `rows [N]`. Raises: see `LabelFolder.take`."""

@@ -10,7 +10,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from rlsearch.config import SearchConfig
+from rlsearch.config import SearchConfig, check
 from rlsearch.decoding.policy import Policy
 from rlsearch.decoding.writer import Writer
 from rlsearch.search.summary import first_finished
@@ -31,6 +31,9 @@ class DrawingTree:
 
     search: SearchConfig = SearchConfig(policy="draw", actions="steps", min_p=MIN_P)
     policy_weight: float = 0.0  # a, see `drawing.confidence`
+
+    def __post_init__(self):
+        check(self.search.policy == "draw", self, "search", "one whose policy is 'draw'")
 
     def search_config(self, policy: Policy, budget: Budget) -> SearchConfig | None:
         """The tree that the budget pays for; None where it does not pay for one solution."""

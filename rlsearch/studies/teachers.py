@@ -2,8 +2,8 @@
 
 Before a teacher is ahead of as many tokens of plain samples on the same training problems, no
 target made of it can be worth its compute. The search is that of the run's first stage that has
-one, with the checker as in training; samples of a problem are drawn as the search draws, as many as
-its own search took tokens for.
+one, with the checker as in training, and its first tree of a problem. Samples are drawn as the
+search draws, as many of a problem as its own search took tokens for.
 """
 
 import dataclasses

@@ -100,13 +100,13 @@ class TestTimeCompute(Comparison):
         for strategy in strategies:
             name = name_of(strategy)
             for budget in budgets:
-                spent += budget
                 for contestant, measured in measure_each(
                     strategy, contestants, judge, examination, budget, seeds
                 ):
                     rows += rows_of(name, contestant, judge, examination, budget, seeds, measured)
                     right[contestant.name, name, budget] = measured.right.mean(axis=0)
                     accuracy = 100 * measured.right.mean()
+                    spent += budget / len(contestants)
                     line = f"{contestant.name:10} {name:22} budget {budget:4}  {accuracy:5.1f}%"
                     report(line, spent / (len(strategies) * sum(budgets)))
         if not rows:

@@ -345,6 +345,7 @@ def write_stage(
     parts = write_parts(
         writing, rows, read, place.mesh, lambda part: run_key(seed, "training", first + part)
     )
+    part = 0
     with Progress(writing.num_steps, writing.name, shown=is_main()) as progress:
         progress.begin("compiling")
         for part, known in enumerate(parts, start=1):
@@ -355,6 +356,10 @@ def write_stage(
             if run.stop.reached(first + part) and not rows.complete:
                 return first + part
     run.writer.flush()
+    # Steps that rows did not need are taken at once: processes agree to stop by their numbers.
+    for number in range(first + part + 1, first + writing.num_steps + 1):
+        if run.stop.reached(number):
+            break
     return first + writing.num_steps
 
 

@@ -18,6 +18,7 @@ from rlsearch.runs.lineage import Lineage
 from rlsearch.stages.replay_fields import sizes_of
 from rlsearch.stages.search_distillation import SearchDistillation
 from rlsearch.stages.self_play import SelfPlay
+from rlsearch.stages.tree_distillation import TreeDistillation
 
 MOMENTS = 2  # of AdamW, beside the parameters
 FLOAT = 4  # bytes
@@ -49,7 +50,7 @@ def surely_needed(lineage: Lineage, stage: Any, mesh: Mesh) -> Iterator[tuple[st
     depth = "num_blocks" if isinstance(stage, SelfPlay) else "num_layers"
     parameters = num_params(lineage.model(stage.name), depth)
     yield f"{own}model.{depth}", (1 + MOMENTS) * FLOAT * parameters / split
-    if isinstance(stage, SearchDistillation):
+    if isinstance(stage, SearchDistillation | TreeDistillation):
         nodes = stage.teaching.num_problems * (stage.search.num_simulations + 1)
         tree = nodes * _line_bytes(lineage, stage)
         yield f"{stage.name}.search.num_simulations", tree / shards

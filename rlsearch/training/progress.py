@@ -161,7 +161,7 @@ class Working:
         self._description = for_terminal(description, _MAX_WORDS)
         self._say = say
         self._stream = sys.stderr if stream is None else stream
-        self._began = self._told_at = time.monotonic()
+        self._began = self._told_at = self._found_at = time.monotonic()
         self._found = 0
         self._done: float | None = None  # share of the work, in [0, 1]
         self._over = threading.Event()
@@ -199,7 +199,7 @@ class Working:
             done: the share of the work behind it, in [0, 1]; None where that is not known.
         """
         self._found += 1
-        self._done = done
+        self._done, self._found_at = done, time.monotonic()
         with self._hidden():
             self._say(line)
         self._told_at = time.monotonic()
@@ -210,7 +210,8 @@ class Working:
         found = f": {self._found} result{'s' * (self._found != 1)}" if self._found else ""
         left = ""
         if self._done:
-            seconds = (self._told_at - self._began) * (1 / self._done - 1)
+            seconds = (self._found_at - self._began) * (1 / self._done - 1)
+            seconds -= time.monotonic() - self._found_at
             left = f", {100 * self._done:.0f}%, {_clock(seconds)} left"
         return self._description + found + left
 

@@ -69,18 +69,13 @@ class LabelMaking:
                     "another name"
                 )
         if found is not None and "parts" in found:
-            self._finish(found)
-        elif found is None and is_main():
-            write_about(folder, about)
-
-    def _finish(self, found: dict[str, Any]) -> None:
-        self.result, self.complete = found, True
-        self.num_parts, self.spent = found["parts"], found["spent"]
+            self.result = _checked(folder, found)
 
     @property
     def flops(self) -> float:
-        """FLOPs that the parts so far have taken, each generation as long as it may be."""
-        return self.spent * self.limits.flops
+        """FLOPs that the parts so far, or all of a folder that is complete, have taken, each
+        generation as long as it may be."""
+        return self.result.get("spent", self.spent) * self.limits.flops
 
     def is_there(self) -> bool:
         """Tells whether the next part is on file."""
@@ -100,6 +95,8 @@ class LabelMaking:
         if self.limits.generations:
             labels = affordable(labels, self.limits.generations - self.spent)
         if is_main():
+            if not self.num_parts:
+                write_about(self.folder, self.about)
             write_part(part_path(self.folder, self.num_parts), labels)
         return self._count(labels)
 
@@ -109,7 +106,9 @@ class LabelMaking:
         self.totals["solutions"] += len(labels.prompts)
         self.totals["labels"] += int((labels.weights > 0).sum())
         short = len(labels.prompts) < self.limits.rows_of_a_part
-        if short or self.num_parts == self.limits.num_parts:
+        if self.result:  # they were complete before, and are only counted again
+            self.complete = self.num_parts >= self.result["parts"]
+        elif short or self.num_parts == self.limits.num_parts:
             self._conclude()
         self._sum += float((labels.values * labels.weights).sum())
         mean = self._sum / max(1, self.totals["labels"])
@@ -132,7 +131,22 @@ class LabelMaking:
         }
         if is_main():
             write_about(self.folder, result)
-        self._finish(result)
+        self.result, self.complete = result, True
+
+
+def _checked(folder: epath.Path, found: dict[str, Any]) -> dict[str, Any]:
+    """What labels.json says of a folder that is complete.
+
+    Raises:
+        ValueError: if a number in it is none.
+    """
+    for name in ("parts", "solutions_of_a_part", "spent", "solutions", "labels"):
+        if type(found.get(name)) is not int or found[name] < 0:
+            raise ValueError(
+                f"{folder / 'labels.json'} is damaged: {name} is {shortened(found.get(name))}, and "
+                "it must be a whole number of at least 0"
+            )
+    return found
 
 
 def affordable(labels: StepLabels, generations: int) -> StepLabels:

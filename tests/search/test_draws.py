@@ -138,6 +138,35 @@ def test_tokens_are_never_overspent_and_nothing_is_begun_that_cannot_be_ended():
         assert (ended == leaves).all()  # no line was left half-written
 
 
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class NoNumbers:
+    """A critic that gives no number for what is not finished, and none of some finished words."""
+
+    def read(self, writer, draft, memory):
+        value = jnp.where(writer.finished(draft), 1.0, jnp.nan)
+        return value, memory, jnp.zeros_like(draft.line.length)
+
+
+def test_what_is_no_number_on_the_way_spoils_nothing():
+    found = grown(critic=NoNumbers(), rows=16, config=dataclasses.replace(DRAW, tilt=10.0))
+    np.testing.assert_allclose(found.root_value, 1.0)
+    assert all(len(words) == len(set(words)) > 5 for words in finished(found))
+
+
+def test_no_tilt_draws_what_is_closed():
+    """A narrow tree with one right word: whatever the tilt, it ends with the words below it."""
+    narrow = dataclasses.replace(DRAW, num_candidates=2, tilt=300.0)
+    found = grown(narrow, right=(WORDS[0],), rows=64)
+    tree = found.grown.tree
+    parents, actions = tree.parents[:, 1:], tree.action_from_parent[:, 1:]
+    used = tree.embeddings.step.length[:, 1:] > 0
+    rows = np.arange(64)[:, None]
+    own = tree.children_index[rows, np.maximum(parents, 0), np.maximum(actions, 0)]
+    assert (own == np.arange(1, own.shape[1] + 1))[used].all()  # no node without its place
+    assert all(len(words) == len(set(words)) for words in finished(found))
+
+
 def test_a_root_that_is_finished_is_decided_at_once():
     writer = toy_writer()
     draft, _ = writer.sample(jnp.array([PROMPT] * 2, jnp.int32), row_keys(jax.random.key(0), 2))

@@ -99,6 +99,35 @@ def test_a_run_that_was_killed_among_its_parts_ends_with_the_same_rows(run, tmp_
     assert curve(run) == curve(tmp_path / "run")
 
 
+def test_what_it_measured_is_there_after_a_restart_behind_its_last_part(run, tmp_path):
+    """It has no checkpoints: what is on file is counted again, and made no second time."""
+    shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "prm")
+    part = tmp_path / "run" / "rows" / "labels" / "000000.npz"
+    before = os.stat(part).st_mtime_ns
+    loop.train(CONFIG, str(tmp_path / "run"))
+    assert curve(run) == curve(tmp_path / "run") and os.stat(part).st_mtime_ns == before
+
+
+@pytest.mark.parametrize("field", ["parts", "spent", "solutions", "labels"])
+def test_a_damaged_description_is_named(run, tmp_path, field):
+    shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "prm")
+    path = tmp_path / "run" / "rows" / "labels" / "labels.json"
+    about = json.loads(path.read_text())
+    path.write_text(json.dumps(about | {field: "x"}))
+    with pytest.raises(ValueError, match=f"labels.json is damaged: {field} is 'x'"):
+        loop.train(CONFIG, str(tmp_path / "run"))
+
+
+def test_a_verifier_whose_rows_were_removed_says_so(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "rows")
+    with pytest.raises(FileNotFoundError, match="rows/labels'?: there is no labels.json in it"):
+        loop.train(CONFIG, str(tmp_path / "run"))
+    assert not (tmp_path / "run" / "rows").exists()
+
+
 def test_a_signal_stops_it_behind_a_part(run, tmp_path, monkeypatch):
     reached = StopRequest.reached
     with monkeypatch.context() as patch:
@@ -121,6 +150,7 @@ def test_another_run_learns_from_the_rows_of_a_stage(run, tmp_path):
         ("prm",), policy=f"{run}/base", labels=LabelsFrom(f"{run}/labels"), aggregation="last"
     )
     config = dataclasses.replace(config, stages=config.stages[1:])
+    (run / "labels").mkdir(exist_ok=True)  # as `rlsearch data label` makes it: it is no stage
     loop.train(config, str(tmp_path / "other"))
     one, other = (
         [row["verifier_loss"] for row in curve(path) if row["stage"] == "prm"]
@@ -147,6 +177,12 @@ def test_what_labels_cannot_be_is_refused_before_there_is_a_run(tmp_path):
     refused(turned, "prm.labels.folder is 'labels': it must be a stage before it")
     refused(experiment("base"), "rows are 'base': that stage writes none")
     refused(experiment(verifier="base", drawn=2), "'base': that stage trains no verifier")
+    refused(experiment(verifier="tests.toy:Typo", drawn=2), "there is no such class")
+    started = dataclasses.replace(prm, network="copy", policy="labels")
+    rows = dataclasses.replace(CONFIG, stages=(base, labels, started))
+    refused(rows, "stage is 'labels': it ends with rows, not with parameters")
+    judged = dataclasses.replace(labels, name="again", policy="prm")
+    refused(dataclasses.replace(CONFIG, stages=(base, labels, prm, judged)), "trains no policy")
     refused(experiment(verifier="orm", drawn=2), "labels.verifier is 'orm': it must be a stage")
     odd = dataclasses.replace(CONFIG, parallel=ParallelConfig(data=8))
     refused(odd, "takes 4 problems at once: they must be a multiple of .*, 8")
