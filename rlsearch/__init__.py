@@ -35,6 +35,7 @@ _EXPORTS = {
     "rlsearch.environments.pgx_game": ("PgxGame",),
     "rlsearch.stages.traces": ("Traces",),
     "rlsearch.stages.search_distillation": ("SearchDistillation",),
+    "rlsearch.stages.tree_distillation": ("TreeDistillation",),
     "rlsearch.stages.expert_iteration": ("ExpertIteration",),
     "rlsearch.stages.revision": ("Revision",),
     "rlsearch.stages.verifier": ("ExactSteps", "LabelsFrom", "Outcomes", "Verifier"),
@@ -51,6 +52,7 @@ _EXPORTS = {
     "rlsearch.strategies.diverse_search": ("DiverseSearch",),
     "rlsearch.strategies.tree_search": ("TreeSearch",),
     "rlsearch.strategies.revisions": ("Revisions",),
+    "rlsearch.strategies.drawing_tree": ("DrawingTree",),
     "rlsearch.strategies.mcts_alpha": ("MctsAlpha",),
     "rlsearch.strategies.mcts_rollout": ("MctsRollout",),
     "rlsearch.strategies.bfs_v": ("BfsV",),
@@ -58,6 +60,7 @@ _EXPORTS = {
     "rlsearch.studies.accuracy": ("Accuracy",),
     "rlsearch.studies.test_time_compute": ("TestTimeCompute",),
     "rlsearch.studies.exchange": ("Exchange",),
+    "rlsearch.studies.teachers": ("Teachers",),
     "rlsearch.studies.everything": ("Everything",),
 }
 _MODULES = {name: module for module, names in _EXPORTS.items() for name in names}

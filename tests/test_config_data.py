@@ -139,7 +139,7 @@ def stage_data(**fields):
         (stage_data(search=None), "stages[0].search is None: it must be a group of fields"),
         (
             stage_data(search={"policy": "os:system"}),
-            "stages[0].search.policy is 'os:system': it must be 'gumbel' or 'puct'",
+            "stages[0].search.policy is 'os:system': it must be 'gumbel', 'puct' or 'draw'",
         ),
         (stage_data(name=["a"]), "stages[0].name is ['a']: it must be text"),
         ({"model": {"qk_norm": 1}}, "model.qk_norm is 1: it must be true or false"),
@@ -256,7 +256,7 @@ def test_a_class_is_set_with_the_fields_that_both_have():
         ("distilled.search.temperature nan", "temperature is nan: it must be a finite number"),
         (
             "distilled.search.policy best",
-            "distilled.search.policy is 'best': it must be 'gumbel' or 'puct'",
+            "distilled.search.policy is 'best': it must be 'gumbel', 'puct' or 'draw'",
         ),
         (
             "distilled.teaching.optimizer.learning_rate 0",

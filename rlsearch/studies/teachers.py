@@ -1,4 +1,4 @@
-"""What a search teaches: the problems that it solves, and how many ways, beside plain samples.
+"""Searches that teach: the problems that they solve, and how many ways, beside plain samples.
 
 Before a teacher is ahead of as many tokens of plain samples on the same training problems, no
 target made of it can be worth its compute. The search is that of the run's first stage that has
@@ -66,7 +66,7 @@ class Teachers:
 
 
 class Found(NamedTuple):
-    """What a teacher found, and as many tokens of plain samples; leaves `[Q]`."""
+    """Right solutions of a teacher, and of as many tokens of plain samples; leaves `[Q]`."""
 
     searched: np.ndarray  # int, different right solutions
     sampled: np.ndarray  # int

@@ -232,7 +232,7 @@ def test_a_bad_problem_is_named(run, problem, said):
         ("train CONFIG --distilled.search.num_simulations many", "num_simulations is 'many'"),
         (
             "train CONFIG --distilled.search.policy best",
-            "distilled.search.policy is 'best': it must be 'gumbel' or",
+            "distilled.search.policy is 'best': it must be 'gumbel', 'puct' or",
         ),
         (
             "train CONFIG --parallel.data 100",

@@ -71,7 +71,7 @@ def test_bad_usage_is_one_sentence(capsys, argv, sentence):
         ("--distilled.search.num_simulation 3", "is no field: the nearest is num_simulations"),
         (
             "--distilled.search.policy best",
-            "distilled.search.policy is 'best': it must be 'gumbel' or 'puct'",
+            "distilled.search.policy is 'best': it must be 'gumbel', 'puct' or 'draw'",
         ),
         ("--seed", "seed got no value"),
     ],
