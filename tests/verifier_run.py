@@ -1,10 +1,13 @@
 """A run of arithmetic with verifiers that takes seconds."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from etils import epath
 
 from rlsearch.config import Experiment, LogConfig, OptimizerConfig, ParallelConfig
@@ -15,6 +18,9 @@ from rlsearch.stages.traces import Traces
 from rlsearch.stages.verifier import ExactSteps, Outcomes, Verifier
 from rlsearch.tasks.arithmetic import Arithmetic
 from rlsearch.training.labels import make_labels
+from rlsearch.verifiers import label_making
+from rlsearch.verifiers.labels import StepLabels
+from tests.interruption import InterruptionError
 from tests.tiny import tiny_experiment
 
 STAGE_ENDS = {"base": 2, "orm": 4, "prm": 6}
@@ -66,6 +72,23 @@ def labelled(
     labelling = Labelling(**{"num_problems": 4, "kind": kind, "generations": generations, **fields})
     folder = epath.Path(run) / "labels" / name
     return {"folder": str(folder), **make_labels(open_run(str(run)).lineage, labelling, folder)}
+
+
+@contextlib.contextmanager
+def killed_at_part(number: int) -> Iterator[list[pathlib.Path]]:
+    """Ends what makes labels in front of a part; yields the parts that were written before it."""
+    write, written = label_making.write_part, []
+
+    def write_or_die(path: epath.Path, labels: StepLabels) -> None:
+        if len(written) == number:
+            raise InterruptionError
+        written.append(pathlib.Path(path))
+        write(path, labels)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(label_making, "write_part", write_or_die)
+        with pytest.raises(InterruptionError):
+            yield written
 
 
 def write_config(path: pathlib.Path, config: Experiment) -> pathlib.Path:

@@ -5,7 +5,7 @@ makes such a folder behind a run that is over, RUN/labels/NAME, from keys of its
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -117,21 +117,21 @@ class Labelling:
             return self.draw(task, Writer(policy, read["policy"]), asked, keys)
 
         longest = writing_flops(policy, task, policy.format.max_length, per_turn=0)
-        limits = Limits(self.generations, self.length(lineage), self.rows_of_a_part, longest)
+        length = self.length(lineage)
+        limits = Limits(self.generations, length, self.rows_of_a_part, longest)
 
         def opened(folder: epath.Path) -> LabelMaking:
             about = self.describe(lineage)
             return LabelMaking(folder, about, task, limits, self._completed(task))
 
-        length = self.length(lineage)
         return Writing(self.name, length, self.num_problems, reads, produce, opened)
 
     def describe(self, lineage: Lineage) -> dict[str, Any]:
         """All that decides which labels are made, for labels.json."""
         settings = dataclasses.asdict(self)
-        settings = {field: settings[field] for field in settings if field not in ("name",)}
+        del settings["name"]
         if self.generations:
-            settings.pop("num_steps")
+            del settings["num_steps"]
         return {
             **settings,
             "seed": lineage.config.seed,
@@ -158,7 +158,7 @@ class Labelling:
         assert found is not None, "a verifier is named"
         return found
 
-    def _completed(self, task: Any) -> Any:
+    def _completed(self, task: Any) -> Callable[[StepLabels], StepLabels]:
         """What is left for the host to do to a part: exact labels are the task's own."""
         if self.kind != "exact":
             return lambda labels: labels

@@ -81,6 +81,7 @@ def compared(
     """Searches every problem, and samples for as many tokens."""
     task, writer = examination.task, contestant.writer
     longest = config.max_tokens or config.num_simulations * writer.format.max_step_length
+    # Twice as many as pay for mean solutions: some problems have shorter ones.
     number = int(2 * longest / contestant.unit)
     sampling = Sampling(config.temperature, config.min_p)
 

@@ -48,7 +48,7 @@ class LabelMaking:
         limits: Limits,
         completed: Callable[[StepLabels], StepLabels] = lambda labels: labels,
     ):
-        """Looks into `folder`, and begins it where there is nothing.
+        """Looks into `folder`; nothing is written to it before the first part.
 
         Args:
             about: what the labels are of, for labels.json.

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import pathlib
 import shutil
 
 import jax
@@ -22,12 +21,17 @@ from rlsearch.studies.test_time_compute import TestTimeCompute
 from rlsearch.studies.verifiers import Verifiers
 from rlsearch.training import loop
 from rlsearch.training.state import abstract_state
-from rlsearch.verifiers import label_making
 from rlsearch.verifiers.label_files import LabelFolder, read_part
 from tests.commands import fail, read_json
 from tests.interruption import InterruptionError, limit_steps
 from tests.tiny import tiny_experiment
-from tests.verifier_run import STAGE_ENDS, labelled, verifier_experiment, write_config
+from tests.verifier_run import (
+    STAGE_ENDS,
+    killed_at_part,
+    labelled,
+    verifier_experiment,
+    write_config,
+)
 
 CONFIG, SLOW = verifier_experiment(), pytest.mark.slow
 TASK = CONFIG.task
@@ -128,27 +132,17 @@ def test_verifiers_in_training_are_left_out_of_the_one_command(run, tmp_path, mo
 @pytest.mark.parametrize(
     "kind", ["soft", *(pytest.param(k, marks=SLOW) for k in ("exact", "bisection"))]
 )
-def test_labels_are_made_again_bit_for_bit_after_a_kill(run, kind, monkeypatch):
+def test_labels_are_made_again_bit_for_bit_after_a_kill(run, kind):
     asked = {"kind": kind, "generations": 60, "num_rollouts": 2, "num_searches": 1}
     whole = labelled(run, f"{kind}_whole", **asked)
     assert 0 < whole["spent"] <= 60 and whole["parts"] > 1
 
-    write, written = label_making.write_part, []
-
-    def killed(path, labels):
-        if len(written) == 1:
-            raise InterruptionError
-        written.append(path)
-        write(path, labels)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(label_making, "write_part", killed)
-        with pytest.raises(InterruptionError):
-            labelled(run, f"{kind}_killed", **asked)
+    with killed_at_part(1) as written:
+        labelled(run, f"{kind}_killed", **asked)
     folder = run / "labels" / f"{kind}_killed"
     with pytest.raises(ValueError, match="they are not all made yet"):
         LabelFolder(folder, TASK, TASK)
-    first = pathlib.Path(written[0])
+    first = written[0]
     modified = first.stat().st_mtime_ns
     assert labelled(run, f"{kind}_killed", **asked)["spent"] == whole["spent"]
     assert first.stat().st_mtime_ns == modified  # what was there was not made again

@@ -18,13 +18,11 @@ from rlsearch.stages.verifier import LabelsFrom
 from rlsearch.training import loop
 from rlsearch.training.metrics import read_metrics
 from rlsearch.training.stopping import StopRequest, TrainingStopped
-from rlsearch.verifiers import label_making
 from rlsearch.verifiers.label_files import LabelFolder
 from tests.commands import fail, read_json
-from tests.interruption import InterruptionError
 from tests.launch import two_processes
 from tests.tiny import write_config_file
-from tests.verifier_run import verifier_experiment
+from tests.verifier_run import killed_at_part, verifier_experiment
 
 
 def experiment(labels: str = "labels", **changes):
@@ -78,19 +76,9 @@ def test_a_stage_writes_labels_and_the_next_learns_from_them(run):
     assert read_json("evaluate", run, *judged)["rows"][0]["verifier"] == "prm"
 
 
-def test_a_run_that_was_killed_among_its_parts_ends_with_the_same_rows(run, tmp_path, monkeypatch):
-    write, written = label_making.write_part, []
-
-    def killed(path, labels):
-        if len(written) == 2:
-            raise InterruptionError
-        written.append(path)
-        write(path, labels)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(label_making, "write_part", killed)
-        with pytest.raises(InterruptionError):
-            loop.train(CONFIG, str(tmp_path / "run"))
+def test_a_run_that_was_killed_among_its_parts_ends_with_the_same_rows(run, tmp_path):
+    with killed_at_part(2) as written:
+        loop.train(CONFIG, str(tmp_path / "run"))
     first = written[0].read_bytes(), os.stat(written[0]).st_mtime_ns
     loop.train(CONFIG, str(tmp_path / "run"))
     # What was there was not made again.
