@@ -89,12 +89,10 @@ class TransformerConfig:
 class SearchConfig:
     """The tree search inside the training step."""
 
-    policy: str = (
-        "gumbel"  # "gumbel" (sequential halving at the root), "puct", or, of steps, "draw"
-    )
+    policy: str = "gumbel"  # "gumbel" (halving at the root), "puct", or, of steps, "draw"
     actions: str = "steps"  # language: "steps" (sampled, whole), "top_tokens" (likeliest) or
     # "tokens" (all); games: "moves"
-    num_simulations: int = 24  # nodes added to a tree per decision
+    num_simulations: int = 24  # nodes added to a tree per decision, at most
     num_candidates: int = 12  # K, actions of a node; "tokens", "moves": those tried at the root
     value_scale: float = 0.1  # Gumbel: sigma(q) = value_scale (max_visit_init + max visits) q
     max_visit_init: float = 50.0  # Gumbel: see value_scale
@@ -103,7 +101,9 @@ class SearchConfig:
     dirichlet_fraction: float = 0.0  # PUCT: share of noise in the root's prior, over legal actions
     dirichlet_alpha: float = 0.3  # PUCT: concentration of that noise
     tilt: float = 10.0  # draw: beta, what a difference of 1 in value adds to a log-probability
-    max_tokens: int = 0  # draw: most tokens of a tree; 0: as many as its nodes may take
+    trust: float = 1.0  # steps: chance that a simulation ends at a new node with the critic's word;
+    # with 0 each goes on to the end of a solution
+    max_tokens: int = 0  # steps: most tokens of a tree; 0: as many as its nodes take
     temperature: float = 1.0  # of the draw of candidates
     min_p: float = 0.01  # steps: tokens less likely than this times the likeliest are not drawn
 
@@ -115,6 +115,7 @@ class SearchConfig:
         steps = self.policy != "draw" or self.actions == "steps"
         check(steps, self, "actions", "'steps' where policy is 'draw'")
         check(0 <= self.tilt <= 1000, self, "tilt", "from 0 to 1000")
+        check(0 <= self.trust <= 1, self, "trust", "in [0, 1]")
         check(self.max_tokens >= 0, self, "max_tokens", "at least 0")
         check(self.num_simulations >= 1, self, "num_simulations", "at least 1")
         check(self.num_candidates >= 2, self, "num_candidates", "at least 2")

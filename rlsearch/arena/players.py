@@ -175,12 +175,12 @@ def _search_with_playouts(
     """The move that was visited most; of several, the one of the best value."""
     split = jax.vmap(lambda key: tuple(jax.random.split(key, 3)))
     noise_keys, chance_keys, root_keys = split(keys)
-    loop_tree = mcts.LoopTree()
+    counted = mcts.CountedLoop()
     values_of = jax.vmap(functools.partial(playout, environment))
 
     def recurrent_fn(nothing: Any, key: Any, action: jax.Array, state: Any):
         del nothing, key
-        here = jax.vmap(jax.random.fold_in, (0, None))(chance_keys, loop_tree.simulation)
+        here = jax.vmap(jax.random.fold_in, (0, None))(chance_keys, counted.simulation)
         step_keys, playout_keys = jax.vmap(lambda key: tuple(jax.random.split(key)))(here)
         after = jax.vmap(environment.step)(state, action, step_keys)
         discount = environment.discount * jnp.where(after.player == state.player, 1.0, -1.0)
@@ -199,7 +199,7 @@ def _search_with_playouts(
         recurrent_fn,
         noise_keys,
         config,
-        loop_tree.loop,
+        counted.loop,
         invalid_actions=~states.legal_action_mask,
     )
     visits = tree.children_visits[:, 0]

@@ -199,11 +199,11 @@ def _language_tree(opened: OpenedRun, asked: Asked) -> tuple[dict[str, Any], Tre
         done = nodes.line.finished(writer.format)
         kept = (nodes.line.tokens, nodes.step.tokens, nodes.step.prior_log_prob)
         # The keys and values that a node holds are most of a tree.
-        tree = tree.replace(embeddings=(*kept, nodes.step.duplicate, done))
+        tree = tree.replace(embeddings=(*kept, done))
         return jax.tree.map(lambda x: x[0], tree)
 
     tree = jax.tree.map(np.asarray, compute(contestant.writer))
-    solutions, steps, log_probs, duplicate, done = tree.embeddings
+    solutions, steps, log_probs, done = tree.embeddings
     kept, num_nodes = select_nodes(tree, done)
     # As `TreeSearch` chooses: finished solutions first, and among them by the critic's value.
     first_done = done & ~done[tree.parents]
@@ -217,8 +217,6 @@ def _language_tree(opened: OpenedRun, asked: Asked) -> tuple[dict[str, Any], Tre
         solution, end = task.tokenizer.decode(solutions[index].tolist()), ""
         if done[index]:
             end = "right" if task.check(prompt, solution) else "wrong"
-        if duplicate[index]:
-            end = f"{end}, drawn before".removeprefix(", ")
         label = task.tokenizer.decode(steps[index].tolist()).strip()
         return {
             "label": label or "(nothing)" if index else prompt.strip(),

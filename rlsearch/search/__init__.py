@@ -1,9 +1,9 @@
-"""Batched tree search over half-written solutions, on mctx.
+"""Batched tree search over half-written solutions and over games.
 
-`search.py` is the one entrance for every kind of action: `steps.py` searches over whole steps
-drawn from the policy, `tokens.py` over single tokens, `moves.py` over the moves of a game. Each
-says what a node is and how it is expanded, and runs the tree with `mcts.py` (selection rules, and
-noise that belongs to each root); `draws.py` grows a tree by rules and a loop of its own, over whole
-steps. `summary.py` reads the decision off a tree. `result.py` has the
-results.
+`search.py` is the one entrance for every kind of action in language: `steps.py` searches over whole
+steps drawn from the policy, `tokens.py` over single tokens; `moves.py` searches over the moves of a
+game. Tokens and moves run on mctx (`mcts.py`: its selection rules, and noise that belongs to each
+root). Trees of steps, which close what is finished and spend tokens, have a loop of their own:
+`growing.py` is such a tree, and `rules.py` how a simulation goes down it. All trees have mctx's
+form in the end: `summary.py` reads the decision off them, and `result.py` has the results.
 """

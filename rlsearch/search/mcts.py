@@ -4,8 +4,7 @@
 
 - The noise at the root is drawn from one key a root, so that a root's search is the same however
   the batch is split over devices.
-- The loop hands the tree to the recurrent function (`LoopTree`), which lets a node read what lies
-  elsewhere in the tree: its siblings, its ancestors.
+- The loop tells the recurrent function the number of the simulation (`CountedLoop`).
 
 Values have known bounds (probabilities of success in [0, 1], outcomes in [-1, 1]): they are used
 as they are, never rescaled by the smallest and largest seen, which would turn noise into certainty.
@@ -34,23 +33,20 @@ _select_puct: Any = mctx.muzero_action_selection
 FORBIDDEN = -1e9  # a prior logit; finite, so that no softmax becomes NaN
 
 
-class LoopTree:
-    """The tree and the number of the simulation, while the body of the search loop is traced."""
+class CountedLoop:
+    """The number of the simulation, while the body of the search loop is traced."""
 
     def __init__(self):
         self.simulation: jax.Array | int = 0
-        self.tree: Tree = None
 
     def loop(self, lower: int, upper: int, body: Callable, initial: Any) -> Any:
-        """A `fori_loop` for `mctx.search` that shows its carry before each turn."""
+        """A `fori_loop` for `mctx.search` that tells its number before each turn."""
 
         def turn(simulation, carry):
-            self.simulation, self.tree = simulation, carry[1]
+            self.simulation = simulation
             return body(simulation, carry)
 
-        final = jax.lax.fori_loop(lower, upper, turn, initial)
-        self.tree = None
-        return final
+        return jax.lax.fori_loop(lower, upper, turn, initial)
 
 
 def run(

@@ -36,11 +36,11 @@ def search_moves(
         states: a batch of the environment's states.
     """
     noise_keys, chance_keys = jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
-    loop_tree = mcts.LoopTree()
+    counted = mcts.CountedLoop()
 
     def recurrent_fn(nothing: Any, key: Any, action: jax.Array, state: Any):
         del nothing, key
-        step_keys = jax.vmap(jax.random.fold_in, (0, None))(chance_keys, loop_tree.simulation)
+        step_keys = jax.vmap(jax.random.fold_in, (0, None))(chance_keys, counted.simulation)
         after = jax.vmap(environment.step)(state, action, step_keys)
         priors, value = evaluate(params, after, environment, model)
         same_player = after.player == state.player
@@ -61,7 +61,7 @@ def search_moves(
         recurrent_fn,
         noise_keys,
         config,
-        loop_tree.loop,
+        counted.loop,
         invalid_actions=illegal,
     )
     visits = tree.children_visits[:, 0]

@@ -8,7 +8,6 @@ from rlsearch.decoding.draft import Draft
 from rlsearch.decoding.policy import SolutionFormat
 from rlsearch.decoding.sampling import Sampling
 from rlsearch.decoding.writer import Writer
-from rlsearch.search.draws import search_draws
 from rlsearch.search.result import Decision, Grown
 from rlsearch.search.steps import search_steps, step_candidates
 from rlsearch.search.summary import summarise
@@ -36,7 +35,6 @@ def search(
     """
     grow_keys, action_keys = jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
     grow = search_steps if config.actions == "steps" else search_tokens
-    grow = search_draws if config.policy == "draw" else grow
     grown = grow(writer, critic, root, memory, grow_keys, config)
     node = jnp.zeros(keys.shape, jnp.int32)
     return decide(grown, node, action_keys, writer.format, config)

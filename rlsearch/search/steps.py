@@ -1,16 +1,21 @@
 """Tree search whose actions are whole sampled steps.
 
-A node is a partly written solution. Its children are drawn one at a time, when the search first
-visits them, from the policy and without replacement: a simulation costs one step, not K of them,
-and no two children of a node are the same step. What a draw needs to know of its siblings it
-reads from the tree itself. Having been drawn from the policy, children enter the search with
-equal priors (Hubert et al. 2021, Sampled MuZero: sampling replaces the prior); the improved
-policy then weighs them by the policy's own probability again, as the target of a policy must.
+A node is a partly written solution. A simulation goes down by the rule of its config
+(`rlsearch.search.rules`) to a node at which it draws a step that the node's children are not, by
+what it reads of them in the tree itself. So a simulation costs one step, not K of them, and no two
+children of a node are the same. There it ends with the critic's word (with the chance
+`config.trust`, decided at every new node), or it writes on, step by step, each of them a node; a
+finished solution is told once. Where all that is left is a step that is there already, the node is
+dry, and nothing is told.
 
-Letters: B roots, K candidates of a node, N simulations, L tokens of a step, T of a solution.
+All roots write one step a turn. A root is decided, and costs nothing more, when nothing is left
+below it or what it may spend is spent: so many nodes and, where that is limited, tokens. Nothing is
+begun that cannot be ended, and what comes last is written to its end.
+
+Letters: B roots, K candidates of a node, L tokens of a step.
 """
 
-from typing import Any, NamedTuple
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -21,19 +26,22 @@ from rlsearch.decoding.policy import SolutionFormat
 from rlsearch.decoding.sampling import Sampling
 from rlsearch.decoding.writer import Writer
 from rlsearch.search import mcts
+from rlsearch.search.growing import (
+    LEAST,
+    NOWHERE,
+    Growing,
+    Judged,
+    Node,
+    added,
+    as_mctx,
+    passed_up,
+    put,
+    seedling,
+)
 from rlsearch.search.mcts import Tree
 from rlsearch.search.result import Candidates, Grown
+from rlsearch.search.rules import choice, descend
 from rlsearch.verifiers.base import Critic, Memory
-
-
-class Node(NamedTuple):
-    """The record that a tree keeps of each node."""
-
-    line: Line
-    step: Step  # the step that led here
-    index: jax.Array  # [B] int32, the node's place in the tree
-    memory: Any  # the critic's own, of the line
-    read: jax.Array  # [B] int32, tokens that the critic read for it
 
 
 def search_steps(
@@ -45,55 +53,93 @@ def search_steps(
     config: SearchConfig,
 ) -> Grown:
     """Grows a tree from each of B half-written solutions; see `rlsearch.search.search`."""
-    format, (batch,), actions = writer.format, keys.shape, config.num_candidates
-    noise_keys, draw_keys = jax.vmap(lambda key: tuple(jax.random.split(key)))(keys)
-    sampling = Sampling(config.temperature, config.min_p)
-    loop_tree = mcts.LoopTree()
-    rows = jnp.arange(batch)
+    format, sampling = writer.format, Sampling(config.temperature, config.min_p)
+    rows, limits = jnp.arange(keys.shape[0]), Limits(config, format)
+    split = jax.vmap(lambda key: tuple(jax.random.split(key, 3)))
 
-    def recurrent_fn(params: Any, key: Any, action: jax.Array, node: Node):
-        del params, key, action  # the candidate drawn depends on the simulation, not its number
-        embeddings = loop_tree.tree.embeddings
-        index = loop_tree.tree.children_index[rows, node.index]
-        siblings = Siblings(
-            tokens=embeddings.step.tokens[rows[:, None], index],
-            draw_log_probs=embeddings.step.draw_log_probs[rows[:, None], index],
-            present=index >= 0,
-        )
-        step_keys = jax.vmap(jax.random.fold_in, (0, None))(draw_keys, loop_tree.simulation)
+    def open_roots(tree: Growing) -> jax.Array:
+        """`[B]` bool, the roots that are not decided."""
+        ended = tree.spent | (tree.counts.left[:, 0] < LEAST)
+        return (tree.at != NOWHERE) | (~ended & (tree.size < config.num_simulations))
+
+    def write(tree: Growing) -> Growing:
+        """Chooses where to write, writes one step there, and makes a node of it."""
+        going_on, begins = open_roots(tree), tree.at == NOWHERE
+        turn_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, tree.turn)
+        descent_keys, step_keys, trust_keys = split(turn_keys)
+        rule = choice(config, keys, descent_keys, limits.progress(tree))
+        at = jnp.where(begins, descend(tree.counts, rule), tree.at)
+        node = jax.tree.map(lambda x: x[rows, at], tree.nodes)
         before = root._replace(line=node.line)
+        spent = tree.spent | (going_on & begins & ~limits.room(tree, node.line))
+        going_on &= ~(begins & spent)
+
+        siblings = siblings_of(tree, tree.counts.children[rows, at])
         after, step = writer.step(before, step_keys, sampling, siblings)
-        was_finished, is_finished = writer.finished(before), writer.finished(after)
         value, kept, read = critic.read(writer, after, memory._replace(own=node.memory))
-        # A finished solution is worth its score once, as a reward, and nothing lies behind it.
-        # A step that a sibling already has is worth nothing: the search turns elsewhere.
-        newly = is_finished & ~was_finished & ~step.duplicate
-        alive = ~is_finished & ~step.duplicate
-        output = mcts.recurrent_output(
-            reward=jnp.where(newly, value, 0.0),
-            discount=jnp.where(alive, 1.0, 0.0),
-            prior_logits=jnp.zeros((batch, actions), jnp.float32),
-            value=value,
+        made, finished = going_on & ~step.duplicate, writer.finished(after)
+        place = jnp.where(made, tree.size + 1, config.num_simulations + 1)  # behind all: nothing
+        child, judged = Node(after.line, step, kept.own, read), Judged(value, finished)
+        dry = tree.counts.dry.at[rows, at].max(going_on & step.duplicate)
+        counts = added(tree.counts._replace(dry=dry), at, place, child, judged)
+        grown = tree._replace(
+            nodes=jax.tree.map(functools.partial(put, place), tree.nodes, child),
+            counts=counts,
+            size=tree.size + made,
+            spent=spent,
+            tokens=tree.tokens + jnp.where(going_on, step.length, 0),
+            turn=tree.turn + 1,
         )
-        child = jnp.full((batch,), loop_tree.simulation + 1, jnp.int32)
-        read = jnp.where(step.length > 0, read, 0)
-        return output, Node(after.line, step, child, kept.own, read)
+        trusted = jax.vmap(jax.random.uniform)(trust_keys) < config.trust
+        ends = finished | (trusted & limits.may_stop(grown, root.line))
+        return grown._replace(
+            counts=passed_up(counts, jnp.where(made, place, at), going_on, made & ends),
+            at=jnp.where(made & ~ends, place, NOWHERE),
+        )
 
     value, kept, read = critic.read(writer, root, memory)
-    read = jnp.where(writer.finished(root), 0, read)
-    places = jnp.zeros((batch,), jnp.int32)
-    tree = mcts.run(
-        mcts.root_output(
-            prior_logits=jnp.zeros((batch, actions), jnp.float32),
-            value=value,
-            embedding=Node(root.line, no_step(batch, format), places, kept.own, read),
-        ),
-        recurrent_fn,
-        noise_keys,
-        config,
-        loop_tree.loop,
+    done = writer.finished(root)
+    first = Node(root.line, no_step(rows.size, format), kept.own, jnp.where(done, 0, read))
+    start = seedling(first, Judged(value, done), config.num_simulations, config.num_candidates)
+    tree = jax.lax.while_loop(lambda tree: open_roots(tree).any(), write, start)
+    return Grown(as_mctx(tree), tree.tokens)
+
+
+class Limits:
+    """The nodes and tokens that a tree may spend."""
+
+    def __init__(self, config: SearchConfig, format: SolutionFormat):
+        self.nodes, self.tokens, self.format = config.num_simulations, config.max_tokens, format
+        # A simulation that is not sure to end with the critic's word needs room for a solution.
+        self.whole = config.trust < 1 or config.max_tokens > 0
+
+    def room(self, tree: Growing, line: Line) -> jax.Array:
+        """`[B]` bool, a simulation that goes on from `line` can be ended."""
+        if not self.whole:
+            return tree.size < self.nodes
+        enough = tree.size + self.format.num_steps - line.num_steps <= self.nodes
+        if self.tokens:
+            enough &= tree.tokens + self.format.max_length - line.length <= self.tokens
+        return enough
+
+    def may_stop(self, tree: Growing, root: Line) -> jax.Array:
+        """`[B]` bool, a simulation may end with the critic's word, as another is paid for."""
+        return self.room(tree, root) if self.whole else jnp.ones(tree.size.shape, bool)
+
+    def progress(self, tree: Growing) -> jax.Array:
+        """`[B]` float32, the share of what may be spent that is spent."""
+        share = tree.size / self.nodes
+        return jnp.maximum(share, tree.tokens / self.tokens) if self.tokens else share
+
+
+def siblings_of(tree: Growing, children: jax.Array) -> Siblings:
+    """The steps that led to `children [B, K]`, which the next one must not be."""
+    rows, step = jnp.arange(children.shape[0])[:, None], tree.nodes.step
+    return Siblings(
+        tokens=step.tokens[rows, children],
+        draw_log_probs=step.draw_log_probs[rows, children],
+        present=children >= 0,
     )
-    return Grown(tree, tree.embeddings.step.length.sum(axis=1))
 
 
 def no_step(batch: int, format: SolutionFormat) -> Step:
@@ -108,12 +154,11 @@ def no_step(batch: int, format: SolutionFormat) -> Step:
 
 
 def step_candidates(tree: Tree, node: jax.Array) -> Candidates:
-    """The steps that were drawn at `node [B]`."""
+    """The steps that were drawn at `node [B]`, in that order."""
     step = jax.tree.map(lambda x: mcts.children(tree, x, 0, node), tree.embeddings.step)
-    visits = tree.children_visits[jnp.arange(node.shape[0]), node]
     return Candidates(
         tokens=step.tokens,
         lengths=step.length,
         prior_log_probs=step.prior_log_prob,
-        usable=(visits > 0) & ~step.duplicate.astype(bool),
+        usable=tree.children_index[jnp.arange(node.shape[0]), node] >= 0,
     )

@@ -1,9 +1,10 @@
 """MCTS-alpha (Feng et al. 2023): simulate, commit to a step, move the root, and so on to the end.
 
-The way that AlphaZero plays: behind as many simulations as are paid for the most visited step is
-taken, by PUCT. That makes one solution, and so it goes from the problem again until the budget is
-spent; of all these solutions the answer is the one that the verifier values most. What was below
-the step taken is grown anew from there, as mctx keeps no subtree: its tokens are paid for again.
+The way that AlphaZero plays: behind as many simulations as are paid for a step is taken, by PUCT:
+the best of the policy that the visits follow, as what is closed is visited no more. That makes one
+solution, and so it goes from the problem again until the budget is spent; of all these solutions
+the answer is the one that the verifier values most. What was below the step taken is grown anew
+from there: its tokens are paid for again.
 """
 
 import dataclasses
@@ -71,7 +72,7 @@ class MctsAlpha:
         def take_step(carry, keys: jax.Array):
             root, _, spent = carry
             decision, cost = grow(problems, root, keys, config)
-            return (*most_visited(decision, root), spent + cost), None
+            return (*preferred(decision, root), spent + cost), None
 
         def write(number: jax.Array) -> tuple[Judged, jax.Array, jax.Array]:
             """One solution, its score, and what it took."""
@@ -97,16 +98,16 @@ class MctsAlpha:
         return conclude(problems, best, *found, spent)
 
 
-def most_visited(decision: Decision, root: Judged) -> tuple[Judged, jax.Array]:
-    """The solutions `[B]` behind the step that was visited most, ties by value, and their value.
+def preferred(decision: Decision, root: Judged) -> tuple[Judged, jax.Array]:
+    """The solutions `[B]` behind the likeliest step of the improved policy, ties by value, and the
+    verifier's word on them.
 
     Args:
         root: the solutions `[B]` before that step.
     """
     tree, rows = decision.grown.tree, jnp.arange(decision.action.shape[0])
-    usable, visits = decision.candidates.usable, decision.visit_counts
-    visits = jnp.where(usable, visits, -1).astype(jnp.float32)
-    action = first_best(visits, decision.action_values)
-    node = tree.children_index[rows, 0, action]
+    action = first_best(decision.improved_policy, decision.action_values)
+    # Where there is no step, because the solution is finished, nothing is added to it.
+    node = jnp.maximum(tree.children_index[rows, 0, action], 0)
     after = jax.tree.map(lambda x: x[rows, node], nodes_of(tree, root))
     return after, tree.raw_values[rows, node]
