@@ -34,7 +34,7 @@ from rlsearch.stages.traces import Traces
 from rlsearch.stages.tree_distillation import TreeDistillation
 from rlsearch.stages.verifier import LabelsFrom, Verifier
 from rlsearch.strategies.drawing import Drawing
-from rlsearch.strategies.drawing_tree import DrawingTree
+from rlsearch.strategies.one_tree import OneTree
 from rlsearch.studies.accuracy import Accuracy
 from rlsearch.studies.exchange import Exchange
 from rlsearch.studies.revisions import Revisions
@@ -81,11 +81,14 @@ BAD = [
     (SearchConfig, {"policy": "best"}, "'gumbel', 'puct' or 'draw'"),
     (SearchConfig, {"policy": "draw", "actions": "tokens"}, "'steps' where policy is 'draw'"),
     (SearchConfig, {"tilt": -1.0}, "from 0 to 1000"),
-    (DrawingTree, {"search": SearchConfig()}, "one whose policy is 'draw'"),
-    (TreeDistillation, {"search": SearchConfig()}, "one whose policy is 'draw'"),
+    (OneTree, {"search": SearchConfig(actions="tokens")}, "one whose actions are 'steps'"),
+    (OneTree, {"widest": 1}, "at least 2"),
+    (TreeDistillation, {"search": SearchConfig(actions="moves")}, "one whose actions are 'steps'"),
     (SearchConfig, {"max_tokens": -1}, "at least 0"),
+    (SearchConfig, {"trust": 1.1}, "in [0, 1]"),
+    (Teaching, {"trace_weight": -0.1}, "in [0, 1]"),
     (TreeDistillation, {"num_steps": 0}, "at least 1"),
-    (TreeDistillation, {"num_leaves": 73}, "from 1 to 72"),
+    (TreeDistillation, {"num_targets": 25}, "from 1 to search.num_candidates, 24"),
     (Teachers, {"problems": 0}, "at least 1"),
     (SearchConfig, {"actions": "words"}, "'steps', 'top_tokens', 'tokens' or 'moves'"),
     (SearchConfig, {"num_simulations": 0}, "at least 1"),

@@ -42,6 +42,21 @@ def path_sums(tree: Tree, each: jax.Array) -> jax.Array:
     return jax.lax.while_loop(lambda carry: (carry[1] >= 0).any(), above, start)[0]
 
 
+def sums_below(tree: Tree, each: jax.Array, depth: int) -> jax.Array:
+    """`[B, N + 1]` sums of `each [B, N + 1]` over nodes and all those below them.
+
+    Args:
+        each: 0 in places without a node.
+        depth: most steps of a solution, by which nodes are ordered; static.
+    """
+    rows, steps = jnp.arange(each.shape[0])[:, None], tree.embeddings.line.num_steps
+    above = jnp.maximum(tree.parents, 0)
+    for level in range(depth, 0, -1):
+        here = (steps == level) & (tree.parents >= 0)
+        each = each.at[rows, above].add(jnp.where(here, each, 0.0))
+    return each
+
+
 def drawn_weights(tree: Tree, node: jax.Array, candidates: Candidates) -> jax.Array:
     """`[B, K]` weights of the steps that were drawn at `node [B]` one after another and without
     replacement, by which a sum over them is an unbiased mean under the policy (Raj 1956).

@@ -1,11 +1,11 @@
-"""Tree distillation: a tree that draws from every problem, and what several of its leaves teach.
+"""Tree distillation: a tree of whole solutions from every problem, and what a path down it teaches.
 
-The teacher samples whole solutions without replacement, tilted by what the tree knows
-(`rlsearch.search.draws`). The policy learns up to R different right solutions, the value head the
-means of the leaves below each node, and of the wrong leaves those that it believed most
-(`rlsearch.objectives.leaf_targets`).
+The teacher draws whole solutions without replacement, tilted by what the tree knows, or searches by
+any other rule over steps (`rlsearch.search.steps`). Of its tree the policy learns a path to a right
+solution with the steps beside it, and the value head the means of the leaves below all of those
+(`rlsearch.objectives.path_targets`).
 
-Letters: B problems, R leaves of each.
+Letters: B problems, M candidates of a step.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from rlsearch.config import SearchConfig, check
 from rlsearch.decoding.writer import Writer
 from rlsearch.objectives.companions import with_companions
-from rlsearch.objectives.leaf_targets import leaf_targets
+from rlsearch.objectives.path_targets import path_targets
 from rlsearch.objectives.step_targets import StepTargets
 from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import Metrics, Stage, StageFlops
@@ -32,13 +32,15 @@ from rlsearch.verifiers.checker import Checker
 
 @dataclasses.dataclass(frozen=True)
 class TreeDistillation:
-    """Searches from every problem, then learns the leaves of its trees."""
+    """Searches from every problem, then learns a path down each of its trees."""
 
     name: str = "distilled"  # of the policy that it ends with
     start: str = "base"  # the stage whose parameters it starts from
     num_steps: int = 60  # training steps
-    search: SearchConfig = SearchConfig(policy="draw", num_simulations=72, num_candidates=24)
-    num_leaves: int = 4  # R, leaves of a tree that are learnt from
+    search: SearchConfig = SearchConfig(
+        policy="draw", trust=0.0, num_simulations=72, num_candidates=24
+    )
+    num_targets: int = 4  # M, candidates of a step that are learnt from
     teaching: Teaching = Teaching()
 
     ends_with: ClassVar[str] = "policy"
@@ -46,25 +48,15 @@ class TreeDistillation:
 
     def __post_init__(self):
         check(self.num_steps >= 1, self, "num_steps", "at least 1")
-        check(self.search.policy == "draw", self, "search", "one whose policy is 'draw'")
-        nodes = self.search.num_simulations
-        check(1 <= self.num_leaves <= nodes, self, "num_leaves", f"from 1 to {nodes}")
-        rows = self.teaching.num_problems * self._rows
-        if self.teaching.replay_size % rows:
-            raise ValueError(
-                f"TreeDistillation.teaching.replay_size is {self.teaching.replay_size}: it must be "
-                f"a multiple of the rows of a step, {rows}"
-            )
-
-    @property
-    def _rows(self) -> int:
-        """Rows of a problem."""
-        return self.num_leaves - 1 + self.teaching.companions.rows
+        check(self.search.actions == "steps", self, "search", "one whose actions are 'steps'")
+        most = self.search.num_candidates
+        valid = f"from 1 to search.num_candidates, {most}"
+        check(1 <= self.num_targets <= most, self, "num_targets", valid)
 
     def build(self, lineage: Lineage) -> Stage:
         """Builds the stage; see `StageConfig`."""
         format, search = lineage.policy(self.name).format, self.search
-        tokens = search.max_tokens or search.num_simulations * format.max_step_length
+        tokens = search.max_tokens or format.max_length
         if tokens < format.max_length or search.num_simulations < format.num_steps:
             raise ValueError(
                 f"{self.name}.search is of {search.num_simulations} nodes and {tokens} tokens: it "
@@ -74,19 +66,22 @@ class TreeDistillation:
 
     def sizes(self) -> tuple[str, Size]:
         """See `sizes_of`."""
-        return "teaching", Size("num_problems", "replay_size", self._rows)
+        return "teaching", self.teaching.sizes()
 
     def flops(self, lineage: Lineage) -> StageFlops:
-        """Counts the FLOPs of a training step."""
+        """Counts the FLOPs of a training step; a companion row leaves M - 1 candidates empty."""
         task, policy, teaching = lineage.task, lineage.policy(self.name), self.teaching
-        format = policy.format
-        tokens = self.search.num_simulations + teaching.critic_samples * format.num_steps
-        written = writing_flops(
-            policy, task, tokens * format.max_step_length, format.max_step_length
-        )
-        length = task.prompt_length + format.num_steps * format.max_step_length
-        update = teaching.rows_learnt * row_flops(policy, length)
-        return StageFlops(teaching.num_problems * written, update)
+        format, longest = policy.format, policy.format.max_step_length
+        tokens = self.search.num_simulations * longest
+        tokens = min(tokens, self.search.max_tokens or tokens)
+        tokens += teaching.critic_samples * format.num_steps * longest
+        written = writing_flops(policy, task, tokens, longest)
+        one = task.prompt_length + format.num_steps * longest
+        whole = one + format.num_steps * (self.num_targets - 1) * longest
+        update = teaching.rows_learnt * row_flops(policy, whole)
+        companions = teaching.rows_learnt * (1 - 1 / teaching.companions.rows)
+        empty = companions * (row_flops(policy, whole) - row_flops(policy, one))
+        return StageFlops(teaching.num_problems * written, update, empty)
 
 
 def tree_targets(
@@ -99,19 +94,18 @@ def tree_targets(
             key alone.
 
     Returns:
-        For each problem R rows and behind them those of `with_companions`, and metrics `[B]`:
+        For each problem a row and behind it those of `with_companions`, and metrics `[B]`:
         `solved` (a leaf is right), `right_solutions` (how many are) and `search_tokens`.
     """
-    split = jax.vmap(lambda key: tuple(jax.random.split(key, 3)))
-    problem_keys, search_keys, trace_keys = split(keys)
+    split = jax.vmap(lambda key: tuple(jax.random.split(key, 4)))
+    problem_keys, search_keys, trace_keys, leaf_keys = split(keys)
     prompts = config.teaching.draw_problems(task, problem_keys)
     first, critic = writer.start(prompts), Checker(task.check_tokens)
     grown = search(writer, critic, first, Memory(), search_keys, config.search).grown
-    rows, right = leaf_targets(writer, prompts, grown.tree, config.num_leaves)
+    row, right = path_targets(writer, prompts, grown.tree, leaf_keys, config.num_targets)
     keys_of_companions = search_keys, trace_keys
-    rows = with_companions(
-        task, writer, first, rows, keys_of_companions, config.teaching.companions
-    )
+    companions = config.teaching.companions
+    rows = with_companions(task, writer, first, [row], keys_of_companions, companions)
     metrics = {
         "solved": (right > 0).astype(jnp.float32),
         "right_solutions": right.astype(jnp.float32),

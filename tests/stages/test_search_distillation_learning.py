@@ -24,18 +24,20 @@ CHANCE = 1 / 9  # three of 27 words are right
 def learn(task, searching) -> tuple[float, float]:
     """Success of samples before and after distilling a search whose checker is `task`'s."""
     search = SearchConfig(policy=searching, num_simulations=12, num_candidates=3, tilt=3.0)
+    if searching == "draw":
+        search = dataclasses.replace(search, trust=0.0)
     teaching = Teaching(
         num_problems=PROBLEMS,
         critic_samples=0,
         traces=0,
-        replay_size=8 * 3 * PROBLEMS if searching == "draw" else 8 * PROBLEMS,
+        replay_size=8 * PROBLEMS,
         updates_per_step=4,
         batch_size=4 * PROBLEMS,
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=10),
     )
     given = {"start": "", "num_steps": NUM_STEPS, "search": search, "teaching": teaching}
     if searching == "draw":
-        config = TreeDistillation(**given, num_leaves=3)
+        config = TreeDistillation(**given, num_targets=3)
     else:
         config = SearchDistillation(**given, num_targets=3)
     # One layer is enough to copy letters.
