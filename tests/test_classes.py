@@ -52,7 +52,7 @@ RIGHT = {
     SOURCES: "ExactSteps LabelsFrom Outcomes",
     STUDY: "Accuracy Everything Exchange Revisions Teachers TestTimeCompute Verifiers",
     STRATEGY: "BeamSearch BestOfN BfsV DfsV DiverseSearch DrawingTree Greedy LookaheadSearch "
-    "MctsAlpha MctsRollout OneTree Revisions SelfConsistency TreeSearch WeightedBestOfN",
+    "MctsAlpha MctsRollout OneTree Revisions SelfConsistency TreeSearch TreeVote WeightedBestOfN",
     VERIFIER: "Checker Constant ValueHead",
 }
 

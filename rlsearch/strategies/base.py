@@ -69,6 +69,7 @@ NAMES = (
     "mcts_alpha",
     "mcts_rollout",
     "drawing_tree",
+    "tree_vote",
     "bfs_v",
     "dfs_v",
 )

@@ -1,7 +1,7 @@
 """One tree, which goes on until the budget's tokens are used or nothing is left to be found.
 
-The answer is the finished solution in it that the verifier values most, weighed by the policy's
-probability of it. The rule by which it grows is that of `search`: see `rlsearch.search.steps`.
+The answer is chosen among the solutions that were finished in it, by the verifier's value and the
+policy's probability of them. It grows by the rule of `search`: see `rlsearch.search.steps`.
 """
 
 import dataclasses
@@ -51,6 +51,16 @@ class OneTree:
             return None
         return {"policy_weight": self.policy_weight, **dataclasses.asdict(config)}
 
+    def choose(self, answers: jax.Array, sure: jax.Array) -> jax.Array:
+        """`[B]` the node whose solution is the answer.
+
+        Args:
+            answers: `[B, N + 1]` int32, what each says in the end; below 0: nothing.
+            sure: `[B, N + 1]` float32, the `confidence` in each; -1 where none was finished.
+        """
+        del answers
+        return jnp.argmax(sure, axis=1)
+
     def solve(
         self,
         writer: Writer,
@@ -66,7 +76,8 @@ class OneTree:
         tree = decision.grown.tree
         nodes, done = nodes_of(tree, first), first_finished(tree, writer.format)
         sure = confidence(tree.raw_values, nodes.log_prob, self.policy_weight)
-        best = jnp.argmax(jnp.where(done, sure, -1.0), axis=1)
+        answers = jax.vmap(writer.policy.answers, (None, 1), 1)(prompts, nodes.line.tokens)
+        best = self.choose(jnp.where(done, answers, -1), jnp.where(done, sure, -1.0))
         chosen = jax.tree.map(lambda x: x[rows, best], nodes)
         scores = jnp.where(done, tree.raw_values, -1.0)
         spent = cost.at[:, 1].add(read)

@@ -15,9 +15,11 @@ from rlsearch.parallel.mesh import row_keys
 from rlsearch.strategies.base import Budget
 from rlsearch.strategies.bfs_v import BfsV
 from rlsearch.strategies.dfs_v import DfsV
+from rlsearch.strategies.drawing_tree import DrawingTree
 from rlsearch.strategies.mcts_alpha import MctsAlpha
 from rlsearch.strategies.mcts_rollout import MctsRollout
 from rlsearch.strategies.tree_search import TreeSearch
+from rlsearch.strategies.tree_vote import TreeVote
 from rlsearch.strategies.trees import grow
 from rlsearch.strategies.writing import begin
 from rlsearch.verifiers.base import Free, Stateless
@@ -42,7 +44,13 @@ KEYS = row_keys(jax.random.key(0), len(PROMPTS))
 WRITER, ENDING = toy_writer(), ending_writer()
 POLICY = WRITER.policy
 CRITIC, ORACLE = ValueHead(), Checker.of(ToyTask())
-MODES = {"alpha": MctsAlpha(), "rollout": MctsRollout(), "bfs": BfsV(), "dfs": DfsV()}
+MODES = {
+    "alpha": MctsAlpha(),
+    "rollout": MctsRollout(),
+    "draw": DrawingTree(),
+    "bfs": BfsV(),
+    "dfs": DfsV(),
+}
 ALL_LETTERS = {"children": 3, "min_p": 0.0}
 
 
@@ -149,7 +157,7 @@ def test_dfs_stops_where_the_budget_does():
 
 
 @pytest.mark.slow
-def test_alpha_takes_the_step_that_was_visited_most():
+def test_alpha_takes_the_best_step_of_the_improved_policy():
     budget = Budget(8, 48)
     settings = MODES["alpha"].settings(POLICY, budget)
     assert settings.pop("max_solutions") == 1  # eight simulations before each of three steps
@@ -163,18 +171,28 @@ def test_alpha_takes_the_step_that_was_visited_most():
         return grow(problems, root, keys, SearchConfig(**settings))[0]
 
     tree = first_tree(WRITER)
-    visits = np.where(tree.candidates.usable, tree.visit_counts, -1)
-    most = visits == visits.max(axis=1, keepdims=True)
+    best = np.asarray(tree.improved_policy).argmax(axis=1)
     steps = np.asarray(tree.candidates.tokens[:, :, 0])
-    taken = solve("alpha").tokens[:, :1]
-    assert (most & (steps == taken)).any(axis=1).all() and (visits > 0).sum(axis=1).min() > 1
+    np.testing.assert_array_equal(solve("alpha").tokens[:, 0], steps[range(len(steps)), best])
+    assert np.asarray(tree.candidates.usable).sum(axis=1).min() > 1
 
 
 def test_rollout_grows_one_tree_whatever_the_budget():
     for solutions in (4, 64, 256):
         settings = MODES["rollout"].settings(POLICY, Budget(solutions, 6 * solutions))
-        assert settings["max_trees"] == 1 and settings["policy"] == "puct"
-        assert settings["num_simulations"] == (6 * solutions - 6) // 2
+        assert settings["max_tokens"] == 6 * solutions and settings["policy"] == "puct"
+        assert settings["num_simulations"] > 3 * solutions  # more than the tokens pay for
+
+
+def test_a_vote_over_leaves_counts_their_weight_and_not_their_number():
+    answers = jnp.array([[7, 7, 7, 3, -1], [7, 3, 3, 3, -1]])
+    sure = jnp.array([[0.1, 0.1, 0.1, 0.5, -1.0], [0.5, 0.1, 0.2, 0.3, -1.0]])
+    assert TreeVote().choose(answers, sure).tolist() == [3, 3]
+    assert DrawingTree().choose(answers, sure).tolist() == [3, 0]
+    found = run(TreeVote(), CRITIC, Budget(8, 48))
+    words = [tuple(x[::2]) for x in found.tokens.tolist()]
+    assert (found.policy_tokens <= 48).all()
+    assert all(word in listed(found, row) for row, word in enumerate(words))
 
 
 @functools.partial(
@@ -254,7 +272,7 @@ def test_a_budget_for_one_solution_alone_is_spent_greedily(name):
     greedy = [solve(other, 1).tokens for other in MODES]
     found = solve(name, 1)
     assert (found.policy_tokens == 6).all() and (found.tokens != PAD).all()
-    if name != "alpha":  # which is one sample then, as it has one simulation a step
+    if name in ("bfs", "dfs"):  # the others draw it
         np.testing.assert_array_equal(found.tokens, greedy[-1])
 
 
