@@ -188,8 +188,9 @@ def best_below(tree: Tree, value: jax.Array, depth: int) -> jax.Array:
     """
     rows = jnp.arange(value.shape[0])[:, None]
     for _ in range(depth):
-        # The root has no parent: it writes to itself.
-        value = value.at[rows, jnp.maximum(tree.parents, 0)].max(value)
+        # The root has no parent, nor has a place without a node.
+        below = jnp.where(tree.parents >= 0, value, -jnp.inf)
+        value = value.at[rows, jnp.maximum(tree.parents, 0)].max(below)
     return value
 
 

@@ -2,7 +2,12 @@
 
 The control that search distillation has to beat at equal FLOPs. It sees the same problems, keeps
 the same samples for its value and the same traces, and learns through the same loss; only its
-teacher differs (rejection sampling, as in STaR and ReST-EM, without the restart from the base).
+teacher differs (rejection sampling, as in STaR and ReST-EM, without the restart from the base). Of
+the different right samples each is learnt as likely as the others, as a tree's right leaves are
+(`rlsearch.objectives.path_targets`); where none is right, the value head learns the wrong one that
+it believes most.
+
+Letters: B problems, n samples of each, S steps, T tokens of a solution.
 """
 
 import dataclasses
@@ -27,14 +32,14 @@ from rlsearch.tasks.base import Task
 
 @dataclasses.dataclass(frozen=True)
 class ExpertIteration:
-    """Samples solutions of every problem, and learns one that is right."""
+    """Samples solutions of every problem, and learns one of those that are right."""
 
     name: str = "control"  # of the policy that it ends with
     start: str = "base"  # the stage whose parameters it starts from
     num_steps: int = 0  # training steps; 0: as many as cost the FLOPs of the stage `flops_of`
     flops_of: str = ""  # the stage at whose FLOPs it is trained, where num_steps is 0
     flops_with_empty: bool = False  # counts what the other spends on empty places of its rows too
-    num_samples: int = 24  # solutions sampled per problem and step, of which one right is kept
+    num_samples: int = 24  # n, solutions sampled per problem and step, of which one is learnt
     min_p: float = 0.0  # tokens less likely than this times the likeliest are not drawn
     teaching: Teaching = Teaching()
 
@@ -85,32 +90,32 @@ def expert_iteration_targets(
             key alone.
 
     Returns:
-        Rows with M = 1: for each problem its first right sample, or where none was right the last
-        one with weight 0 for the policy, and behind it the rows of `with_companions`. Metrics
-        `[B]`: `solved` (a sample was right), `sample_accuracy` (the share that were), and
-        `search_tokens`.
+        Rows with M = 1: for each problem one of its samples, with weight 0 for the policy where
+        none was right, and behind it the rows of `with_companions`. Metrics `[B]`: `solved` (a
+        sample was right), `right_solutions` (different ones), `sample_accuracy` (the share of right
+        samples), and `search_tokens`.
     """
-    format, batch, sampling = writer.format, keys.shape[0], Sampling(min_p=config.min_p)
-    split = jax.vmap(lambda key: tuple(jax.random.split(key, 3)))
-    problem_keys, sample_keys, trace_keys = split(keys)
+    format, rows, sampling = writer.format, jnp.arange(keys.shape[0]), Sampling(min_p=config.min_p)
+    split = jax.vmap(lambda key: tuple(jax.random.split(key, 4)))
+    problem_keys, sample_keys, trace_keys, choice_keys = split(keys)
     prompts = config.teaching.draw_problems(task, problem_keys)
     first = writer.start(prompts)
     folded = jax.vmap(jax.random.fold_in, (0, None))
     own_keys = folded(sample_keys, 0)
 
-    def sample(kept, number):
-        kept_tokens, solved = kept
-        line = writer.write(first, folded(own_keys, number), sampling)[0].line
+    def sample(number: jax.Array) -> tuple[jax.Array, ...]:
+        draft = writer.write(first, folded(own_keys, number), sampling)[0]
+        line = draft.line
         right = task.check_tokens(prompts, line.tokens)
-        tokens = jnp.where(solved[:, None], kept_tokens, line.tokens)
-        return (tokens, solved | right), (right, line.length)
+        return line.tokens, right, writer.value(draft), line.length
 
-    nothing = first.line.tokens, jnp.zeros((batch,), bool)
-    numbers = jnp.arange(config.num_samples)
-    (tokens, solved), (right, lengths) = jax.lax.scan(sample, nothing, numbers)
-
-    solved = solved.astype(jnp.float32)
-    steps = split_steps(tokens, format)[:, :, None]
+    sampled = jax.lax.map(sample, jnp.arange(config.num_samples))
+    tokens, right, believed, lengths = (jnp.swapaxes(x, 0, 1) for x in sampled)
+    different = right & ~repeated(tokens)
+    lots = jax.vmap(lambda key: jax.random.uniform(key, right.shape[1:]))(choice_keys)
+    kept = jnp.argmax(jnp.where(different, 1.0 + lots, jnp.where(right, -1.0, believed)), axis=1)
+    solved = right.any(axis=1).astype(jnp.float32)
+    steps = split_steps(tokens[rows, kept], format)[:, :, None]
     present = written(steps, format.pad)
     per_step = solved[:, None, None] * present
     targets = StepTargets(
@@ -124,10 +129,17 @@ def expert_iteration_targets(
         counted=jnp.ones((*per_step.shape, format.max_step_length), bool),
     )
     companions = config.teaching.companions
-    rows = with_companions(task, writer, first, [targets], (sample_keys, trace_keys), companions)
+    learnt = with_companions(task, writer, first, [targets], (sample_keys, trace_keys), companions)
     metrics = {
         "solved": solved,
-        "sample_accuracy": right.astype(jnp.float32).mean(axis=0),
-        "search_tokens": lengths.sum(axis=0).astype(jnp.float32),
+        "right_solutions": different.sum(axis=1).astype(jnp.float32),
+        "sample_accuracy": right.astype(jnp.float32).mean(axis=1),
+        "search_tokens": lengths.sum(axis=1).astype(jnp.float32),
     }
-    return jax.lax.stop_gradient(rows), metrics
+    return jax.lax.stop_gradient(learnt), metrics
+
+
+def repeated(tokens: jax.Array) -> jax.Array:
+    """`[B, n]` bool, those of `tokens [B, n, T]` that an earlier one is equal to."""
+    same = (tokens[:, :, None] == tokens[:, None, :]).all(axis=3)
+    return jnp.tril(same, -1).any(axis=2)

@@ -68,6 +68,7 @@ NAMES = (
     "revisions",
     "mcts_alpha",
     "mcts_rollout",
+    "one_tree",
     "drawing_tree",
     "tree_vote",
     "bfs_v",

@@ -4,6 +4,9 @@ Before a teacher is ahead of as many tokens of plain samples on the same trainin
 target made of it can be worth its compute. The search is that of the run's first stage that has
 one, with the checker as in training, and its first tree of a problem. Samples are drawn as the
 search draws, as many of a problem as its own search took tokens for.
+
+Beside it stands what a pupil is measured by: the mean accuracy of single samples, and how well its
+own value head tells right steps from wrong ones of the same problem, at each step number.
 """
 
 import dataclasses
@@ -24,10 +27,13 @@ from rlsearch.runs.directory import write_json
 from rlsearch.search.search import search
 from rlsearch.search.summary import first_finished, outcomes
 from rlsearch.studies.base import Report, check_extent, silent
+from rlsearch.studies.verifiers import draw_samples, judged, score
 from rlsearch.verifiers.base import Memory
 from rlsearch.verifiers.checker import Checker
+from rlsearch.verifiers.value_head import ValueHead
 
 AT_ONCE = 128  # problems that are searched at once
+SAMPLES = 32  # of a problem, by which a policy and its value head are measured
 RESAMPLES = 2000  # of the problems, for an interval
 
 
@@ -51,6 +57,7 @@ class Teachers:
         for contestant in contestants:
             found = compared(contestant, examination, config, self.seed)
             row = {"policy": contestant.name, "stage": name, **described(found)}
+            row |= of_samples(contestant, examination, self.seed)
             rows.append(row)
             report(in_words(row))
         result = {"benchmark": "teachers", "search": dataclasses.asdict(config), "rows": rows}
@@ -156,13 +163,28 @@ def described(found: Found) -> dict[str, Any]:
     }
 
 
+def of_samples(contestant: Contestant, examination: Examination, seed: int) -> dict[str, Any]:
+    """The accuracy of single samples at temperature 1, with a 95% interval over problems, and the
+    AUC of the value head within a problem at each step number (none where the task has no exact
+    labels of steps)."""
+    samples = draw_samples(contestant, examination, SAMPLES, seed)
+    each = samples.right.mean(axis=1)
+    draws = np.random.default_rng(0).integers(0, len(each), (RESAMPLES, len(each)))
+    low, high = np.percentile(each[draws].mean(axis=1), [2.5, 97.5])
+    accuracy = {"share": float(each.mean()), "ci95": [float(low), float(high)]}
+    steps = judged(samples, score(contestant, examination, ValueHead(), samples)).get("steps")
+    return {"sample_accuracy": accuracy, "auc_by_step": steps and steps["auc_by_step"]}
+
+
 def in_words(row: dict[str, Any]) -> str:
     """A line about one policy."""
     times = row["solved_over_samples"]
     low, high = times["ci95"]
     searched, sampled = row["solved"]["share"], row["solved_by_samples"]["share"]
+    aucs = ["none" if x is None else f"{x:.2f}" for x in row["auc_by_step"] or []]
     return (
         f"{row['policy']:10} {row['tokens']:5.0f} tokens  searching solves {100 * searched:5.1f}%, "
         f"samples {100 * sampled:.1f}% ({times['ratio']:.2f}, {low:.2f} to {high:.2f})  right "
-        f"solutions {row['right_solutions']:.2f}, samples {row['right_samples']:.2f}"
+        f"solutions {row['right_solutions']:.2f}, samples {row['right_samples']:.2f}  one sample "
+        f"{100 * row['sample_accuracy']['share']:.1f}%  AUC of steps {' '.join(aucs) or 'none'}"
     )

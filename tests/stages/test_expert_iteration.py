@@ -2,22 +2,38 @@ import dataclasses
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rlsearch.config_file import load
 from rlsearch.decoding.writer import Writer
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.runs.lineage import Lineage
-from rlsearch.stages.expert_iteration import ExpertIteration, expert_iteration_targets
+from rlsearch.stages.expert_iteration import (
+    ExpertIteration,
+    expert_iteration_targets,
+    repeated,
+)
 from rlsearch.stages.teaching import Teaching
 from tests.tiny import with_stage
-from tests.toy import ToyTask, can_be_right, solution, toy_model, toy_policy
+from tests.toy import (
+    A,
+    B,
+    C,
+    ImpossibleToyTask,
+    ToyTask,
+    can_be_right,
+    solution,
+    toy_model,
+    toy_policy,
+    toy_writer,
+)
 
 KEYS = row_keys(jax.random.key(2), 64)
 
 
 @functools.cache
-def sampled(num_samples, critic_samples=0, traces=0, min_p=0.0):
+def sampled(num_samples, critic_samples=0, traces=0, min_p=0.0, task=None, writer=None):
     teaching = Teaching(
         num_problems=64,
         task_fraction=0.5,
@@ -26,8 +42,8 @@ def sampled(num_samples, critic_samples=0, traces=0, min_p=0.0):
         replay_size=64 * (1 + critic_samples + traces),
     )
     config = ExpertIteration(num_steps=1, num_samples=num_samples, min_p=min_p, teaching=teaching)
-    run = jax.jit(lambda writer: expert_iteration_targets(ToyTask(), writer, KEYS, config))
-    return run(Writer(toy_policy(), toy_model()[1]))
+    run = jax.jit(lambda writer: expert_iteration_targets(task or ToyTask(), writer, KEYS, config))
+    return run(writer or Writer(toy_policy(), toy_model()[1]))
 
 
 def test_expert_iteration_imitates_right_solutions_alone():
@@ -43,18 +59,44 @@ def test_expert_iteration_imitates_right_solutions_alone():
     assert (rows.value_weights == 1).all() and (rows.prompt_value_weights == 1).all()
 
 
-def test_expert_iteration_keeps_the_first_right_sample():
+def test_a_right_sample_is_learnt_wherever_there_is_one():
     one, _ = sampled(1)
     rows, metrics = sampled(8, 1, 1)
     many = jax.tree.map(lambda x: x[::3], rows)
-    right_at_once = np.asarray(one.prompt_values) == 1.0
-    assert (
-        (np.asarray(many.steps) == np.asarray(one.steps)).all(axis=(1, 2, 3))[right_at_once].all()
-    )
-    share = np.asarray(metrics["sample_accuracy"])
+    share, number = (np.asarray(metrics[name]) for name in ("sample_accuracy", "right_solutions"))
     np.testing.assert_array_equal(many.prompt_values == 1.0, share > 0)
     np.testing.assert_array_equal(metrics["solved"] == 1.0, share > 0)
-    assert ((share > 0) & ~right_at_once).any() and (metrics["search_tokens"] == 8 * 6).all()
+    np.testing.assert_array_equal(number > 0, share > 0)
+    assert (number <= np.minimum(8 * share, 3)).all() and (number < 8 * share).any()
+    assert ((share > 0) & (np.asarray(one.prompt_values) == 0.0)).any()
+    assert (metrics["search_tokens"] == 8 * 6).all()
+
+
+def test_of_different_right_samples_each_is_learnt_as_often():
+    """Of the three right words of a problem the policy draws one far more often than another."""
+    rows, metrics = sampled(96, writer=toy_writer(0.4))
+    three = np.asarray(metrics["right_solutions"]) == 3
+    assert three.mean() > 0.5
+    middle = np.asarray(rows.steps)[three, 1, 0, 0]
+    counts = np.array([(middle == letter).sum() for letter in (A, B, C)])
+    assert counts.min() > three.sum() / 6, counts
+    tokens = jnp.array([[[1, 2], [3, 4], [1, 2], [1, 2]]])
+    assert repeated(tokens).tolist() == [[False, False, True, True]]
+
+
+def test_where_no_sample_is_right_the_one_believed_most_is_learnt_as_wrong():
+    rows, _ = sampled(16, task=ImpossibleToyTask(), writer=toy_writer(0.4))
+    few, _ = sampled(1, task=ImpossibleToyTask(), writer=toy_writer(0.4))
+    assert not rows.weights.any() and not rows.values.any()
+
+    def believed(rows):
+        writer = toy_writer(0.4)
+        tokens = jnp.concatenate([rows.prompts, rows.steps.reshape(64, -1)], axis=1)
+        hidden = writer.policy.model.read(writer.params, tokens)[0][:, -1]
+        return np.asarray(writer.policy.model.value(writer.params, hidden))
+
+    assert (believed(rows) >= believed(few) - 1e-5).all()
+    assert believed(rows).mean() > believed(few).mean() + 0.01
 
 
 def test_expert_iteration_has_the_companions_of_search():

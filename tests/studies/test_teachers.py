@@ -27,7 +27,9 @@ def test_a_teacher_that_finds_more_is_ahead_and_its_interval_says_so():
     assert 1.7 < low < 2.0 < high < 2.4
     level = described(Found(half, half, ones, ones, ones))["solved_over_samples"]
     assert level == {"ratio": 1.0, "ci95": [1.0, 1.0]}
-    assert "(2.00, 1." in in_words({"policy": "base", **ahead})
+    pupil = {"sample_accuracy": {"share": 0.125}, "auc_by_step": [0.5, 0.75, None]}
+    said = in_words({"policy": "base", **ahead, **pupil})
+    assert "(2.00, 1." in said and said.endswith("one sample 12.5%  AUC of steps 0.50 0.75 none")
 
 
 def test_a_run_of_today_is_measured(tmp_path, monkeypatch):
@@ -37,6 +39,9 @@ def test_a_run_of_today_is_measured(tmp_path, monkeypatch):
     for row in result["rows"]:
         assert row["problems"] == 4 and row["tokens"] > 0 and row["stage"] == "distilled"
         assert row["samples"] * 6 <= row["tokens"] + 24
+        low, high = row["sample_accuracy"]["ci95"]
+        assert 0 <= low <= row["sample_accuracy"]["share"] <= high <= 1
+        assert len(row["auc_by_step"]) == 3
     assert result["table"].endswith("teachers.json")
     with pytest.raises(ValueError, match="none of its stages searches"):
         Teachers().run(open_run(str(FOLDER / "runs" / "tiny_arithmetic")))
