@@ -74,15 +74,20 @@ def probability(word):
 
 def test_a_row_goes_to_a_right_leaf_each_as_likely():
     row, number, *_ = taught()
-    seen = dict.fromkeys(RIGHT, 0)
+    seen, even, likely = (dict.fromkeys(RIGHT, 0.0) for _ in range(3))
     for problem in range(ROWS):
         right = [word for word, outcome, _ in leaves(problem) if outcome == 1]
         assert number[problem] == len(right)
         if right:
             assert letters(row, problem) in right
-            seen[letters(row, problem)] += 3 / len(right) / ROWS
-    assert min(seen.values()) > 0.5, seen  # the likeliest of them has 20 times the least's chance
-    assert probability((A, B, C)) < probability((B, B, B)) or len(set(seen.values())) > 1
+            seen[letters(row, problem)] += 1
+        for word in right:
+            even[word] += 1 / len(right)
+            likely[word] += probability(word) / sum(map(probability, right))
+    for word in RIGHT:
+        assert abs(seen[word] - even[word]) < 3 * even[word] ** 0.5, (seen, even)
+    least = min(RIGHT, key=probability)
+    assert seen[least] > 2 * likely[least]
 
 
 def test_the_policy_learns_itself_given_that_it_comes_out_right():

@@ -33,7 +33,7 @@ KEYS = row_keys(jax.random.key(2), 64)
 
 
 @functools.cache
-def sampled(num_samples, critic_samples=0, traces=0, min_p=0.0, task=None, writer=None):
+def sampled(num_samples, critic_samples=0, traces=0, min_p=0.0, task=None, scale=None):
     teaching = Teaching(
         num_problems=64,
         task_fraction=0.5,
@@ -43,7 +43,7 @@ def sampled(num_samples, critic_samples=0, traces=0, min_p=0.0, task=None, write
     )
     config = ExpertIteration(num_steps=1, num_samples=num_samples, min_p=min_p, teaching=teaching)
     run = jax.jit(lambda writer: expert_iteration_targets(task or ToyTask(), writer, KEYS, config))
-    return run(writer or Writer(toy_policy(), toy_model()[1]))
+    return run(toy_writer(scale) if scale else Writer(toy_policy(), toy_model()[1]))
 
 
 def test_expert_iteration_imitates_right_solutions_alone():
@@ -74,7 +74,7 @@ def test_a_right_sample_is_learnt_wherever_there_is_one():
 
 def test_of_different_right_samples_each_is_learnt_as_often():
     """Of the three right words of a problem the policy draws one far more often than another."""
-    rows, metrics = sampled(96, writer=toy_writer(0.4))
+    rows, metrics = sampled(192, scale=0.25)
     three = np.asarray(metrics["right_solutions"]) == 3
     assert three.mean() > 0.5
     middle = np.asarray(rows.steps)[three, 1, 0, 0]
@@ -85,8 +85,8 @@ def test_of_different_right_samples_each_is_learnt_as_often():
 
 
 def test_where_no_sample_is_right_the_one_believed_most_is_learnt_as_wrong():
-    rows, _ = sampled(16, task=ImpossibleToyTask(), writer=toy_writer(0.4))
-    few, _ = sampled(1, task=ImpossibleToyTask(), writer=toy_writer(0.4))
+    rows, _ = sampled(16, task=ImpossibleToyTask(), scale=0.4)
+    few, _ = sampled(1, task=ImpossibleToyTask(), scale=0.4)
     assert not rows.weights.any() and not rows.values.any()
 
     def believed(rows):
