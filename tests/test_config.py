@@ -86,7 +86,7 @@ BAD = [
     (TreeDistillation, {"search": SearchConfig(actions="moves")}, "one whose actions are 'steps'"),
     (SearchConfig, {"max_tokens": -1}, "at least 0"),
     (SearchConfig, {"trust": 1.1}, "in [0, 1]"),
-    (Teaching, {"trace_weight": -0.1}, "in [0, 1]"),
+    (Teaching, {"trace_choices": -0.1}, "in [0, 1]"),
     (TreeDistillation, {"num_steps": 0}, "at least 1"),
     (TreeDistillation, {"num_targets": 25}, "from 1 to search.num_candidates, 24"),
     (Teachers, {"problems": 0}, "at least 1"),

@@ -21,7 +21,7 @@ class Companions:
     critic_samples: int
     traces: int
     contrast: float  # of the traces, see `hindsight_targets`
-    trace_weight: float = 1.0  # of the traces for the policy; for the value they weigh 1
+    choices: float = 1.0  # of the traces, see `hindsight_targets`
 
     @property
     def rows(self) -> int:
@@ -52,8 +52,8 @@ def with_companions(
         own = folded(sample_keys, 2 * writer.format.max_length + number)
         rows.append(critic_targets(task, writer, first, own, like))
     for number in range(companions.traces):
-        traces = hindsight_targets(task, folded(trace_keys, number), companions.contrast)
-        traces = traces._replace(weights=companions.trace_weight * traces.weights)
+        own = folded(trace_keys, number)
+        traces = hindsight_targets(task, own, companions.contrast, companions.choices)
         rows.append(widen(traces, like, writer.format))
     # A problem's rows lie side by side, so that their order is the same over any number of devices.
     return jax.tree.map(lambda *x: jnp.stack(x, axis=1).reshape(-1, *x[0].shape[1:]), *rows)

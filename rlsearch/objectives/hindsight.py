@@ -18,16 +18,21 @@ from rlsearch.objectives.step_targets import StepTargets, written
 from rlsearch.tasks.base import Task
 
 
-def hindsight_targets(task: Task, keys: jax.Array, contrast: float) -> StepTargets:
+def hindsight_targets(
+    task: Task, keys: jax.Array, contrast: float, choices: float = 1.0
+) -> StepTargets:
     """One row a key, M = 1.
 
     Args:
         keys: `[B]` typed keys, consumed.
         contrast: share of the rows that are shown with another goal, in (0, 1).
+        choices: share of the other rows whose choices the policy learns, in [0, 1]. A policy that
+            learns better ones elsewhere is only held back by those of random traces.
     """
 
     def one(key: jax.Array) -> StepTargets:
         trace_key, swap_key = jax.random.split(key)
+        learnt = jax.random.bernoulli(jax.random.fold_in(swap_key, 0), choices)
         prompt, other_prompt, steps, valid = task.draw_trace(trace_key)
         swapped = jax.random.bernoulli(swap_key, contrast)
         shown = jnp.where(swapped, other_prompt, prompt)
@@ -43,7 +48,7 @@ def hindsight_targets(task: Task, keys: jax.Array, contrast: float) -> StepTarge
             value_weights=per_step * valid * balance,
             prompt_values=reached.astype(jnp.float32),
             prompt_value_weights=valid * balance,
-            counted=(~swapped | jnp.asarray(task.consequences))[:, None],
+            counted=((~swapped & learnt) | jnp.asarray(task.consequences))[:, None],
         )
 
     return jax.vmap(one)(keys)

@@ -28,7 +28,8 @@ class Teaching:
     critic_samples: int = 1  # solutions sampled per problem and step, for the value alone
     traces: int = 1  # random traces per problem and step, as in pre-training
     contrast: float = 0.4  # share of those traces shown with another goal
-    trace_weight: float = 1.0  # of those traces for the policy; for the value they weigh 1
+    trace_choices: float = 1.0  # share of the other traces whose choices the policy learns; of the
+    # rest it learns the consequences of choices, which are what keeps it honest
     replay_size: int = 3840  # rows kept
     updates_per_step: int = 2  # minibatches learnt from a step
     batch_size: int = 256  # rows of a minibatch
@@ -43,7 +44,7 @@ class Teaching:
         check(self.critic_samples >= 0, self, "critic_samples", "at least 0")
         check(self.traces >= 0, self, "traces", "at least 0")
         check(0 < self.contrast < 1, self, "contrast", "in (0, 1)")
-        check(0 <= self.trace_weight <= 1, self, "trace_weight", "in [0, 1]")
+        check(0 <= self.trace_choices <= 1, self, "trace_choices", "in [0, 1]")
         rows = self.num_problems * self.companions.rows
         multiple = self.replay_size >= 1 and self.replay_size % rows == 0
         check(multiple, self, "replay_size", f"a multiple of the rows of a step, {rows}")
@@ -58,7 +59,7 @@ class Teaching:
     @property
     def companions(self) -> Companions:
         """The rows beside each of the teacher's."""
-        return Companions(self.critic_samples, self.traces, self.contrast, self.trace_weight)
+        return Companions(self.critic_samples, self.traces, self.contrast, self.trace_choices)
 
     @property
     def ring(self) -> Ring:

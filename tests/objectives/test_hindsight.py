@@ -32,3 +32,18 @@ def test_hindsight_rows_say_what_was_reached():
     value_weights = rows.value_weights.sum(axis=(1, 2))
     np.testing.assert_allclose(value_weights[own].sum(), value_weights[~own].sum(), rtol=0.2)
     assert not (own & learnt & (rows.prompts == ToyTask().held_out_prompts()).all(axis=1)).any()
+
+
+def test_choices_are_learnt_of_so_many_traces_and_consequences_of_all():
+    keys = row_keys(jax.random.key(3), 512)
+    all_, half, none = (
+        jax.jit(lambda keys, share=share: hindsight_targets(ToyTask(), keys, CONTRAST, share))(keys)
+        for share in (1.0, 0.5, 0.0)
+    )
+    choices = ~np.array(ToyTask.consequences)[:, None]
+    learnt = [np.asarray(rows.counted)[:, choices].mean() for rows in (all_, half, none)]
+    np.testing.assert_allclose(learnt, [1 - CONTRAST, (1 - CONTRAST) / 2, 0.0], atol=0.06)
+    for rows in (all_, half, none):
+        assert np.asarray(rows.counted)[:, ~choices].all()
+        np.testing.assert_array_equal(rows.value_weights, all_.value_weights)
+        np.testing.assert_array_equal(rows.weights, all_.weights)
