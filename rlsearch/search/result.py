@@ -33,7 +33,7 @@ class Candidates(NamedTuple):
     tokens: jax.Array  # [B, A, L] int32
     lengths: jax.Array  # [B, A] int32
     prior_log_probs: jax.Array  # [B, A] under the policy at temperature 1
-    usable: jax.Array  # [B, A] bool, visited and no duplicate
+    usable: jax.Array  # [B, A] bool, tried by the search
 
 
 class Decision(NamedTuple):
