@@ -26,8 +26,8 @@ def hindsight_targets(
     Args:
         keys: `[B]` typed keys, consumed.
         contrast: share of the rows that are shown with another goal, in (0, 1).
-        choices: share of the other rows whose choices the policy learns, in [0, 1]. A policy that
-            learns better ones elsewhere is only held back by those of random traces.
+        choices: share of the other rows whose choices the policy learns, in [0, 1]; of the rest it
+            learns the consequences alone.
     """
 
     def one(key: jax.Array) -> StepTargets:
