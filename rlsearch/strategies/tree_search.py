@@ -3,7 +3,7 @@
 Of the modes of Feng et al. 2023 it is MCTS-rollout, in many trees: `mcts_rollout` grows a single
 one, `mcts_alpha` commits itself step by step, and `bfs_v` and `dfs_v` look at values alone. Trees
 are grown from the problem itself, one after another, until the budget is spent: a larger budget
-buys more trees, not a larger one, which would come back to the few solutions that it believes in.
+buys more trees, not a larger one, as `one_tree` does.
 Of all the solutions that were finished in them the answer is the one that the verifier values most,
 weighed by the policy's probability of it (`policy_weight`).
 Where none was, the node that it values most is finished greedily; the tokens that this may take are
@@ -25,7 +25,7 @@ from rlsearch.strategies.trees import conclude, grow, nodes_of, width
 from rlsearch.strategies.writing import begin, choose
 from rlsearch.verifiers.base import Judge
 
-# A tree costs less than it may, as finished solutions are visited again; so there is room for more
+# A tree costs less than it may, as steps are shorter than the longest; so there is room for more
 # trees than the budget surely pays for. Each begins only if it can be paid for whatever it costs.
 TREES_FOR_ONE_PAID = 3
 
