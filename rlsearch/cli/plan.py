@@ -92,6 +92,8 @@ def table(stage: dict[str, Any]) -> str:
     most = "at most " if stage["estimate"] else ""  # what stays on the chip is in it
     moved = sum(stage["bytes_moved"].values())
     rows.append(("bytes moved a step", f"{most}{_bytes(moved)} ({shares})"))
+    if count := stage["loops_at_their_longest"]:
+        rows.append(("loops counted at their longest", f"{count}: the data may end them sooner"))
     if count := stage["loops_of_unknown_length"]:
         rows.append(("loops counted as one turn", f"{count}: the data decides their length"))
     times = ", ".join(f"{name} {_seconds(value)}" for name, value in seconds.items())

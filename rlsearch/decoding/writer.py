@@ -23,6 +23,7 @@ from rlsearch.decoding.draft import (
 )
 from rlsearch.decoding.policy import Policy, SolutionFormat
 from rlsearch.decoding.sampling import FORBIDDEN, Sampling
+from rlsearch.loops import while_at_most
 from rlsearch.networks.language_model import Params
 
 
@@ -229,7 +230,8 @@ class Writer:
             after, _ = self.step(draft._replace(line=line), turn_keys)
             return after.line, turn + 1
 
-        line, _ = jax.lax.while_loop(unfinished, append, (draft.line, jnp.int32(0)))
+        start = draft.line, jnp.int32(0)
+        line, _ = while_at_most(self.format.num_steps, unfinished, append, start)
         return draft._replace(line=line)
 
     def sample(

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from rlsearch.loops import most_turns
+
 _COMPUTATION = re.compile(r"(ENTRY )?%([\w.\-]+) \(.*\{")
 _INSTRUCTION = re.compile(r"\s+(ROOT )?%([\w.\-]+) = ")
 _OPCODE = re.compile(r" *([\w\-]+)\(")
@@ -67,6 +69,13 @@ class Loop(NamedTuple):
     condition: str
     body: str
     trips: int | None  # None: as often as the data says
+    most: int | None  # turns, where the data says how often and the loop at most how often
+
+    @property
+    def counted(self) -> int:
+        """The turns that are counted: those known, or the most, or 1."""
+        known = (turns for turns in (self.trips, self.most) if turns is not None)
+        return next(known, 1)
 
 
 class Program(NamedTuple):
@@ -79,9 +88,8 @@ class Program(NamedTuple):
     def called(self, instruction: Instruction) -> Iterator[tuple[str, int]]:
         """The computations that an operation runs, and how often each."""
         if instruction.opcode == "while" and (match := _LOOP.search(instruction.text)):
-            trips = self.loops[match[2]].trips
             for name in match.groups():
-                yield name, 1 if trips is None else trips
+                yield name, self.loops[match[2]].counted
         elif instruction.opcode in CALLS:
             for several, one in _CALLED.findall(instruction.text):
                 yield from ((name, 1) for name in _NAME.findall(several or one))
@@ -115,7 +123,8 @@ def read_program(text: str) -> Program:
             if instruction.opcode == "while" and (match := _LOOP.search(instruction.text)):
                 condition, body = (computations.get(name, {}) for name in match.groups())
                 trips = _trips(instruction, computation, condition, body)
-                loops[match[2]] = Loop(instruction.scope, match[1], match[2], trips)
+                most = most_turns(instruction.scope) if trips is None else None
+                loops[match[2]] = Loop(instruction.scope, match[1], match[2], trips, most)
     return Program(computations, entry, loops)
 
 
@@ -202,8 +211,9 @@ def _constant(instruction: Instruction | None) -> int | None:
 
 
 def runs(program: Program) -> dict[str, float]:
-    """Counts how often each computation runs in one run of the program; loops of no fixed length
-    turn once, and of the branches of a condition each is taken."""
+    """Counts how often each computation runs in one run of the program; loops that the data ends
+    turn as often as they may, or once where that is not known, and of the branches of a condition
+    each is taken."""
     times = dict.fromkeys(program.computations, 0.0)
     times[program.entry] = 1.0
     for name in callers_first(program):

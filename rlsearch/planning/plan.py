@@ -26,7 +26,7 @@ from rlsearch.planning.hlo import read_program
 from rlsearch.planning.plan_fields import TEMPORARY, shrinking_field, split_evenly
 from rlsearch.planning.topology import find_topology
 from rlsearch.planning.traced import search_tree_bytes, trace_work
-from rlsearch.planning.work import work_of
+from rlsearch.planning.work import EndedByData, work_of
 from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import Stage
 from rlsearch.training.loop import build_stages
@@ -158,7 +158,8 @@ def plan_stage(
         "search_share": found.flops.get("search", 0.0) / flops if flops else 0.0,
         "formula_flops_per_device": stage.flops_per_step.total / math.prod(mesh.shape.values()),
         "bytes_moved": found.moved,
-        "loops_of_unknown_length": found.unknown_loops,
+        "loops_at_their_longest": found.loops.longest,
+        "loops_of_unknown_length": found.loops.once,
         "roofline_seconds": seconds,
         "step_seconds": seconds[bound],
         "bound_by": bound,
@@ -180,7 +181,7 @@ class Found(NamedTuple):
     memory: dict[str, float]
     flops: dict[str, float]
     moved: dict[str, float]
-    unknown_loops: int
+    loops: EndedByData
     collectives: list[Collective]
     refused: str | None = None  # what the compiler said where it does not fit
 
@@ -203,9 +204,7 @@ def _compile(traced: Any, mesh: Any, options: dict[str, Any]) -> Found:
     if sizes.generated_code_size_in_bytes:  # which the compiler for GPUs does not say
         memory["generated code"] = float(sizes.generated_code_size_in_bytes)
     told = collectives(program, mesh)
-    return Found(
-        False, memory, _nonzero(work.flops), _nonzero(work.bytes), work.unknown_loops, told
-    )
+    return Found(False, memory, _nonzero(work.flops), _nonzero(work.bytes), work.loops, told)
 
 
 def _refused(estimate: Found, message: str) -> Found:
@@ -220,7 +219,7 @@ def _refused(estimate: Found, message: str) -> Found:
 def _estimate(traced: Any, mesh: Any) -> Found:
     work = trace_work(traced.jaxpr, mesh, part_of)
     memory = {"temporaries": work.temporaries}
-    return Found(True, memory, _nonzero(work.flops), _nonzero(work.bytes), work.unknown_loops, [])
+    return Found(True, memory, _nonzero(work.flops), _nonzero(work.bytes), work.loops, [])
 
 
 def _nonzero(sums: dict[str, float]) -> dict[str, float]:

@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import AbstractMesh, Mesh
 
+from rlsearch.loops import most_turns
 from rlsearch.parallel.mesh import MODEL
 from rlsearch.planning.products import window_pairs
+from rlsearch.planning.work import EndedByData
 
 _FUSED = ("broadcast_in_dim", "iota", "convert_element_type", "reshape", "squeeze", "copy")
 
@@ -26,7 +28,7 @@ class Traced(NamedTuple):
 
     flops: dict[str, float]  # by part
     bytes: dict[str, float]  # by part: what products, and reads and writes at places, move
-    unknown_loops: int  # loops whose length the data decides, counted as one turn
+    loops: EndedByData
     temporaries: float  # bytes
     busiest: str  # the part in which that many are needed
 
@@ -64,12 +66,14 @@ def trace_work(
 def _work(jaxpr: Any, scope: str, shares: int, mesh: _Mesh, part: Callable[[str], str]) -> Traced:
     flops: dict[str, float] = defaultdict(float)
     moved: dict[str, float] = defaultdict(float)
-    unknown = 0
+    loops = EndedByData()
     for eqn in jaxpr.eqns:
         inner = f"{scope}/{eqn.source_info.name_stack}"
         flops[part(inner)] += _product_flops(eqn) / shares
         moved[part(inner)] += _moved(eqn) / shares
-        unknown += eqn.primitive.name == "while"
+        if eqn.primitive.name == "while":
+            known = most_turns(inner) is not None
+            loops += EndedByData(int(known), int(not known))
         within = [
             (_work(called, inner, mesh.shares(eqn, shares), mesh, part), often)
             for called, often in _called(eqn, mesh.once)
@@ -77,12 +81,12 @@ def _work(jaxpr: Any, scope: str, shares: int, mesh: _Mesh, part: Callable[[str]
         if eqn.primitive.name == "cond":  # the branch that does the most
             within = [max(within, key=lambda work: sum(work[0].flops.values()))]
         for work, often in within:
-            unknown += work.unknown_loops
+            loops += work.loops
             for name, value in work.flops.items():
                 flops[name] += often * value
             for name, value in work.bytes.items():
                 moved[name] += often * value
-    return Traced(flops, moved, unknown, 0.0, "")
+    return Traced(flops, moved, loops, 0.0, "")
 
 
 def _moments(jaxpr: Any, shares: int, mesh: _Mesh) -> Iterator[tuple[float, Any]]:
@@ -120,8 +124,9 @@ def search_tree_bytes(jaxpr: Any) -> float:
         current, scope = waiting.pop()
         for eqn in current.eqns:
             inner = f"{scope}/{eqn.source_info.name_stack}"
-            if eqn.primitive.name == "scan" and "/search" in inner:
-                turn = eqn.params["jaxpr"].jaxpr.outvars
+            if eqn.primitive.name in ("scan", "while") and "/search" in inner:
+                body = "jaxpr" if eqn.primitive.name == "scan" else "body_jaxpr"
+                turn = eqn.params[body].jaxpr.outvars
                 pairs = zip(eqn.outvars, turn, strict=True)  # what is stacked has one axis more
                 carried = [var.aval for var, x in pairs if var.aval.shape == x.aval.shape]
                 most = max(most, sum(_bytes(aval) for aval in carried))
@@ -132,7 +137,11 @@ def search_tree_bytes(jaxpr: Any) -> float:
 def _called(eqn: Any, once: bool) -> Iterator[tuple[Any, float]]:
     """The traces within an operation, and how often each runs."""
     params, name = eqn.params, eqn.primitive.name
-    often = float(params["length"]) if name == "scan" and not once else 1.0
+    often = 1.0
+    if name == "scan" and not once:
+        often = float(params["length"])
+    elif name == "while" and not once:
+        often = float(most_turns(str(eqn.source_info.name_stack)) or 1)
     for key in ("jaxpr", "call_jaxpr", "fun_jaxpr", "body_jaxpr"):
         if key in params:
             yield getattr(params[key], "jaxpr", params[key]), often

@@ -1,5 +1,5 @@
 """The work of a compiled program on one device, and the bytes it moves, loops counted as often as
-they turn.
+they turn, or may turn.
 
 FLOPs are those of products, see `products.py`.
 Bytes are those that operations read from the device's large memory and write to it; what lies in
@@ -23,12 +23,22 @@ _READERS = ("dynamic-slice", "slice", "gather")  # read no more of their operand
 _WRITERS = {"dynamic-update-slice": 1, "scatter": 2}  # write in place; which operand is written
 
 
+class EndedByData(NamedTuple):
+    """Numbers of loops whose length the data decides."""
+
+    longest: int = 0  # counted at their longest
+    once: int = 0  # counted as one turn: it is not known how long they may be
+
+    def __add__(self, other: "EndedByData") -> "EndedByData":
+        return EndedByData(self.longest + other.longest, self.once + other.once)
+
+
 class Work(NamedTuple):
     """Sums over one run of a program, by the part of the program that they belong to."""
 
     flops: dict[str, float]
     bytes: dict[str, float]
-    unknown_loops: int  # loops whose length the data decides, counted as one turn
+    loops: EndedByData
 
     @property
     def total_flops(self) -> float:
@@ -66,8 +76,9 @@ def work_of(program: Program, part: Callable[[str], str], once: bool = False) ->
             flops[where] += times[name] * flops_of(instruction, computation)
             if name not in fused:
                 moved[where] += times[name] * _bytes(instruction, computation, program)
-    unknown = sum(loop.trips is None and times[body] > 0 for body, loop in program.loops.items())
-    return Work(flops, moved, unknown)
+    ended = [x for body, x in program.loops.items() if x.trips is None and times[body] > 0]
+    unknown = sum(loop.most is None for loop in ended)
+    return Work(flops, moved, EndedByData(len(ended) - unknown, unknown))
 
 
 def _bytes(instruction: Instruction, around: dict[str, Instruction], program: Program) -> float:

@@ -25,6 +25,7 @@ from rlsearch.decoding.draft import Draft, Line, Siblings, Step
 from rlsearch.decoding.policy import SolutionFormat
 from rlsearch.decoding.sampling import Sampling
 from rlsearch.decoding.writer import Writer
+from rlsearch.loops import while_at_most
 from rlsearch.search import mcts
 from rlsearch.search.growing import (
     LEAST,
@@ -101,7 +102,7 @@ def search_steps(
     done = writer.finished(root)
     first = Node(root.line, no_step(rows.size, format), kept.own, jnp.where(done, 0, read))
     start = seedling(first, Judged(value, done), config.num_simulations, config.num_candidates)
-    tree = jax.lax.while_loop(lambda tree: open_roots(tree).any(), write, start)
+    tree = while_at_most(config.num_simulations, lambda tree: open_roots(tree).any(), write, start)
     return Grown(as_mctx(tree), tree.tokens)
 
 

@@ -7,10 +7,11 @@ import pytest
 from jax import lax
 
 from rlsearch.config import ParallelConfig
+from rlsearch.loops import while_at_most
 from rlsearch.parallel.mesh import make_mesh, over_data
 from rlsearch.planning.hlo import read_program
 from rlsearch.planning.traced import search_tree_bytes, trace_work
-from rlsearch.planning.work import work_of
+from rlsearch.planning.work import EndedByData, work_of
 
 ONE = make_mesh(ParallelConfig(data=1), jax.devices()[:1])
 CONVOLUTIONS = [
@@ -55,6 +56,30 @@ def test_a_loop_counts_as_often_as_it_turns_in_its_part():
     least = 16 * 4 * (2 * x.size + 16 * 16)
     assert least <= work_of(program, part).total_bytes <= 1.5 * least
     assert trace_work(trace.jaxpr, ONE, part).bytes["search"] == 15 / 16 * least
+
+
+def test_a_loop_that_the_data_ends_counts_at_its_longest_where_that_is_said():
+    def function(x):
+        def going_on(x):
+            return x[0, 0] < 1.0
+
+        with jax.named_scope("search"):
+            x = while_at_most(7, going_on, lambda x: while_at_most(3, going_on, inner, x), x)
+        return lax.while_loop(going_on, inner, x)
+
+    def inner(x):
+        return x @ jnp.ones((16, 16))
+
+    x = jnp.ones((4, 16))
+    trace, program, _ = traced_and_compiled(function, x)
+    one = 2 * 4 * 16 * 16
+    for work in (work_of(program, part), trace_work(trace.jaxpr, ONE, part)):
+        assert {name: flops for name, flops in work.flops.items() if flops} == {
+            "search": 21 * one,
+            "other": one,
+        }
+        assert work.loops == EndedByData(longest=2, once=1)
+    assert search_tree_bytes(trace.jaxpr) == x.nbytes
 
 
 @pytest.mark.parametrize("options", CONVOLUTIONS)
