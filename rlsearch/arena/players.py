@@ -19,6 +19,7 @@ from rlsearch.arena.opening import OpenedGame, open_game
 from rlsearch.classes import class_name
 from rlsearch.config import SearchConfig
 from rlsearch.environments.base import Environment, finished, game_name
+from rlsearch.keys import folded
 from rlsearch.networks.board_model import BoardModel, Params
 from rlsearch.paths import absolute
 from rlsearch.runs.directory import RunDirectory
@@ -180,7 +181,7 @@ def _search_with_playouts(
 
     def recurrent_fn(nothing: Any, key: Any, action: jax.Array, state: Any):
         del nothing, key
-        here = jax.vmap(jax.random.fold_in, (0, None))(chance_keys, counted.simulation)
+        here = folded(chance_keys, counted.simulation)
         step_keys, playout_keys = jax.vmap(lambda key: tuple(jax.random.split(key)))(here)
         after = jax.vmap(environment.step)(state, action, step_keys)
         discount = environment.discount * jnp.where(after.player == state.player, 1.0, -1.0)

@@ -27,6 +27,7 @@ from rlsearch.arena.players import (
 )
 from rlsearch.arena.tournament_picture import draw
 from rlsearch.environments.base import Environment, finished, game_name
+from rlsearch.keys import folded
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.runs.directory import write_json
 from rlsearch.training.progress import Progress
@@ -188,7 +189,7 @@ class OpeningBook:
             over = jax.vmap(finished)(openings.states)
             if not over.any():
                 return openings
-            again = self._attempt(jax.vmap(jax.random.fold_in, (0, None))(keys, number))
+            again = self._attempt(folded(keys, number))
             openings = jax.vmap(_where)(over, again, openings)
         raise ValueError(f"opening_moves is {self._moves}: so many random moves end the game")
 

@@ -23,6 +23,7 @@ from rlsearch.decoding.draft import (
 )
 from rlsearch.decoding.policy import Policy, SolutionFormat
 from rlsearch.decoding.sampling import FORBIDDEN, Sampling
+from rlsearch.keys import folded
 from rlsearch.loops import while_at_most
 from rlsearch.networks.language_model import Params
 
@@ -226,7 +227,7 @@ class Writer:
 
         def append(carry: tuple[Line, jax.Array]) -> tuple[Line, jax.Array]:
             line, turn = carry
-            turn_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, turn)
+            turn_keys = folded(keys, turn)
             after, _ = self.step(draft._replace(line=line), turn_keys)
             return after.line, turn + 1
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from rlsearch.decoding.draft import Draft
 from rlsearch.decoding.writer import Writer
+from rlsearch.keys import folded
 from rlsearch.objectives.critic_samples import critic_targets
 from rlsearch.objectives.hindsight import hindsight_targets
 from rlsearch.objectives.step_targets import StepTargets
@@ -47,7 +48,6 @@ def with_companions(
             are free for a teacher's own use.
     """
     (sample_keys, trace_keys), rows, like = keys, list(taught), taught[0]
-    folded = jax.vmap(jax.random.fold_in, (0, None))
     for number in range(companions.critic_samples):
         own = folded(sample_keys, 2 * writer.format.max_length + number)
         rows.append(critic_targets(task, writer, first, own, like))

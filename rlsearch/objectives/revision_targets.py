@@ -26,6 +26,7 @@ from rlsearch.decoding.contexts import ATTEMPTS, with_attempts
 from rlsearch.decoding.policy import SolutionFormat
 from rlsearch.decoding.split import split_steps
 from rlsearch.decoding.writer import Writer
+from rlsearch.keys import folded
 from rlsearch.objectives.critic_samples import UNFINISHED_WEIGHT
 from rlsearch.objectives.edit_distance import edit_distance
 from rlsearch.objectives.step_targets import StepTargets, written
@@ -96,7 +97,7 @@ def revision_targets(
     first = writer.start(prompts)
 
     def sample(number: jax.Array):
-        own = jax.vmap(jax.random.fold_in, (0, None))(sample_keys, number)
+        own = folded(sample_keys, number)
         draft, _ = writer.write(first, own)
         tokens = draft.line.tokens
         valid = writer.finished(draft) & (task.answers(prompts, tokens) >= 0)

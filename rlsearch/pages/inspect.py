@@ -16,6 +16,7 @@ from rlsearch.arena.notation import Notation, make_notation
 from rlsearch.arena.opening import open_game
 from rlsearch.arena.play import game_keys
 from rlsearch.environments.base import Environment, finished
+from rlsearch.keys import folded
 from rlsearch.measuring.opened import OpenedRun, open_run
 from rlsearch.measuring.solve import contestant_for
 from rlsearch.pages.tree_page import MAX_DEPTH, MAX_NODES, TreeNode, tree_page
@@ -186,7 +187,7 @@ def _language_tree(opened: OpenedRun, asked: Asked) -> tuple[dict[str, Any], Tre
     prompt = task.parse_problem(asked.problem)
     contestant, prompts = contestant_for(opened, prompt, asked.policy)
     keys = row_keys(jax.random.key(asked.seed), 1)
-    first_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 0)  # as `TreeSearch` draws them
+    first_keys = folded(keys, 0)  # as `TreeSearch` draws them
     settings = TreeSearch().search_config(opened.policy, contestant.budget(budget))
     if settings is None:
         raise ValueError(f"budget is {budget}: it pays for no search, only for one answer")

@@ -31,6 +31,7 @@ _select_gumbel_interior: Any = mctx.gumbel_muzero_interior_action_selection
 _select_puct: Any = mctx.muzero_action_selection
 
 FORBIDDEN = -1e9  # a prior logit; finite, so that no softmax becomes NaN
+TINY = 1e-30  # of a probability, which needs a logarithm
 
 
 class CountedLoop:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from rlsearch.config import SearchConfig
 from rlsearch.environments.base import Environment
+from rlsearch.keys import folded
 from rlsearch.networks.board_model import BoardModel, Params
 from rlsearch.search import mcts
 from rlsearch.search.result import SearchResult
@@ -40,7 +41,7 @@ def search_moves(
 
     def recurrent_fn(nothing: Any, key: Any, action: jax.Array, state: Any):
         del nothing, key
-        step_keys = jax.vmap(jax.random.fold_in, (0, None))(chance_keys, counted.simulation)
+        step_keys = folded(chance_keys, counted.simulation)
         after = jax.vmap(environment.step)(state, action, step_keys)
         priors, value = evaluate(params, after, environment, model)
         same_player = after.player == state.player

@@ -22,10 +22,10 @@ import jax
 import jax.numpy as jnp
 
 from rlsearch.config import SearchConfig
+from rlsearch.keys import folded
 from rlsearch.search.growing import Counts, open_shares, unseen
-from rlsearch.search.mcts import FORBIDDEN
+from rlsearch.search.mcts import FORBIDDEN, TINY
 
-TINY = 1e-30  # of a probability, which needs a logarithm
 NEVER = 2 * FORBIDDEN  # a score; a sum of others never comes near
 
 
@@ -93,7 +93,7 @@ def choice(
     """
     places = (config.num_candidates,)
     if config.policy == "draw":
-        return lambda family, depth: draw(family, _folded(keys, depth), config.tilt)
+        return lambda family, depth: draw(family, folded(keys, depth), config.tilt)
     if config.policy == "puct":
         concentration, mixed = config.dirichlet_alpha, config.dirichlet_fraction
         gamma = jax.vmap(lambda key: jax.random.gamma(key, concentration, places))(root_keys)
@@ -110,10 +110,6 @@ def choice(
         halved(family, noise, progress, config),
         lagging(family, config),
     )
-
-
-def _folded(keys: jax.Array, number: jax.Array) -> jax.Array:
-    return jax.vmap(jax.random.fold_in, (0, None))(keys, number)
 
 
 def draw(family: Family, keys: jax.Array, tilt: float) -> jax.Array:

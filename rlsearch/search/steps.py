@@ -25,6 +25,7 @@ from rlsearch.decoding.draft import Draft, Line, Siblings, Step
 from rlsearch.decoding.policy import SolutionFormat
 from rlsearch.decoding.sampling import Sampling
 from rlsearch.decoding.writer import Writer
+from rlsearch.keys import folded
 from rlsearch.loops import while_at_most
 from rlsearch.search import mcts
 from rlsearch.search.growing import (
@@ -66,7 +67,7 @@ def search_steps(
     def write(tree: Growing) -> Growing:
         """Chooses where to write, writes one step there, and makes a node of it."""
         going_on, begins = open_roots(tree), tree.at == NOWHERE
-        turn_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, tree.turn)
+        turn_keys = folded(keys, tree.turn)
         descent_keys, step_keys, trust_keys = split(turn_keys)
         rule = choice(config, keys, descent_keys, limits.progress(tree))
         at = jnp.where(begins, descend(tree.counts, rule), tree.at)

@@ -6,10 +6,9 @@ import jax.numpy as jnp
 from rlsearch.config import SearchConfig
 from rlsearch.decoding.policy import SolutionFormat
 from rlsearch.search import mcts
-from rlsearch.search.mcts import Tree
+from rlsearch.search.mcts import TINY, Tree
 from rlsearch.search.result import Candidates, Decision, Grown
 
-TINY = 1e-30  # of a probability, which needs a logarithm
 HALVINGS = 40  # of an interval of about 1: to the last bit of a float32
 
 

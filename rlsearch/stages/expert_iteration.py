@@ -20,6 +20,7 @@ from rlsearch.config import check
 from rlsearch.decoding.sampling import Sampling
 from rlsearch.decoding.split import split_steps
 from rlsearch.decoding.writer import Writer
+from rlsearch.keys import folded
 from rlsearch.objectives.companions import with_companions
 from rlsearch.objectives.step_targets import StepTargets, written
 from rlsearch.runs.lineage import Lineage
@@ -100,7 +101,6 @@ def expert_iteration_targets(
     problem_keys, sample_keys, trace_keys, choice_keys = split(keys)
     prompts = config.teaching.draw_problems(task, problem_keys)
     first = writer.start(prompts)
-    folded = jax.vmap(jax.random.fold_in, (0, None))
     own_keys = folded(sample_keys, 0)
 
     def sample(number: jax.Array) -> tuple[jax.Array, ...]:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from rlsearch.config import SearchConfig
 from rlsearch.environments.base import Environment, finished
+from rlsearch.keys import folded
 from rlsearch.networks.board_model import BoardModel, Params
 from rlsearch.search.moves import search_moves
 
@@ -109,7 +110,7 @@ def play(
     """
 
     def turn(states, number):
-        turn_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+        turn_keys = folded(keys, number)
         split = jax.vmap(lambda key: tuple(jax.random.split(key, 4)))
         search_keys, action_keys, chance_keys, game_keys = split(turn_keys)
         result = search_moves(params, search_keys, states, environment, model, config.search)

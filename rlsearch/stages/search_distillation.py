@@ -26,6 +26,7 @@ import jax.numpy as jnp
 from rlsearch.config import SearchConfig, check
 from rlsearch.decoding.draft import Draft
 from rlsearch.decoding.writer import Writer
+from rlsearch.keys import folded
 from rlsearch.objectives.companions import with_companions
 from rlsearch.objectives.step_targets import StepTargets
 from rlsearch.runs.lineage import Lineage
@@ -167,9 +168,6 @@ def search_targets(
         "search_tokens": decided.tokens.sum(axis=1).astype(jnp.float32),
     }
     return jax.lax.stop_gradient(rows), metrics
-
-
-folded = jax.vmap(jax.random.fold_in, (0, None))
 
 
 def follow(

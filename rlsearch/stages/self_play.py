@@ -16,6 +16,7 @@ from rlsearch.config import (
     check,
 )
 from rlsearch.environments.pgx_game import PgxGame
+from rlsearch.keys import folded
 from rlsearch.networks.board_model import BoardModel
 from rlsearch.networks.residual_tower import tower_flops
 from rlsearch.objectives.positions import Positions, position_losses
@@ -157,9 +158,7 @@ def self_play_stage(settings: SelfPlay) -> Stage:
         games, moves, facts = make_moves(params, memory.games, keys)
         replay = add(memory.replay, moves)
         for number in range(settings.reanalysed):
-            again_keys = jax.vmap(jax.random.fold_in, (0, None))(
-                keys, settings.moves_per_step + number
-            )
+            again_keys = folded(keys, settings.moves_per_step + number)
             replay = search_again(params, replay, again_keys)
         past = replay.rows
         returns = lambda_returns(

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from rlsearch.decoding.policy import Policy
 from rlsearch.decoding.writer import Writer
+from rlsearch.keys import folded
 from rlsearch.strategies.base import Budget, Solutions
 from rlsearch.strategies.drawing import Drawing
 from rlsearch.strategies.expansion import Expansion, Search, answer, begin_search, expand
@@ -57,7 +58,7 @@ class BfsV(Drawing):
 
         def deepen(carry: tuple[Judged, jax.Array, jax.Array, Search], depth: jax.Array):
             beam, going_on, width, search = carry
-            depth_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, depth)
+            depth_keys = folded(keys, depth)
             children, search = expand(expansion, beam, going_on, search, depth_keys)
             values, best = jax.lax.top_k(children.values, places)
             rows = jnp.arange(batch)[:, None]

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from rlsearch.decoding.sampling import Sampling
 from rlsearch.decoding.writer import Writer
+from rlsearch.keys import folded
 from rlsearch.strategies.base import Solutions
 from rlsearch.strategies.writing import Judged, Problems, begin, write
 
@@ -65,7 +66,7 @@ def sample(
     problems, first, read = begin(writer, judge, prompts)
 
     def one(sample: jax.Array) -> Candidates:
-        sample_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, sample)
+        sample_keys = folded(keys, sample)
         judged = write(problems, first, sample_keys, sampling)
         return candidates(problems, judged, jnp.ones((prompts.shape[0], 1), bool))
 

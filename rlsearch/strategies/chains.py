@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from rlsearch.decoding.contexts import no_attempts, remember, with_attempts
 from rlsearch.decoding.sampling import Sampling
 from rlsearch.decoding.writer import Writer
+from rlsearch.keys import folded
 from rlsearch.strategies.candidates import Candidates, candidates
 from rlsearch.strategies.vote import best_by_weight, first_best, vote
 from rlsearch.strategies.writing import begin, write
@@ -59,7 +60,6 @@ def sample_chains(
     format, batch = writer.format, prompts.shape[0]
     problems, first, shared = begin(writer, judge, prompts)
     usable = jnp.ones((batch, 1), bool)
-    folded = jax.vmap(jax.random.fold_in, (0, None))
 
     def chain(number: jax.Array) -> tuple[Candidates, jax.Array]:
         chain_keys = folded(keys, number)

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from rlsearch.decoding.policy import Policy
 from rlsearch.decoding.writer import Writer
+from rlsearch.keys import folded
 from rlsearch.strategies.base import Budget, Solutions
 from rlsearch.strategies.drawing import Drawing
 from rlsearch.strategies.expansion import (
@@ -89,7 +90,7 @@ class DfsV(Drawing):
             values = state.values.at[rows, depth, place].set(
                 jnp.where(on, -1.0, state.values[rows, depth, place])
             )
-            turn_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, state.turn)
+            turn_keys = folded(keys, state.turn)
             children, search = expand(expansion, node, on[:, None], state.search, turn_keys)
             # Behind the last depth there is no place on the stack: nothing unfinished is there.
             below = jnp.where(on, depth + 1, depths)[:, None]

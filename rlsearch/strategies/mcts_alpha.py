@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from rlsearch.config import SearchConfig
 from rlsearch.decoding.policy import Policy
 from rlsearch.decoding.writer import Writer, step_keys
+from rlsearch.keys import folded
 from rlsearch.search.result import Decision
 from rlsearch.strategies.base import Budget, Solutions
 from rlsearch.strategies.drawing import MIN_P, confidence
@@ -76,7 +77,7 @@ class MctsAlpha:
 
         def write(number: jax.Array) -> tuple[Judged, jax.Array, jax.Array]:
             """One solution, its score, and what it took."""
-            own = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+            own = folded(keys, number)
             own = step_keys(own, format.num_steps)
             carry, _ = jax.lax.scan(take_step, (first, none, costless), own)
             return carry

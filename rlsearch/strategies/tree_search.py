@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from rlsearch.config import SearchConfig
 from rlsearch.decoding.policy import Policy
 from rlsearch.decoding.writer import Writer
+from rlsearch.keys import folded
 from rlsearch.search.summary import first_finished
 from rlsearch.strategies.base import Budget, Solutions
 from rlsearch.strategies.drawing import MIN_P, confidence
@@ -80,7 +81,7 @@ class TreeSearch:
         def grow_next(number, best, affordable):
             """One more tree: the best node so far, and all nodes with their scores."""
             assert config is not None
-            tree_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+            tree_keys = folded(keys, number)
             decision, cost = grow(problems, first, tree_keys, config)
             tree = decision.grown.tree
             nodes = nodes_of(tree, first)

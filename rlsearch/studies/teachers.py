@@ -18,6 +18,7 @@ import numpy as np
 
 from rlsearch.config import SearchConfig
 from rlsearch.decoding.sampling import Sampling
+from rlsearch.keys import folded
 from rlsearch.measuring.accuracy import wilson_interval
 from rlsearch.measuring.examination import Contestant, Examination, examine
 from rlsearch.measuring.measure import in_parts
@@ -103,7 +104,7 @@ def compared(
         right = done & (outcomes(tree, format) == 1.0)
 
         def one(sample: jax.Array):
-            own = jax.vmap(jax.random.fold_in, (0, None))(sample_keys, sample)
+            own = folded(sample_keys, sample)
             line = writer.write(first, own, sampling)[0].line
             return line.tokens, line.length, task.check_tokens(prompts, line.tokens)
 

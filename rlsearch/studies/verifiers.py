@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlsearch.decoding.split import step_ends
+from rlsearch.keys import folded
 from rlsearch.measuring.accuracy import Row
 from rlsearch.measuring.calibration import quality, reliability, step_quality
 from rlsearch.measuring.examination import Contestant, Examination, examine
@@ -111,7 +112,7 @@ def draw_samples(
 
     @jax.jit
     def one(writer, sample: jax.Array):
-        sample_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, sample)
+        sample_keys = folded(keys, sample)
         draft, _ = writer.sample(prompts, sample_keys)
         tokens = draft.line.tokens
         answers = jnp.where(writer.finished(draft), writer.policy.answers(prompts, tokens), -1)

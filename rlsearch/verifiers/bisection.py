@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from rlsearch.decoding.writer import Writer
+from rlsearch.keys import folded
 from rlsearch.tasks.base import Task
 from rlsearch.verifiers.labels import StepLabels
 from rlsearch.verifiers.monte_carlo import read_solutions, roll_out
@@ -100,13 +101,10 @@ def bisection_labels(
     places = 1 + num_searches * num_turns
     rows = jnp.arange(batch)
 
-    def fold(number: jax.Array | int) -> jax.Array:
-        return jax.vmap(jax.random.fold_in, (0, None))(keys, number)
-
     blank = jnp.full((batch, format.max_length), format.pad, jnp.int32)
     empty = read_solutions(writer, prompts, blank)
     nothing = jnp.zeros((batch,), jnp.int32)
-    tokens, right = roll_out(task, writer, empty, nothing, fold(0), num_rollouts)
+    tokens, right = roll_out(task, writer, empty, nothing, folded(keys, 0), num_rollouts)
     pool = Pool(
         num_steps=jnp.zeros((batch, places), jnp.int32),
         lengths=jnp.zeros((batch, places), jnp.int32),
@@ -135,7 +133,7 @@ def bisection_labels(
         def value_at(turn: int, middle: jax.Array, asked: jax.Array) -> jax.Array:
             # Of a problem that does not ask, all of the solution is taken: it is finished already.
             steps = jnp.where(asked, middle, last)
-            turn_keys = fold(1 + number * num_turns + turn)
+            turn_keys = folded(keys, 1 + number * num_turns + turn)
             tokens, right = roll_out(task, writer, read, steps, turn_keys, num_rollouts)
             value = right.astype(jnp.float32).mean(axis=1)
             fresh.append((turn, steps, tokens, right, asked, value))

@@ -16,6 +16,7 @@ from rlsearch.decoding.draft import Draft, Line, Prompt
 from rlsearch.decoding.policy import SolutionFormat
 from rlsearch.decoding.split import step_ends
 from rlsearch.decoding.writer import Writer
+from rlsearch.keys import folded
 from rlsearch.networks.transformer import KeyValues
 from rlsearch.tasks.base import Task
 from rlsearch.verifiers.labels import StepLabels
@@ -105,7 +106,7 @@ def soft_labels(
     _, present = step_ends(solutions, writer.format)
 
     def share(step: jax.Array) -> jax.Array:
-        step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, step)
+        step_keys = folded(keys, step)
         steps = jnp.full(prompts.shape[:1], step)
         _, right = roll_out(task, writer, read, steps, step_keys, num_rollouts)
         return right.astype(jnp.float32).mean(axis=1)
