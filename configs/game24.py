@@ -11,9 +11,9 @@ Planned for a pod, not run, with one problem per chip: `rlsearch plan game24 --t
 """
 
 from rlsearch.config import Experiment, OptimizerConfig, SearchConfig
-from rlsearch.stages.search_distillation import SearchDistillation
 from rlsearch.stages.teaching import Teaching
 from rlsearch.stages.traces import Traces
+from rlsearch.stages.tree_distillation import TreeDistillation
 from rlsearch.strategies.best_of_n import BestOfN
 from rlsearch.strategies.greedy import Greedy
 from rlsearch.strategies.tree_search import TreeSearch
@@ -25,13 +25,19 @@ config = Experiment(
     task=Game24(split="random"),
     stages=(
         Traces("base", num_steps=500),
-        SearchDistillation(
+        TreeDistillation(
             "distilled",
             start="base",
-            num_steps=60,
-            search=SearchConfig(num_simulations=72, num_candidates=14),
-            num_targets=2,
-            decisions_per_search=3,
+            num_steps=90,
+            search=SearchConfig(
+                policy="draw",
+                trust=0.0,
+                num_simulations=96,
+                num_candidates=24,
+                max_tokens=500,
+                tilt=3.0,
+            ),
+            num_targets=1,
             teaching=Teaching(
                 num_problems=128,
                 task_fraction=0.4,

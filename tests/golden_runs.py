@@ -44,7 +44,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlsearch import config_file
-from rlsearch.config import Experiment, TransformerConfig
+from rlsearch.config import Experiment, SearchConfig, TransformerConfig
 from rlsearch.decoding.policy import Policy
 from rlsearch.decoding.writer import Writer
 from rlsearch.networks.language_model import LanguageModel
@@ -54,6 +54,7 @@ from rlsearch.runs.directory import RunDirectory
 from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.opening import experiment_of
 from rlsearch.stages.revision import Revision
+from rlsearch.stages.search_distillation import SearchDistillation
 from rlsearch.stages.verifier import LabelsFrom
 from rlsearch.strategies.base import NAMES, Budget, load_strategy
 from rlsearch.training import loop
@@ -73,6 +74,8 @@ CONFIGS = sorted(
     {path.stem for path in FOLDER.parents[1].joinpath("configs").glob("*.py")}
     - set(WITH_CONTROL.values())
 )
+# Configs that learnt by SearchDistillation then, and for how many steps.
+SEARCHED = {"game24": 80, "game24_tot": 800, "countdown": 80}
 STEPS = 3  # of every stage
 TOLERANCE = 1e-6  # of floats, relative and absolute
 APART = ("seconds", "stage_step")  # of a line of metrics
@@ -246,7 +249,16 @@ def reads_as(saved: str, name: str) -> bool:
     # What has been changed since.
     if name in WITH_CONTROL:
         now = with_stage(now, "control", flops_with_empty=True, min_p=0.0)
-        now = with_stage(now, "distilled", num_steps=80)
+    if name in SEARCHED:
+        old = SearchDistillation(
+            search=SearchConfig(num_simulations=72, num_candidates=14),
+            num_steps=SEARCHED[name],
+            num_targets=2,
+            decisions_per_search=3,
+            teaching=Lineage(now).stage("distilled").teaching,
+        )
+        stages = [old if stage.name == "distilled" else stage for stage in now.stages]
+        now = dataclasses.replace(now, stages=tuple(stages))
     if name == "arithmetic_labels":  # whose labels were made by a command
         now = with_stages(now, "prm")
         now = with_stage(now, "prm", labels=LabelsFrom("runs/arithmetic/labels/soft"))

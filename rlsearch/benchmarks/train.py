@@ -27,9 +27,6 @@ from rlsearch.parallel.mesh import make_mesh, over_data
 from rlsearch.runs.directory import RunDirectory
 from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import Stage, Weights
-from rlsearch.search.search import num_decisions
-from rlsearch.stages.search_distillation import SearchDistillation
-from rlsearch.stages.self_play import SelfPlay
 from rlsearch.training.loop import OpenRun, RunningStage, run_stage
 from rlsearch.training.metrics import MetricsWriter, read_metrics
 from rlsearch.training.state import (
@@ -93,7 +90,7 @@ def searching_stage(config: Experiment) -> Any:
     Raises:
         ValueError: if none does.
     """
-    found = [stage for stage in config.stages if isinstance(stage, SearchDistillation | SelfPlay)]
+    found = [stage for stage in config.stages if hasattr(stage, "searches")]
     if not found:
         raise ValueError(f"config {config.name!r} has no stage that searches")
     return found[0]
@@ -170,13 +167,11 @@ def _begin(seed: int, stage: Stage, places: TrainState) -> TrainState:
 
 
 def _work(settings: Any, lineage: Lineage, rows: list[dict[str, Any]]) -> dict[str, float]:
-    """The work of a step: tokens that its searches evaluate, or new positions; simulations."""
-    simulations = settings.search.num_simulations
-    if isinstance(settings, SelfPlay):
-        searches = settings.num_games * (settings.moves_per_step + settings.reanalysed)
+    """The work of a step: tokens that its searches evaluate, or new positions; and simulations,
+    as many as they may take."""
+    simulations = settings.searches(lineage) * settings.search.num_simulations
+    if "search_tokens" not in rows[0]:
         positions = settings.num_games * settings.moves_per_step
-        return {"positions": positions, "simulations": searches * simulations}
-    decisions = num_decisions(lineage.format, settings.search)
-    trees, problems = decisions // settings.decisions_per_search, settings.teaching.num_problems
-    tokens = problems * float(np.mean([row["search_tokens"] for row in rows]))
-    return {"tokens": tokens, "simulations": problems * trees * simulations}
+        return {"positions": positions, "simulations": simulations}
+    tokens = float(np.mean([row["search_tokens"] for row in rows]))
+    return {"tokens": settings.teaching.num_problems * tokens, "simulations": simulations}

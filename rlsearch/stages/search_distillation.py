@@ -89,16 +89,21 @@ class SearchDistillation:
         """See `sizes_of`."""
         return "teaching", self.teaching.sizes()
 
+    def searches(self, lineage: Lineage) -> int:
+        """Counts the trees of a training step."""
+        decisions = num_decisions(lineage.policy(self.name).format, self.search)
+        return self.teaching.num_problems * (decisions // self.decisions_per_search)
+
     def flops(self, lineage: Lineage) -> StageFlops:
         """Counts the FLOPs of a training step; a companion row leaves M - 1 candidates empty."""
         task, policy, config = lineage.task, lineage.policy(self.name), self.search
         format, decisions = policy.format, num_decisions(policy.format, config)
         per_decision = format.max_step_length if decisions == format.num_steps else 1
-        searches = decisions // self.decisions_per_search
         # The tree's end is written on by the policy alone.
         samples = self.teaching.critic_samples + 1
         tokens = samples * format.num_steps * format.max_step_length
-        tokens += searches * per_decision * config.num_simulations
+        trees = decisions // self.decisions_per_search
+        tokens += trees * per_decision * config.num_simulations
         written = writing_flops(policy, task, tokens, per_decision)
         one = task.prompt_length + decisions * per_decision
         whole = one + decisions * (self.num_targets - 1) * per_decision

@@ -94,14 +94,17 @@ class SelfPlay:
         """See `sizes_of`."""
         return "", Size("num_games", "replay_moves", 0)
 
+    def searches(self, lineage: Any) -> int:
+        """Counts the trees of a training step."""
+        del lineage
+        return self.num_games * (self.moves_per_step + self.reanalysed)
+
     def flops(self, lineage: Any) -> StageFlops:
         """Counts the FLOPs of a training step."""
-        del lineage
         shape, actions = self.environment.observation_shape, self.environment.num_actions
         one = tower_flops(self.model, shape, actions)
-        searched = self.num_games * (self.moves_per_step + self.reanalysed)
         return StageFlops(
-            produce=one * searched * (1 + self.search.num_simulations),
+            produce=one * self.searches(lineage) * (1 + self.search.num_simulations),
             update=3 * one * self.updates_per_step * self.batch_size,
         )
 

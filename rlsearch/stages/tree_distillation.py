@@ -68,6 +68,11 @@ class TreeDistillation:
         """See `sizes_of`."""
         return "teaching", self.teaching.sizes()
 
+    def searches(self, lineage: Lineage) -> int:
+        """Counts the trees of a training step."""
+        del lineage
+        return self.teaching.num_problems
+
     def flops(self, lineage: Lineage) -> StageFlops:
         """Counts the FLOPs of a training step; a companion row leaves M - 1 candidates empty."""
         task, policy, teaching = lineage.task, lineage.policy(self.name), self.teaching

@@ -1,5 +1,7 @@
 """The shape of the figures, on a stage that is quick to compile; the slow tests take real ones."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import pytest
 
@@ -11,6 +13,8 @@ from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import StageFlops
 from rlsearch.stages.ring import Learning, Origin, Ring, ring_stage
 from rlsearch.stages.search_distillation import SearchDistillation
+from rlsearch.stages.tree_distillation import TreeDistillation
+from tests.boards import tiny_board_experiment
 from tests.tiny import tiny_experiment, with_stages
 from tests.toy import PAD, ToyTask, toy_model
 
@@ -48,3 +52,19 @@ def test_rates_are_of_the_time_of_a_step_and_shares_make_it_up(monkeypatch):
 def test_a_config_whose_stages_do_not_search_is_refused():
     with pytest.raises(ValueError, match="config 'tiny' has no stage that searches"):
         bench_train.bench_train(with_stages(CONFIG, "base"))
+
+
+def test_every_stage_that_searches_counts_its_trees():
+    tree = TreeDistillation(teaching=CONFIG.stages[1].teaching)
+    several = (
+        tiny_experiment(),
+        dataclasses.replace(CONFIG, stages=(CONFIG.stages[0], tree)),
+        tiny_board_experiment(),
+    )
+    counted = []
+    for config in several:
+        stage = bench_train.searching_stage(config)
+        counted.append((stage.name, stage.searches(Lineage(config))))
+    board = several[2].stages[0]
+    games = board.num_games * (board.moves_per_step + board.reanalysed)
+    assert counted == [("distilled", 3 * ROWS), ("distilled", ROWS), (board.name, games)]

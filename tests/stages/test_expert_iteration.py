@@ -110,11 +110,11 @@ def test_expert_iteration_has_the_companions_of_search():
 
 def test_empty_candidates_of_the_teacher_buy_the_control_nothing():
     """Only the teacher's own rows, one of three, have a second candidate to be learnt."""
-    config = load("game24_control")
+    config = with_stage(load("game24_control"), "distilled", num_targets=2)
     lineage = Lineage(config)
     distilled = lineage.stage("distilled")
     one = dataclasses.replace(distilled, num_targets=1).flops(lineage)
-    two = dataclasses.replace(distilled, num_targets=2).flops(lineage)
+    two = distilled.flops(lineage)
     assert one.empty == 0.0 and one.needed == one.total == one.produce + one.update
     np.testing.assert_allclose(two.needed - one.needed, (two.total - one.total) / 3)
     spent = distilled.num_steps * two.needed
