@@ -54,20 +54,52 @@ REMAT_POLICIES = (
 
 
 @dataclasses.dataclass(frozen=True)
+class RopeScaling:
+    """Slower rotary waves, for a context longer than a model was first trained on.
+
+    Waves that are longer than `original_length / low_frequency` tokens are slowed by `factor`,
+    those shorter than `original_length / high_frequency` stay, and between them it goes smoothly,
+    as in Llama 3. With `high_frequency` 0 all are slowed (linear scaling).
+    """
+
+    factor: float = 1.0  # 1: none
+    low_frequency: float = 0.0
+    high_frequency: float = 0.0
+    original_length: int = 0  # tokens
+
+    def __post_init__(self):
+        check(self.factor >= 1, self, "factor", "at least 1")
+        parts = 0 < self.low_frequency < self.high_frequency and self.original_length >= 1
+        none = self.low_frequency == self.high_frequency == self.original_length == 0
+        valid = "0, or above low_frequency, which is then positive, as original_length is"
+        check(parts or none, self, "high_frequency", valid)
+
+
+@dataclasses.dataclass(frozen=True)
 class TransformerConfig:
-    """Shape of the transformer, in the conventions of the Llama and Qwen families."""
+    """Shape of the transformer: with its defaults as Llama's, and fields for what others change."""
 
     num_layers: int = 4  # blocks
     embed_dim: int = 128  # features of the residual stream
     num_heads: int = 4  # query heads
     num_kv_heads: int = 2  # key-value heads; divides num_heads
     head_dim: int = 32  # features of a head, even
-    mlp_dim: int = 352  # hidden features of SwiGLU
+    mlp_dim: int = 352  # hidden features of the gated MLP
     rope_theta: float = 10_000.0  # base of the rotary wavelengths
+    rope_scaling: RopeScaling = RopeScaling()  # of layers that see everything
+    window: int = 0  # tokens that a local layer sees, its own among them; 0: no layer is local
+    global_every: int = 0  # each layer whose number, from 1, is a multiple sees all; 0: none does
+    local_rope_theta: float = 0.0  # of local layers; 0: that of all, as in Gemma 2
     norm_epsilon: float = 1e-6  # added to the mean square in RMSNorm
     qkv_bias: bool = False  # biases on query, key and value, as in Qwen 2
     qk_norm: bool = False  # RMSNorm on each query and key head, as in Qwen 3
     tie_embeddings: bool = True  # the output matrix is the embedding
+    scale_embeddings: bool = True  # by sqrt(embed_dim) where they are read, as in Gemma
+    activation: str = "silu"  # of the MLP's gate: "silu" or "gelu" (by tanh)
+    post_norms: bool = False  # RMSNorm on what attention and the MLP add, too, as in Gemma 2
+    query_scale: float = 0.0  # of the attention's scores; 0: head_dim ** -0.5
+    attention_cap: float = 0.0  # scores become cap tanh(score / cap), as in Gemma 2; 0: as they are
+    logit_cap: float = 0.0  # the same for the policy's logits
     value_dim: int = 64  # hidden features of the value head
     dtype: str = "float32"  # dtype of the computation; parameters are float32
     scan_layers: bool = False  # parameters of all blocks stacked, and read by one loop: a deep
@@ -83,6 +115,12 @@ class TransformerConfig:
         check(divides, self, "num_kv_heads", f"a divisor of num_heads, {self.num_heads}")
         check(self.head_dim % 2 == 0, self, "head_dim", "even, for rotary positions")
         check(self.dtype in ("float32", "bfloat16"), self, "dtype", "'float32' or 'bfloat16'")
+        for field in ("window", "query_scale", "attention_cap", "logit_cap", "local_rope_theta"):
+            check(getattr(self, field) >= 0, self, field, "at least 0")
+        alone = self.window > 0 or not (self.global_every or self.local_rope_theta)
+        check(self.global_every >= 0, self, "global_every", "at least 0")
+        check(alone, self, "window", "positive, as other fields are about local layers")
+        check(self.activation in ("silu", "gelu"), self, "activation", "'silu' or 'gelu'")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,9 @@
-"""A decoder-only transformer with the conventions of the Llama and Qwen families.
+"""A decoder-only transformer, of which the families of open models are settings.
 
-RMSNorm before each block, rotary positions in the half-rotation form, grouped-query attention,
-SwiGLU, no biases (Qwen 2 adds them to the query, key and value; Qwen 3 normalises query and key).
+RMSNorm before each block, rotary positions in the half-rotation form, grouped-query attention, a
+gated MLP, no biases: Llama. Qwen 2 has biases on query, key and value; Qwen 3 normalises query and
+key; Gemma scales embeddings, normalises what a block adds too, caps scores, and has layers that see
+a window alone, as Mistral's do (`rlsearch.pretrained.families`).
 
 The module owns no cache. It reads earlier keys and values as a tuple of segments and returns the
 new tokens' own, so that the caller decides where they live: a prompt's in memory that all nodes
@@ -17,11 +19,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
-from rlsearch.config import TransformerConfig
+from rlsearch.config import RopeScaling, TransformerConfig
 from rlsearch.networks.remat import rematerialised
 from rlsearch.parallel.mesh import rows_alone
+
+ACTIVATIONS = {"silu": jax.nn.silu, "gelu": functools.partial(jax.nn.gelu, approximate=True)}
 
 
 class KeyValues(NamedTuple):
@@ -59,16 +64,43 @@ class RMSNorm(nnx.Module):
         return (normed * self.scale[...]).astype(x.dtype)
 
 
-def rotate(x: jax.Array, positions: jax.Array, theta: float) -> jax.Array:
-    """Rotary position embedding of `x [B, heads, T, C]` at `positions [B, T]`."""
+class View(NamedTuple):
+    """What new tokens see, and how far they are turned."""
+
+    mask: jax.Array  # [B, T, S_1 + ... + T] bool
+    cosine: jax.Array  # [B, 1, T, C / 2]
+    sine: jax.Array
+
+
+def frequencies(half: int, theta: float, scaling: RopeScaling) -> jax.Array:
+    """`[half]` radians a token of the rotary waves."""
+    waves = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    if scaling.factor == 1:
+        return waves
+    slowed = waves / scaling.factor
+    if not scaling.high_frequency:
+        return slowed
+    turns = scaling.original_length * waves / (2 * jnp.pi)  # in the original context
+    kept = (turns - scaling.low_frequency) / (scaling.high_frequency - scaling.low_frequency)
+    kept = jnp.clip(kept, 0.0, 1.0)
+    return kept * waves + (1 - kept) * slowed
+
+
+def rotate(x: jax.Array, view: View) -> jax.Array:
+    """Rotary position embedding of `x [B, heads, T, C]`."""
     half = x.shape[-1] // 2
-    frequencies = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
-    angles = positions[:, None, :, None].astype(jnp.float32) * frequencies
-    cosine, sine = jnp.cos(angles).astype(x.dtype), jnp.sin(angles).astype(x.dtype)
+    cosine, sine = view.cosine.astype(x.dtype), view.sine.astype(x.dtype)
     first, second = x[..., :half], x[..., half:]
     return jnp.concatenate(
         [first * cosine - second * sine, second * cosine + first * sine], axis=-1
     )
+
+
+def within_window(mask: jax.Array, window: int) -> jax.Array:
+    """`mask [B, T, S]` where each new token sees the last `window` of what it saw, itself among
+    them: columns stand in the order of the text, whatever padding is between them."""
+    behind = jnp.cumsum(mask[..., ::-1], axis=-1, dtype=jnp.int32)[..., ::-1]
+    return mask & (behind <= window)
 
 
 class Attention(nnx.Module):
@@ -94,9 +126,8 @@ class Attention(nnx.Module):
     def __call__(
         self,
         x: jax.Array,
-        positions: jax.Array,
         past: Sequence[tuple[jax.Array, jax.Array]],
-        mask: jax.Array,
+        view: View,
     ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         c = self.config
         query = jnp.einsum("btd,dhc->bhtc", x, self.query[...].astype(x.dtype))
@@ -108,16 +139,17 @@ class Attention(nnx.Module):
             value = value + self.value_bias[...].astype(x.dtype)[:, None]
         if c.qk_norm:
             query, key = self.query_norm(query), self.key_norm(key)
-        query = rotate(query, positions, c.rope_theta)
-        key = rotate(key, positions, c.rope_theta)
+        query, key = rotate(query, view), rotate(key, view)
         batch, length = x.shape[:2]
         group = c.num_heads // c.num_kv_heads
-        query = query.reshape(batch, c.num_kv_heads, group * length, c.head_dim) * c.head_dim**-0.5
+        scale = c.query_scale or c.head_dim**-0.5
+        query = query.reshape(batch, c.num_kv_heads, group * length, c.head_dim) * scale
         # Scores are joined, keys and values are not: a prompt's cache is read where it lies.
         segments = [*past, (key, value)]
         scores = [jnp.einsum("bgqc,bgsc->bgqs", query, keys) for keys, _ in segments]
         scores = jnp.concatenate(scores, axis=-1).astype(jnp.float32)
-        mask = jnp.tile(mask, (1, group, 1))[:, None]
+        scores = capped(scores, c.attention_cap)
+        mask = jnp.tile(view.mask, (1, group, 1))[:, None]
         weights = jax.nn.softmax(jnp.where(mask, scores, -1e30), axis=-1).astype(x.dtype)
         parts, start = [], 0
         for _, values in segments:
@@ -128,18 +160,24 @@ class Attention(nnx.Module):
         return jnp.einsum("bhtc,hcd->btd", mixed, self.out[...].astype(x.dtype)), (key, value)
 
 
-class SwiGLU(nnx.Module):
+def capped(x: jax.Array, cap: float) -> jax.Array:
+    """Keeps `x` between -cap and cap, smoothly; 0: leaves it as it is."""
+    return cap * jnp.tanh(x / cap) if cap else x
+
+
+class GatedMLP(nnx.Module):
     def __init__(self, config: TransformerConfig, rngs: nnx.Rngs):
         c, scale = config, config.embed_dim**-0.5
         self.gate = _param(rngs, (c.embed_dim, c.mlp_dim), ("embed", "mlp"), scale)
         self.up = _param(rngs, (c.embed_dim, c.mlp_dim), ("embed", "mlp"), scale)
         out_scale = c.mlp_dim**-0.5 / (2 * c.num_layers) ** 0.5
         self.down = _param(rngs, (c.mlp_dim, c.embed_dim), ("mlp", "embed"), out_scale)
+        self.activation = ACTIVATIONS[c.activation]
 
     def __call__(self, x: jax.Array) -> jax.Array:
         # One flat matrix product: on CPU the batched form is a fifth slower.
         flat = x.reshape(-1, x.shape[-1])
-        gate = jax.nn.silu(flat @ self.gate[...].astype(x.dtype))
+        gate = self.activation(flat @ self.gate[...].astype(x.dtype))
         hidden = gate * (flat @ self.up[...].astype(x.dtype))
         return (hidden @ self.down[...].astype(x.dtype)).reshape(x.shape)
 
@@ -149,14 +187,19 @@ class Block(nnx.Module):
         self.attention_norm = RMSNorm(config.embed_dim, config.norm_epsilon)
         self.attention = Attention(config, rngs)
         self.mlp_norm = RMSNorm(config.embed_dim, config.norm_epsilon)
-        self.mlp = SwiGLU(config, rngs)
+        self.mlp = GatedMLP(config, rngs)
+        if config.post_norms:
+            self.attention_post_norm = RMSNorm(config.embed_dim, config.norm_epsilon)
+            self.mlp_post_norm = RMSNorm(config.embed_dim, config.norm_epsilon)
+        self.config = config
 
-    def __call__(self, x, positions, past, mask):
+    def __call__(self, x, past, view):
         with jax.named_scope("attention"):
-            mixed, new = self.attention(self.attention_norm(x), positions, past, mask)
-        x = x + mixed
+            added, new = self.attention(self.attention_norm(x), past, view)
+            x = x + (self.attention_post_norm(added) if self.config.post_norms else added)
         with jax.named_scope("mlp"):
-            return x + self.mlp(self.mlp_norm(x)), new
+            added = self.mlp(self.mlp_norm(x))
+            return x + (self.mlp_post_norm(added) if self.config.post_norms else added), new
 
 
 def stacked(blocks: list[Block]) -> Block:
@@ -224,26 +267,54 @@ class Transformer(nnx.Module):
             Hidden states `[B, T, D]`, normalised, for `policy_logits` and `value_logit`; and the
             new tokens' keys and values.
         """
-        mask = without_padding(mask, past)
-        scale = self.config.embed_dim**0.5 if self.config.tie_embeddings else 1.0
+        scale = self.config.embed_dim**0.5 if self.config.scale_embeddings else 1.0
         x = rows_alone(self.embedding[...][tokens].astype(dtype) * scale)
+        views = self._views(positions, without_padding(mask, past))
+        local = is_local(self.config)
         if self.config.scan_layers and not past:
             graph, layers = nnx.split(self.blocks)
-            x, (keys, values) = jax.lax.scan(self._reader(graph, positions, mask), x, layers)
+            xs = layers, np.asarray(local)
+            x, (keys, values) = jax.lax.scan(self._reader(graph, views), x, xs)
             return self.norm(x), KeyValues(tuple(keys), tuple(values))
         keys, values = [], []
         for number, (graph, layer) in enumerate(self._layers()):
             layer_past = [(segment.keys[number], segment.values[number]) for segment in past]
-            x, (key, value) = self._reader(graph, positions, mask, layer_past)(x, layer)
+            view = (views[local[number]],)
+            x, (key, value) = self._reader(graph, view, layer_past)(x, (layer, False))
             keys.append(key)
             values.append(value)
         return self.norm(x), KeyValues(tuple(keys), tuple(values))
 
-    def _reader(self, graph: Any, positions, mask, past=()) -> Callable:
-        """One block as a function of what it reads and of its parameters."""
+    def _views(self, positions: jax.Array, mask: jax.Array) -> tuple[View, ...]:
+        """What layers see that see all, and what local ones do; one alone where all are alike."""
+        c = self.config
 
-        def read(x: jax.Array, layer: Any):
-            x, new = nnx.merge(graph, layer)(x, positions, past, mask)
+        def view(mask: jax.Array, theta: float, scaling: RopeScaling) -> View:
+            waves = frequencies(c.head_dim // 2, theta, scaling)
+            angles = positions[:, None, :, None].astype(jnp.float32) * waves
+            return View(mask, jnp.cos(angles), jnp.sin(angles))
+
+        everything = view(mask, c.rope_theta, c.rope_scaling)
+        if not c.window:
+            return (everything,)
+        nearby = within_window(mask, c.window)
+        if c.local_rope_theta:
+            return everything, view(nearby, c.local_rope_theta, RopeScaling())
+        return everything, everything._replace(mask=nearby)
+
+    def _reader(self, graph: Any, views: tuple[View, ...], past=()) -> Callable:
+        """One block as a function of what it reads, and of its parameters and whether it is local.
+
+        Args:
+            views: by that; of several the block chooses, of one it has no choice.
+        """
+
+        def read(x: jax.Array, of_layer: tuple[Any, jax.Array]):
+            layer, local = of_layer
+            view = views[0]
+            if len(views) > 1:
+                view = jax.tree.map(functools.partial(jnp.where, local), views[1], views[0])
+            x, new = nnx.merge(graph, layer)(x, past, view)
             return rows_alone(x), new
 
         return rematerialised(read, self.config.remat)
@@ -262,12 +333,20 @@ class Transformer(nnx.Module):
         """Next-token logits `[..., V]` in float32."""
         config = self.config
         output = self.embedding if config.tie_embeddings else self.unembedding
-        return (rows_alone(hidden) @ output[...].astype(hidden.dtype).T).astype(jnp.float32)
+        logits = rows_alone(hidden) @ output[...].astype(hidden.dtype).T
+        return capped(logits.astype(jnp.float32), config.logit_cap)
 
     def value_logit(self, hidden: jax.Array) -> jax.Array:
         """Logit `[...]` in float32 of the probability that the solution comes out right."""
         with jax.named_scope("value_head"):
             return self.value_head(rows_alone(hidden))
+
+
+def is_local(config: TransformerConfig) -> list[bool]:
+    """Lists for each layer whether it sees its window alone."""
+    every = config.global_every
+    numbers = range(1, config.num_layers + 1)
+    return [config.window > 0 and not (every and number % every == 0) for number in numbers]
 
 
 def causal_mask(length: int) -> jax.Array:
