@@ -9,8 +9,8 @@ import rlsearch
 
 PACKAGE = Path(rlsearch.__file__).parent
 DOWN = """cli pages benchmarks studies arena planning sharing measuring training stages runs
-strategies objectives search verifiers decoding networks checkpoints environments tasks data
-parallel""".split()
+strategies objectives search verifiers decoding pretrained networks checkpoints environments tasks
+data parallel""".split()
 LARGEST = 0.12  # share of the package's lines that one room may hold
 
 

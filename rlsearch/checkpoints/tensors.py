@@ -34,7 +34,7 @@ _DTYPES = {
     "bfloat16": "BF16",
     "float32": "F32",
 }
-_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]{0,199}\.safetensors")
+PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]{0,199}\.safetensors")
 _HALVES = {"F16": "float16", "BF16": "bfloat16"}  # all of whose values a float32 has
 
 
@@ -122,7 +122,7 @@ def _parts(path: epath.Path, expected: dict[str, Any]) -> dict[str, dict[str, An
     parts: dict[str, dict[str, Any]] = {}
     for name, leaf in expected.items():
         file = files[name]
-        if not (isinstance(file, str) and _PLAIN.fullmatch(file)):
+        if not (isinstance(file, str) and PLAIN.fullmatch(file)):
             raise ValueError(
                 f"{path} says {shortened(file)} of {name!r}: it must be the plain name of a "
                 ".safetensors file in the same folder"

@@ -65,7 +65,7 @@ class RMSNorm(nnx.Module):
 
 
 class View(NamedTuple):
-    """What new tokens see, and how far they are turned."""
+    """The tokens that new ones see, and the angles by which those are turned."""
 
     mask: jax.Array  # [B, T, S_1 + ... + T] bool
     cosine: jax.Array  # [B, 1, T, C / 2]
@@ -286,7 +286,7 @@ class Transformer(nnx.Module):
         return self.norm(x), KeyValues(tuple(keys), tuple(values))
 
     def _views(self, positions: jax.Array, mask: jax.Array) -> tuple[View, ...]:
-        """What layers see that see all, and what local ones do; one alone where all are alike."""
+        """The view of layers that see all and that of local ones; one where all are alike."""
         c = self.config
 
         def view(mask: jax.Array, theta: float, scaling: RopeScaling) -> View:

@@ -8,8 +8,8 @@ solutions below them, then those most believed.
 
     policy   of each candidate the policy's probability of the right solutions below it, shared
              among the candidates: the policy given that it comes out right
-    value    of a candidate the mean of the leaves below it, weighed by n / (n + 1) of their number
-             n; of a leaf, whether it is right. A sibling weighs half.
+    value    of a candidate whether a right solution was found below it. That none was is worth
+             n / (n + 1) where n simulations went on from it. A sibling weighs half.
 
 Letters: B problems, N nodes of a tree beside the root, S steps, K children of a node, M candidates
 of a step, L tokens of a step.
@@ -60,18 +60,19 @@ def path_targets(
     below = jnp.where(there, read(mass), 0.0)
     total = below.sum(axis=2, keepdims=True)
     visits = read(tree.node_visits)
-    trust = jnp.where(read(done), 1.0, visits / (visits + 1.0))
+    trust = jnp.where(read(done) | (below > 0), 1.0, visits / (visits + 1.0))
     trust *= jnp.where(jnp.arange(number) == 0, 1.0, SIBLING_WEIGHT)
     steps = jnp.where(there[..., None], read(tree.embeddings.step.tokens), format.pad)
-    of_root = tree.node_visits[:, 0]
+    solved, of_root = right.any(axis=1), tree.node_visits[:, 0]
+    doubt = jnp.where(done.any(axis=1), of_root / (of_root + 1.0), 0.0)
     return StepTargets(
         prompts=prompts,
         steps=steps,
         weights=jnp.where(total > 0, below / jnp.where(total > 0, total, 1.0), 0.0),
-        values=jnp.where(there, read(tree.node_values), 0.0),
+        values=(below > 0).astype(jnp.float32),
         value_weights=jnp.where(there, trust, 0.0),
-        prompt_values=tree.node_values[:, 0],
-        prompt_value_weights=jnp.where(done.any(axis=1), of_root / (of_root + 1.0), 0.0),
+        prompt_values=solved.astype(jnp.float32),
+        prompt_value_weights=jnp.where(solved, 1.0, doubt),
         counted=jnp.ones(steps.shape, bool),
     ), right.sum(axis=1)
 

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlsearch.config import TransformerConfig
+from rlsearch.config import RopeScaling, TransformerConfig
 from rlsearch.networks.flops import flops_per_token
 from rlsearch.networks.language_model import LanguageModel
 
@@ -17,6 +17,19 @@ SMALL = {"num_layers": 2, "embed_dim": 16, "num_heads": 4, "head_dim": 8, "mlp_d
         TransformerConfig(**SMALL, num_kv_heads=1, qkv_bias=True, tie_embeddings=False),
         TransformerConfig(**SMALL, num_kv_heads=4, qk_norm=True),
         TransformerConfig(**SMALL, num_kv_heads=2, scan_layers=True),
+        TransformerConfig(**SMALL, num_kv_heads=2, window=3, global_every=2, attention_cap=0.5),
+        TransformerConfig(
+            **SMALL, num_kv_heads=2, window=2, local_rope_theta=50.0, scan_layers=True
+        ),
+        TransformerConfig(
+            **SMALL,
+            num_kv_heads=2,
+            activation="gelu",
+            post_norms=True,
+            logit_cap=2.0,
+            query_scale=0.2,
+            rope_scaling=RopeScaling(8.0, 1.0, 4.0, 16),
+        ),
     ],
 )
 def test_cached_decoding_equals_the_full_forward_pass(config):

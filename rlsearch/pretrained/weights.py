@@ -1,0 +1,268 @@
+"""A folder's safetensors files, read straight to where parameters lie.
+
+Files are mapped into memory: each host reads the parts that its own devices hold, one parameter
+after another, so that no more than one of them is in memory twice. The names, shapes and dtypes of
+all tensors are checked before any is read.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+from etils import epath
+from jax.sharding import Mesh
+
+from rlsearch.checkpoints.tensors import INDEX, MAX_HEADER, PLAIN, TENSORS
+from rlsearch.config import ShardingRules, TransformerConfig
+from rlsearch.files import parse_json, read_json, size_of
+from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.parallel.sharding import param_shardings
+from rlsearch.pretrained.describe import CONFIG, Described, describe
+from rlsearch.pretrained.families import EMBEDDING, LAYER, UNEMBEDDING
+from rlsearch.text import shortened
+
+DTYPES = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16), "BF16": jnp.bfloat16.dtype}
+OWN = "value_head"  # parameters that no file of others has
+# What old releases wrote beside the weights, and what tied weights have twice.
+IGNORED = ("rotary_emb.inv_freq", UNEMBEDDING)
+
+
+class Stored(NamedTuple):
+    """A tensor in a file."""
+
+    file: epath.Path
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    start: int  # its first byte in the file
+
+    def mapped(self) -> np.ndarray:
+        """Returns the tensor where it lies; nothing is read yet."""
+        size = math.prod(self.shape) * self.dtype.itemsize
+        raw = np.memmap(self.file, np.uint8, "r", self.start, (size,))
+        return raw.view(self.dtype).reshape(self.shape)
+
+
+class Wanted(NamedTuple):
+    """A tensor of a file that a parameter, or one layer of it, is made of."""
+
+    name: str
+    shape: tuple[int, ...]  # in the file
+    view: Callable[[np.ndarray], np.ndarray]  # makes ours of the file's, copying nothing
+    offset: float  # added to it
+
+
+def load_model(
+    folder: epath.PathLike,
+    mesh: Mesh,
+    rules: ShardingRules = ShardingRules(),
+    param_dtype: str = "float32",
+    **computed: Any,
+) -> tuple[LanguageModel, Params]:
+    """Reads a model and its parameters.
+
+    Args:
+        folder: on a local disk, with config.json and model.safetensors, or the several files that
+            model.safetensors.index.json names.
+        mesh, rules: where the parameters are to lie.
+        param_dtype: "float32" or "bfloat16"; scales of norms and the value head are float32.
+        computed: see `describe`.
+
+    Returns:
+        The model, and its parameters; those of the value head are fresh, and it says 0.5.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file is not as it must be; the sentence names it, and the tensor.
+    """
+    if param_dtype not in ("float32", "bfloat16"):
+        raise ValueError(f"param_dtype is {param_dtype!r}: it must be 'float32' or 'bfloat16'")
+    described = describe(folder, **computed)
+    model = LanguageModel(described.shape, described.vocab_size)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    places = param_shardings(model.logical_axes(), shapes, mesh, rules)
+    wanted = wanted_tensors(described)
+    names = [x.name for layers in wanted.values() for x in layers]
+    stored = stored_tensors(epath.Path(folder), names)
+    for layers in wanted.values():
+        for x in layers:
+            check(stored[x.name], x)
+
+    def read(path: Any, leaf: Any, sharding: Any) -> jax.Array | None:
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        if name.startswith(OWN):
+            return None
+        layers = wanted[name]
+        dtype = np.dtype(np.float32) if name.endswith("scale") else jnp.dtype(param_dtype)
+
+        stacked = described.shape.scan_layers and name.startswith("blocks.")
+
+        def part(index: Any) -> np.ndarray:
+            if not stacked:
+                return read_part(layers[0], stored, dtype, index)
+            chosen = layers[index[0]]
+            return np.stack([read_part(x, stored, dtype, index[1:]) for x in chosen])
+
+        return jax.make_array_from_callback(leaf.shape, sharding, part)
+
+    params = jax.tree_util.tree_map_with_path(read, shapes, places)
+    fresh = jax.jit(lambda key: model.init(key)[OWN], out_shardings=places[OWN])
+    return model, params | {OWN: fresh(jax.random.key(0))}
+
+
+def read_part(wanted: Wanted, stored: dict[str, Stored], dtype: np.dtype, index: Any) -> np.ndarray:
+    """Reads a part of a parameter.
+
+    Raises:
+        ValueError: a number in it is NaN or infinite.
+    """
+    source = stored[wanted.name]
+    part = wanted.view(source.mapped())[index]
+    part = (part.astype(np.float32) + wanted.offset if wanted.offset else part).astype(dtype)
+    if not np.isfinite(part).all():
+        raise ValueError(
+            f"{source.file} has numbers in {shortened(wanted.name)} that are NaN or infinite: a "
+            "model with them answers nothing"
+        )
+    return np.ascontiguousarray(part)
+
+
+def wanted_tensors(described: Described) -> dict[str, tuple[Wanted, ...]]:
+    """The tensors that each parameter is made of: one, or where layers are stacked one a layer."""
+    family, shape, vocab = described
+    width = shape.embed_dim
+    wanted: dict[str, tuple[Wanted, ...]] = {
+        "embedding": (Wanted(EMBEDDING, (vocab, width), as_it_is, 0.0),),
+        "norm.scale": (Wanted("model.norm.weight", (width,), as_it_is, family.norm_offset),),
+    }
+    if not shape.tie_embeddings:
+        wanted["unembedding"] = (Wanted(UNEMBEDDING, (vocab, width), as_it_is, 0.0),)
+    for ours, theirs in family.block_names().items():
+        stored, view = in_file(ours, shape)
+        offset = family.norm_offset if ours.endswith("scale") else 0.0
+        layers = tuple(
+            Wanted(LAYER.format(number) + theirs, stored, view, offset)
+            for number in range(shape.num_layers)
+        )
+        if shape.scan_layers:
+            wanted[f"blocks.{ours}"] = layers
+        else:
+            wanted |= {f"blocks.{number}.{ours}": (x,) for number, x in enumerate(layers)}
+    return wanted
+
+
+def as_it_is(x: np.ndarray) -> np.ndarray:
+    """Returns `x`."""
+    return x
+
+
+def in_file(
+    ours: str, shape: TransformerConfig
+) -> tuple[tuple[int, ...], Callable[[np.ndarray], np.ndarray]]:
+    """The shape in a file of a block's parameter, and what makes ours of it.
+
+    Letters: D features, H heads, C features of a head, F hidden features.
+    """
+    width, each, kind = shape.embed_dim, shape.head_dim, ours.rpartition(".")[2]
+    heads = shape.num_heads if kind.startswith(("query", "out")) else shape.num_kv_heads
+    if ours.endswith("_norm.scale") and ours.startswith("attention."):
+        return (each,), as_it_is
+    if kind == "scale":
+        return (width,), as_it_is
+    if kind.endswith("_bias"):
+        return (heads * each,), lambda x: x.reshape(heads, each)
+    if kind == "out":  # [D, H C] to [H, C, D]
+        return (width, heads * each), lambda x: x.reshape(width, heads, each).transpose(1, 2, 0)
+    if kind in ("query", "key", "value"):  # [H C, D] to [D, H, C]
+        return (heads * each, width), lambda x: x.reshape(heads, each, width).transpose(2, 0, 1)
+    sides = (width, shape.mlp_dim) if kind == "down" else (shape.mlp_dim, width)
+    return sides, np.transpose
+
+
+def stored_tensors(folder: epath.Path, wanted: list[str]) -> dict[str, Stored]:
+    """Finds the tensors of a folder by name: all that are wanted, and none that nobody knows.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file is damaged, or the folder has other tensors than its config calls for.
+    """
+    whole, index = folder / TENSORS, folder / INDEX
+    files = {TENSORS: None}
+    if not whole.exists() and index.exists():
+        files = files_of(index)
+    found: dict[str, Stored] = {}
+    for file, expected in files.items():
+        here = header(folder / file)
+        for name in expected or ():
+            if name not in here:
+                raise ValueError(f"{folder / file} has no tensor {name!r}, which its index names")
+        found |= here
+    for name in wanted:
+        if name not in found:
+            raise ValueError(f"{folder} has no tensor {name!r}, which its {CONFIG} calls for")
+    for name in found.keys() - set(wanted):
+        if not name.endswith(IGNORED):
+            raise ValueError(
+                f"{folder} has a tensor {shortened(name)} of which its {CONFIG} knows nothing"
+            )
+    return found
+
+
+def files_of(index: epath.Path) -> dict[str, list[str]]:
+    """Lists the files that an index names, each with the tensors that are to be in it."""
+    said = read_json(index, MAX_HEADER, "an index of tensors")
+    places = said.get("weight_map") if isinstance(said, dict) else None
+    if not isinstance(places, dict):
+        raise ValueError(f"{index} is damaged: it must have a weight_map, the file of each tensor")
+    files: dict[str, list[str]] = {}
+    for name, file in places.items():
+        if not (isinstance(file, str) and PLAIN.fullmatch(file)):
+            raise ValueError(
+                f"{index} says {shortened(file)} of {shortened(name)}: it must be the plain name "
+                "of a .safetensors file in the same folder"
+            )
+        files.setdefault(file, []).append(name)
+    return files
+
+
+def header(path: epath.Path) -> dict[str, Stored]:
+    """Reads the names, shapes and places of the tensors of a file, and no tensor.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, truncated, or has a header that is too long.
+    """
+    size_of(path, "a model's parameters")
+    try:
+        with safetensors.safe_open(str(path), framework="np"):
+            pass  # it checks that the header is well formed and fits the file
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is damaged: {str(error)[:200]}") from error
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > MAX_HEADER:
+            raise ValueError(f"{path} is damaged: its header is longer than {MAX_HEADER} bytes")
+        said = parse_json(file.read(length))
+    said.pop("__metadata__", None)
+    found = {}
+    for name, tensor in said.items():
+        dtype = DTYPES.get(tensor["dtype"])
+        if dtype is None and not name.endswith(IGNORED):
+            raise ValueError(
+                f"{path} has {shortened(name)} as {tensor['dtype']}: it must be {', '.join(DTYPES)}"
+            )
+        start = 8 + length + tensor["data_offsets"][0]
+        found[name] = Stored(path, dtype or np.dtype(np.uint8), tuple(tensor["shape"]), start)
+    return found
+
+
+def check(stored: Stored, wanted: Wanted) -> None:
+    """Raises ValueError where a tensor has another shape than its config says."""
+    if stored.shape != wanted.shape:
+        raise ValueError(
+            f"{stored.file} has {wanted.name!r} as {shortened(list(stored.shape))}: by its "
+            f"{CONFIG} it must be {list(wanted.shape)}"
+        )
