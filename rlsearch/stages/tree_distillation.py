@@ -2,7 +2,7 @@
 
 The teacher draws whole solutions without replacement, tilted by what the tree knows, or searches by
 any other rule over steps (`rlsearch.search.steps`). Of its tree the policy learns a path to a right
-solution with the steps beside it, and the value head the means of the leaves below all of those
+solution with the steps beside it, and the value head whether one was found below each of those
 (`rlsearch.objectives.path_targets`).
 
 Letters: B problems, M candidates of a step.

@@ -108,7 +108,7 @@ def test_the_policy_learns_itself_given_that_it_comes_out_right():
                 np.testing.assert_allclose(weight, share, rtol=1e-3, atol=1e-6)
 
 
-def test_candidates_differ_and_their_values_are_the_means_of_the_leaves_below():
+def test_candidates_differ_and_their_values_say_whether_a_right_solution_was_found_below():
     row, *_ = taught()
     for problem in range(16):
         word, found = letters(row, problem), leaves(problem)
@@ -119,15 +119,17 @@ def test_candidates_differ_and_their_values_are_the_means_of_the_leaves_below():
                 prefix = (*word[:step], token)
                 below = [outcome for one, outcome, _ in found if one[: step + 1] == prefix]
                 value = row.values[problem, step, candidate]
-                np.testing.assert_allclose(value, np.mean(below), atol=1e-6)
-                trust = 1.0 if step == 2 else len(below) / (len(below) + 1)
+                assert value == max(below)
+                trust = 1.0 if step == 2 or value else len(below) / (len(below) + 1)
                 trust *= 1.0 if candidate == 0 else 0.5
                 weight = row.value_weights[problem, step, candidate]
                 np.testing.assert_allclose(weight, trust, rtol=1e-6)
             beyond = row.value_weights[problem, step, len(tokens) :]
             assert not beyond.any()
-        mean = np.mean([outcome for _, outcome, _ in found])
-        np.testing.assert_allclose(row.prompt_values[problem], mean, atol=1e-6)
+        solved = max(outcome for _, outcome, _ in found)
+        assert row.prompt_values[problem] == solved
+        trust = 1.0 if solved else len(found) / (len(found) + 1)
+        np.testing.assert_allclose(row.prompt_value_weights[problem], trust, rtol=1e-6)
 
 
 def test_where_nothing_is_right_the_row_is_the_wrong_leaf_that_is_believed_most():
