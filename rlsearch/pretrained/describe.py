@@ -20,6 +20,7 @@ MAX_CONFIG = 2**20  # bytes
 MOST = {  # of a field that is a whole number; 2**20 of all others
     "num_hidden_layers": 1000,
     "vocab_size": 10_000_000,
+    "max_position_embeddings": 2**30,
 }
 LOCAL, GLOBAL = "sliding_attention", "full_attention"  # layers, as config.json calls them
 ACTIVATIONS = {"silu": "silu", "gelu_pytorch_tanh": "gelu"}
@@ -31,6 +32,7 @@ class Described(NamedTuple):
     family: Family
     shape: TransformerConfig
     vocab_size: int
+    context: int  # tokens that it was trained to read
 
 
 def describe(folder: epath.PathLike, **computed: Any) -> Described:
@@ -82,7 +84,8 @@ def describe(folder: epath.PathLike, **computed: Any) -> Described:
         **windows(fields, family, layers, near),
         **computed,
     )
-    return Described(family, shape, fields.whole("vocab_size"))
+    context = fields.whole("max_position_embeddings", 2048)
+    return Described(family, shape, fields.whole("vocab_size"), context)
 
 
 class Fields:

@@ -1,14 +1,12 @@
 """The families of open models: what each sets in the one transformer, and calls its tensors.
 
-What a family does not say of itself is as in Llama. A weight of a projection lies in a file as
-`[out, in]`; where ours has heads as an axis of their own, the file has `heads x features` in one.
-
-Letters: D features, H heads, C features of a head, F hidden features, V vocabulary.
+What a family does not say of itself is as in Llama.
 """
 
 import dataclasses
 
 EMBEDDING, UNEMBEDDING = "model.embed_tokens.weight", "lm_head.weight"
+NORM = "model.norm.weight"  # behind the last block
 LAYER = "model.layers.{}."  # in front of the name of a block's tensor
 
 
@@ -17,6 +15,7 @@ class Family:
     """A family, by what sets it apart from Llama."""
 
     model_type: str  # as config.json says
+    architecture: str  # the class of `transformers`
     tied: bool = False  # tie_word_embeddings, where config.json does not say it
     activation: str = "silu"  # as config.json calls it
     qkv_bias: bool = False
@@ -59,6 +58,7 @@ class Family:
 
 GEMMA_2 = Family(
     "gemma2",
+    "Gemma2ForCausalLM",
     tied=True,
     activation="gelu_pytorch_tanh",
     post_norms=True,
@@ -72,14 +72,15 @@ GEMMA_2 = Family(
 FAMILIES = {
     family.model_type: family
     for family in (
-        Family("llama"),
-        Family("mistral", windows=True),
-        Family("qwen2", qkv_bias=True),
-        Family("qwen3", qk_norm=True, head_dim=128),
+        Family("llama", "LlamaForCausalLM"),
+        Family("mistral", "MistralForCausalLM", windows=True),
+        Family("qwen2", "Qwen2ForCausalLM", qkv_bias=True),
+        Family("qwen3", "Qwen3ForCausalLM", qk_norm=True, head_dim=128),
         GEMMA_2,
         dataclasses.replace(
             GEMMA_2,
             model_type="gemma3_text",
+            architecture="Gemma3ForCausalLM",
             qk_norm=True,
             global_every=6,
             rope_theta=1_000_000.0,

@@ -6,7 +6,6 @@ all tensors are checked before any is read.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -17,16 +16,16 @@ from etils import epath
 from jax.sharding import Mesh
 
 from rlsearch.checkpoints.tensors import INDEX, MAX_HEADER, PLAIN, TENSORS
-from rlsearch.config import ShardingRules, TransformerConfig
+from rlsearch.config import ShardingRules
 from rlsearch.files import parse_json, read_json, size_of
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.parallel.sharding import param_shardings
-from rlsearch.pretrained.describe import CONFIG, Described, describe
-from rlsearch.pretrained.families import EMBEDDING, LAYER, UNEMBEDDING
+from rlsearch.pretrained.describe import CONFIG, describe
+from rlsearch.pretrained.families import UNEMBEDDING
+from rlsearch.pretrained.layout import OWN, Tensor, is_stacked, tensors_of
 from rlsearch.text import shortened
 
 DTYPES = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16), "BF16": jnp.bfloat16.dtype}
-OWN = "value_head"  # parameters that no file of others has
 # What old releases wrote beside the weights, and what tied weights have twice.
 IGNORED = ("rotary_emb.inv_freq", UNEMBEDDING)
 
@@ -44,15 +43,6 @@ class Stored(NamedTuple):
         size = math.prod(self.shape) * self.dtype.itemsize
         raw = np.memmap(self.file, np.uint8, "r", self.start, (size,))
         return raw.view(self.dtype).reshape(self.shape)
-
-
-class Wanted(NamedTuple):
-    """A tensor of a file that a parameter, or one layer of it, is made of."""
-
-    name: str
-    shape: tuple[int, ...]  # in the file
-    view: Callable[[np.ndarray], np.ndarray]  # makes ours of the file's, copying nothing
-    offset: float  # added to it
 
 
 def load_model(
@@ -84,7 +74,7 @@ def load_model(
     model = LanguageModel(described.shape, described.vocab_size)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     places = param_shardings(model.logical_axes(), shapes, mesh, rules)
-    wanted = wanted_tensors(described)
+    wanted = tensors_of(described)
     names = [x.name for layers in wanted.values() for x in layers]
     stored = stored_tensors(epath.Path(folder), names)
     for layers in wanted.values():
@@ -98,10 +88,8 @@ def load_model(
         layers = wanted[name]
         dtype = np.dtype(np.float32) if name.endswith("scale") else jnp.dtype(param_dtype)
 
-        stacked = described.shape.scan_layers and name.startswith("blocks.")
-
         def part(index: Any) -> np.ndarray:
-            if not stacked:
+            if not is_stacked(name, described.shape):
                 return read_part(layers[0], stored, dtype, index)
             chosen = layers[index[0]]
             return np.stack([read_part(x, stored, dtype, index[1:]) for x in chosen])
@@ -113,14 +101,14 @@ def load_model(
     return model, params | {OWN: fresh(jax.random.key(0))}
 
 
-def read_part(wanted: Wanted, stored: dict[str, Stored], dtype: np.dtype, index: Any) -> np.ndarray:
+def read_part(wanted: Tensor, stored: dict[str, Stored], dtype: np.dtype, index: Any) -> np.ndarray:
     """Reads a part of a parameter.
 
     Raises:
         ValueError: a number in it is NaN or infinite.
     """
     source = stored[wanted.name]
-    part = wanted.view(source.mapped())[index]
+    part = wanted.ours(source.mapped())[index]
     part = (part.astype(np.float32) + wanted.offset if wanted.offset else part).astype(dtype)
     if not np.isfinite(part).all():
         raise ValueError(
@@ -128,58 +116,6 @@ def read_part(wanted: Wanted, stored: dict[str, Stored], dtype: np.dtype, index:
             "model with them answers nothing"
         )
     return np.ascontiguousarray(part)
-
-
-def wanted_tensors(described: Described) -> dict[str, tuple[Wanted, ...]]:
-    """The tensors that each parameter is made of: one, or where layers are stacked one a layer."""
-    family, shape, vocab = described
-    width = shape.embed_dim
-    wanted: dict[str, tuple[Wanted, ...]] = {
-        "embedding": (Wanted(EMBEDDING, (vocab, width), as_it_is, 0.0),),
-        "norm.scale": (Wanted("model.norm.weight", (width,), as_it_is, family.norm_offset),),
-    }
-    if not shape.tie_embeddings:
-        wanted["unembedding"] = (Wanted(UNEMBEDDING, (vocab, width), as_it_is, 0.0),)
-    for ours, theirs in family.block_names().items():
-        stored, view = in_file(ours, shape)
-        offset = family.norm_offset if ours.endswith("scale") else 0.0
-        layers = tuple(
-            Wanted(LAYER.format(number) + theirs, stored, view, offset)
-            for number in range(shape.num_layers)
-        )
-        if shape.scan_layers:
-            wanted[f"blocks.{ours}"] = layers
-        else:
-            wanted |= {f"blocks.{number}.{ours}": (x,) for number, x in enumerate(layers)}
-    return wanted
-
-
-def as_it_is(x: np.ndarray) -> np.ndarray:
-    """Returns `x`."""
-    return x
-
-
-def in_file(
-    ours: str, shape: TransformerConfig
-) -> tuple[tuple[int, ...], Callable[[np.ndarray], np.ndarray]]:
-    """The shape in a file of a block's parameter, and what makes ours of it.
-
-    Letters: D features, H heads, C features of a head, F hidden features.
-    """
-    width, each, kind = shape.embed_dim, shape.head_dim, ours.rpartition(".")[2]
-    heads = shape.num_heads if kind.startswith(("query", "out")) else shape.num_kv_heads
-    if ours.endswith("_norm.scale") and ours.startswith("attention."):
-        return (each,), as_it_is
-    if kind == "scale":
-        return (width,), as_it_is
-    if kind.endswith("_bias"):
-        return (heads * each,), lambda x: x.reshape(heads, each)
-    if kind == "out":  # [D, H C] to [H, C, D]
-        return (width, heads * each), lambda x: x.reshape(width, heads, each).transpose(1, 2, 0)
-    if kind in ("query", "key", "value"):  # [H C, D] to [D, H, C]
-        return (heads * each, width), lambda x: x.reshape(heads, each, width).transpose(2, 0, 1)
-    sides = (width, shape.mlp_dim) if kind == "down" else (shape.mlp_dim, width)
-    return sides, np.transpose
 
 
 def stored_tensors(folder: epath.Path, wanted: list[str]) -> dict[str, Stored]:
@@ -259,7 +195,7 @@ def header(path: epath.Path) -> dict[str, Stored]:
     return found
 
 
-def check(stored: Stored, wanted: Wanted) -> None:
+def check(stored: Stored, wanted: Tensor) -> None:
     """Raises ValueError where a tensor has another shape than its config says."""
     if stored.shape != wanted.shape:
         raise ValueError(

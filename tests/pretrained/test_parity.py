@@ -13,6 +13,8 @@ import pytest
 
 from rlsearch.config import ParallelConfig
 from rlsearch.parallel.mesh import make_mesh
+from rlsearch.pretrained.describe import describe
+from rlsearch.pretrained.export import write_model
 from rlsearch.pretrained.weights import load_model
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
@@ -192,3 +194,16 @@ def test_a_config_of_older_releases_says_the_same(peer):
     finally:
         (folder / "config.json").write_text(json.dumps(now))
     assert again.config == model.config
+
+
+def test_what_is_exported_has_the_same_logits_for_the_peer(peer, tmp_path):
+    theirs, folder = peer
+    _, params = load_model(folder, mesh())
+    write_model(tmp_path, describe(folder), params)
+    again = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path, attn_implementation="eager"
+    ).eval()
+    assert type(again) is type(theirs)
+    tokens, real = prompts()
+    wanted, found = (their_logits(model, tokens, real)[real] for model in (theirs, again))
+    np.testing.assert_allclose(found, wanted, atol=1e-6)

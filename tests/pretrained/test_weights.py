@@ -11,7 +11,9 @@ import safetensors.numpy
 from rlsearch.config import ParallelConfig
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.pretrained.describe import describe
-from rlsearch.pretrained.weights import load_model, wanted_tensors
+from rlsearch.pretrained.export import write_model
+from rlsearch.pretrained.layout import tensors_of
+from rlsearch.pretrained.weights import load_model
 
 CONFIG = {
     "model_type": "qwen3",
@@ -33,7 +35,7 @@ def write(folder, tensors=None, **fields):
     (folder / "config.json").write_text(json.dumps(config))
     if tensors is None:
         random = np.random.default_rng(0)
-        names = wanted_tensors(describe(folder)).values()
+        names = tensors_of(describe(folder)).values()
         wanted = [x for layers in names for x in layers]
         tensors = {x.name: random.normal(size=x.shape).astype(np.float32) for x in wanted}
     safetensors.numpy.save_file(tensors, folder / "model.safetensors")
@@ -181,3 +183,27 @@ def test_parameters_of_another_dtype_than_there_is_are_refused(tmp_path):
     write(tmp_path)
     with pytest.raises(ValueError, match="param_dtype is 'int8': it must be 'float32' or"):
         load_model(tmp_path, ONE, param_dtype="int8")
+
+
+@pytest.mark.parametrize("scan_layers", [False, True])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model_type": "llama", "rope_scaling": {"rope_type": "llama3", "factor": 4.0}},
+        {"model_type": "mistral", "sliding_window": 4, "tie_word_embeddings": True},
+        {"model_type": "qwen2", "rope_scaling": {"rope_type": "linear", "factor": 2.0}},
+        {"model_type": "gemma2", "query_pre_attn_scalar": 24, "final_logit_softcapping": 30.0},
+        {"model_type": "gemma3_text", "num_hidden_layers": 6, "sliding_window": 3},
+    ],
+)
+def test_reading_what_was_written_is_the_identity(tmp_path, fields, scan_layers):
+    write(tmp_path, **fields)
+    _, params = load_model(tmp_path, ONE, scan_layers=scan_layers)
+    described = describe(tmp_path, scan_layers=scan_layers)
+    for name, largest in (("whole", 2**30), ("parts", 2000)):
+        (tmp_path / name).mkdir()
+        write_model(tmp_path / name, described, params, largest=largest)
+        _, again = load_model(tmp_path / name, ONE, scan_layers=scan_layers)
+        jax.tree.map(np.testing.assert_array_equal, params, again)
+        assert describe(tmp_path / name, scan_layers=scan_layers) == described
+    assert len(list((tmp_path / "parts").glob("*.safetensors"))) > 1
