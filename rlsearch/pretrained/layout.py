@@ -61,7 +61,7 @@ def tensors_of(described: Described) -> dict[str, tuple[Tensor, ...]]:
 
 
 def is_stacked(name: str, shape: TransformerConfig) -> bool:
-    """Whether the parameter of that name has layers as its first axis."""
+    """Tells whether the parameter of that name has layers as its first axis."""
     return shape.scan_layers and name.startswith("blocks.")
 
 

@@ -118,7 +118,20 @@ def _today(saved: dict[str, Any], number: int) -> dict[str, Any]:
             for stage in saved["stages"]
         ]
         saved = saved | {"stages": stages}
-    return saved
+    return _scaling(saved)
+
+
+def _scaling(data: Any) -> Any:
+    """`data` whose transformers say whether they scale embeddings: before there was a field for it,
+    those did that have one matrix for reading and writing."""
+    if isinstance(data, list):
+        return [_scaling(x) for x in data]
+    if not isinstance(data, dict):
+        return data
+    found = {name: _scaling(value) for name, value in data.items()}
+    if "tie_embeddings" in found:
+        found.setdefault("scale_embeddings", found["tie_embeddings"])
+    return found
 
 
 def _flat(data: Any, prefix: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 
 from rlsearch.config_data import to_data
 from rlsearch.runs.lineage import REFERENCES, Lineage
-from rlsearch.runs.opening import experiment_of
+from rlsearch.runs.opening import FORMAT, experiment_of
 from rlsearch.stages.expert_iteration import ExpertIteration
 from rlsearch.stages.labelling import Labelling
 from rlsearch.stages.revision import Revision
@@ -67,3 +67,13 @@ def test_a_control_of_before_counts_its_teachers_empty_candidates_still():
         config = experiment_of({"format": number, **data})
         control = next(stage for stage in config.stages if isinstance(stage, ExpertIteration))
         assert control.flops_with_empty is with_empty
+
+
+def test_transformers_of_before_scale_embeddings_where_one_matrix_reads_and_writes():
+    for tied in (True, False):
+        for config in (TINY, JUDGED):
+            model = dataclasses.replace(config.model, tie_embeddings=tied)
+            data = to_data(dataclasses.replace(config, model=model))
+            del data["model"]["scale_embeddings"]
+            found = experiment_of({"format": FORMAT, **data}).model
+            assert (found.tie_embeddings, found.scale_embeddings) == (tied, tied)
