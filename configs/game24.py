@@ -18,6 +18,7 @@ from rlsearch.strategies.best_of_n import BestOfN
 from rlsearch.strategies.greedy import Greedy
 from rlsearch.strategies.tree_search import TreeSearch
 from rlsearch.studies.accuracy import Accuracy
+from rlsearch.studies.teachers import Teachers
 from rlsearch.tasks.game24 import Game24
 
 config = Experiment(
@@ -48,8 +49,9 @@ config = Experiment(
             ),
         ),
     ),
-    # The weight of the policy was chosen on 300 training problems: docs/results.md.
     evaluation=(
+        # The weight of the policy was chosen on 300 training problems: docs/results.md.
         Accuracy(strategies=(Greedy(), BestOfN(), TreeSearch()), seeds=(0,), policy_weight=0.6),
+        Teachers(problems=128),
     ),
 )

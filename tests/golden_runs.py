@@ -57,6 +57,7 @@ from rlsearch.stages.revision import Revision
 from rlsearch.stages.search_distillation import SearchDistillation
 from rlsearch.stages.verifier import LabelsFrom
 from rlsearch.strategies.base import NAMES, Budget, load_strategy
+from rlsearch.studies.teachers import Teachers
 from rlsearch.training import loop
 from rlsearch.training.metrics import read_metrics
 from rlsearch.verifiers.network import NetworkVerifier
@@ -265,6 +266,7 @@ def reads_as(saved: str, name: str) -> bool:
     studies = [
         dataclasses.replace(study, policy_weight=None, seeds=()) if study.seeds == (0,) else study
         for study in now.evaluation
+        if not isinstance(study, Teachers)
     ]
     now = dataclasses.replace(now, name=name, evaluation=tuple(studies))
     return experiment_of(json.loads(saved)) == now
