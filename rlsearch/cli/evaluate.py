@@ -139,9 +139,13 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     opened = open_run(arguments.run_dir, arguments.data_dir or "", arguments.code or "")
     if "strategies" in given:
         given["strategies"] = opened.named_strategies(given["strategies"])
+    # What is asked for is all that is done; else the config's other studies follow.
+    others = () if given or arguments.suite else opened.studies_but(study)
     own = directory.evaluations
     with results_in(arguments.out or own, own) as saved, Working("evaluating", say) as working:
         result = study(**given).run(opened, working.say)
+        for other in others:
+            result[type(other).__name__.lower()] = other.run(opened, working.say)
     made = [result, *(part for part in result.values() if isinstance(part, dict))]
     names = ("table", "picture", "total_picture")
     files = [line for part in made for line in files_of(part, saved, *names)]

@@ -1,10 +1,18 @@
 """What a search finds beside as many tokens of plain samples."""
 
+import dataclasses
+import json
+import shutil
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlsearch.config_data import to_data
 from rlsearch.measuring.opened import open_run
+from rlsearch.runs.opening import FORMAT
+from rlsearch.strategies.greedy import Greedy
+from rlsearch.studies.accuracy import Accuracy
 from rlsearch.studies.teachers import Found, Teachers, described, distinct, in_words
 from tests.commands import read_json
 from tests.golden_runs import FOLDER
@@ -45,3 +53,21 @@ def test_a_run_of_today_is_measured(tmp_path, monkeypatch):
     assert result["table"].endswith("teachers.json")
     with pytest.raises(ValueError, match="none of its stages searches"):
         Teachers().run(open_run(str(FOLDER / "runs" / "tiny_arithmetic")))
+
+
+def test_evaluate_runs_all_studies_of_the_config_unless_something_is_asked_for(tmp_path):
+    run = tmp_path / "tiny"
+    shutil.copytree(FOLDER / "runs" / "tiny", run)
+    config = dataclasses.replace(
+        open_run(str(run)).config,
+        evaluation=(
+            Accuracy(strategies=(Greedy(),), budgets=(1,), seeds=(0,)),
+            Teachers(policies=("base",), problems=4),
+        ),
+    )
+    (run / "config.json").write_text(json.dumps({"format": FORMAT, **to_data(config)}))
+    both = read_json("evaluate", run, "--out", tmp_path / "both")
+    assert both["benchmark"] == "held_out" and both["teachers"]["rows"][0]["policy"] == "base"
+    assert (tmp_path / "both" / "training" / "teachers.json").exists()
+    one = read_json("evaluate", run, "--budgets", 1, "--out", tmp_path / "one")
+    assert "teachers" not in one
