@@ -18,6 +18,7 @@ from rlsearch.config import (
     OptimizerConfig,
     ParallelConfig,
     ProfileConfig,
+    RopeScaling,
     SearchConfig,
     ShardingRules,
     TowerConfig,
@@ -48,6 +49,8 @@ from rlsearch.tasks.prompting import FewShot
 STUDIES = tuple(classes_of(STUDY).values())
 FIELD, IN_A_ROW = re.compile(r'self, "(\w+)"'), re.compile(r"for field in \(([^)]*)\):")
 GAMES = f"one of {', '.join(sorted((*TWO_PLAYERS, *ONE_PLAYER)))}"
+LOCAL = "positive, as other fields are about local layers"
+SLOWED = "0, or above low_frequency, which is then positive, as original_length is"
 BAD = [
     (Game24, {"split": "test"}, "'random' or 'tot'"),
     (Game24, {"num_held_out": 0}, "from 1 to 1000"),
@@ -76,6 +79,16 @@ BAD = [
     (TransformerConfig, {"num_kv_heads": 0}, "a divisor of num_heads, 4"),
     (TransformerConfig, {"head_dim": 31}, "even, for rotary positions"),
     (TransformerConfig, {"dtype": "float16"}, "'float32' or 'bfloat16'"),
+    (TransformerConfig, {"window": -1}, "at least 0"),
+    (TransformerConfig, {"query_scale": -0.1}, "at least 0"),
+    (TransformerConfig, {"attention_cap": -1.0}, "at least 0"),
+    (TransformerConfig, {"logit_cap": -1.0}, "at least 0"),
+    (TransformerConfig, {"local_rope_theta": -1.0}, "at least 0"),
+    (TransformerConfig, {"global_every": -1}, "at least 0"),
+    (TransformerConfig, {"global_every": 2, "window": 0}, LOCAL),
+    (TransformerConfig, {"activation": "relu"}, "'silu' or 'gelu'"),
+    (RopeScaling, {"factor": 0.5}, "at least 1"),
+    (RopeScaling, {"high_frequency": 4.0}, SLOWED),
     (TransformerConfig, {"remat": "some"}, f"one of {', '.join(config.REMAT_POLICIES)}"),
     (TowerConfig, {"remat": ""}, f"one of {', '.join(config.REMAT_POLICIES)}"),
     (SearchConfig, {"policy": "best"}, "'gumbel', 'puct' or 'draw'"),
