@@ -2,9 +2,9 @@
 
     rlsearch train countdown && rlsearch evaluate runs/countdown
 
-One CPU core, 76 minutes of pre-training and 19 of distillation: MCTS-rollout with a budget of 32
-solves 55.2% of 500 held-out problems with policy `base`. Every strategy, compute-optimal selection,
-distillation, and pre-training against inference: docs/results.md, "Countdown".
+One CPU core, 50 minutes of pre-training and 9 of distillation: a tree that draws with a budget of
+64 solves 69.5% of 200 held-out problems with policy `base`. Every strategy, compute-optimal
+selection, distillation, and pre-training against inference: docs/results.md, "Countdown".
 """
 
 import dataclasses
