@@ -140,7 +140,8 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     if "strategies" in given:
         given["strategies"] = opened.named_strategies(given["strategies"])
     # What is asked for is all that is done; else the config's other studies follow.
-    others = () if given or arguments.suite else opened.studies_but(study)
+    asked = bool(given or arguments.suite)
+    others = [x for x in config.evaluation if not (asked or isinstance(x, study))]
     own = directory.evaluations
     with results_in(arguments.out or own, own) as saved, Working("evaluating", say) as working:
         result = study(**given).run(opened, working.say)

@@ -91,10 +91,6 @@ class OpenedRun:
             getattr(asked, "policy_weight", None),
         )
 
-    def studies_but(self, kind: type) -> tuple[Any, ...]:
-        """The studies of the config that are of other kinds."""
-        return tuple(study for study in self.config.evaluation if not isinstance(study, kind))
-
     def default_strategies(self) -> tuple[Strategy, ...]:
         """The strategies of the first study of the config that has any, or the usual three."""
         for study in self.config.evaluation:
