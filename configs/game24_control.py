@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rlsearch.config_file import load
 from rlsearch.stages.expert_iteration import ExpertIteration
+from rlsearch.stages.policy_gradient import PolicyGradient
 
 game24 = load(str(Path(__file__).with_name("game24.py")))
 base, distilled = game24.stages
@@ -26,6 +27,14 @@ config = dataclasses.replace(
         ExpertIteration(
             "control",
             start="base",
+            flops_of="distilled",
+            min_p=distilled.search.min_p,
+            teaching=distilled.teaching,
+        ),
+        PolicyGradient(
+            "reinforced",
+            start="base",
+            num_steps=0,
             flops_of="distilled",
             min_p=distilled.search.min_p,
             teaching=distilled.teaching,

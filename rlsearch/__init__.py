@@ -37,6 +37,7 @@ _EXPORTS = {
     "rlsearch.stages.search_distillation": ("SearchDistillation",),
     "rlsearch.stages.tree_distillation": ("TreeDistillation",),
     "rlsearch.stages.expert_iteration": ("ExpertIteration",),
+    "rlsearch.stages.policy_gradient": ("PolicyGradient",),
     "rlsearch.stages.revision": ("Revision",),
     "rlsearch.stages.verifier": ("ExactSteps", "LabelsFrom", "Outcomes", "Verifier"),
     "rlsearch.stages.labelling": ("Labelling",),

@@ -46,8 +46,8 @@ KINDS = {
 RIGHT = {
     TASK: "Arithmetic Countdown DirectArithmetic Game24",
     PROMPTING: "FewShot",
-    STAGE: "ExpertIteration Labelling Revision SearchDistillation SelfPlay Traces TreeDistillation "
-    "Verifier",
+    STAGE: "ExpertIteration Labelling PolicyGradient Revision SearchDistillation SelfPlay Traces "
+    "TreeDistillation Verifier",
     ENVIRONMENT: "PgxGame",
     SOURCES: "ExactSteps LabelsFrom Outcomes",
     STUDY: "Accuracy Everything Exchange Revisions Teachers TestTimeCompute Verifiers",

@@ -27,6 +27,7 @@ from rlsearch.config import (
 from rlsearch.environments.pgx_game import ONE_PLAYER, TWO_PLAYERS, PgxGame
 from rlsearch.stages.expert_iteration import ExpertIteration
 from rlsearch.stages.labelling import Labelling
+from rlsearch.stages.policy_gradient import PolicyGradient
 from rlsearch.stages.revision import Revision
 from rlsearch.stages.search_distillation import SearchDistillation
 from rlsearch.stages.self_play import SelfPlay
@@ -135,6 +136,10 @@ BAD = [
     (SearchDistillation, {"decisions_per_search": 0}, "at least 1"),
     (ExpertIteration, {"num_steps": 1, "num_samples": 0}, "at least 1"),
     (ExpertIteration, {"num_steps": 0}, "at least 1, or 0 with flops_of"),
+    (PolicyGradient, {"num_steps": 0}, "at least 1, or 0 with flops_of"),
+    (PolicyGradient, {"num_samples": 1}, "at least 2"),
+    (PolicyGradient, {"min_p": 1.0}, "in [0, 1)"),
+    (PolicyGradient, {"clip": 0.0}, "in (0, 1)"),
     (ExpertIteration, {"flops_of": "distilled", "num_steps": 1}, "0 beside flops_of"),
     (Revision, {"start": ""}, "the stage that ended with the policy"),
     (Revision, {"num_problems": 0}, "at least 1"),

@@ -2,6 +2,7 @@
 
 from rlsearch.decoding.policy import Policy
 from rlsearch.networks.flops import flops_per_token
+from rlsearch.runs.lineage import Lineage
 from rlsearch.tasks.base import Task
 
 
@@ -18,3 +19,9 @@ def row_flops(policy: Policy, length: int) -> float:
     """FLOPs of one update on a row of `length` tokens: a forward pass, and a backward one that
     costs two."""
     return 3 * length * flops_per_token(policy.model, length)
+
+
+def flops_spent(lineage: Lineage, stage: str, with_empty: bool = False) -> float:
+    """FLOPs of the whole training of a stage, by default without those on empty places of rows."""
+    step = lineage.stage(stage).flops(lineage)
+    return lineage.num_steps(stage) * (step.total if with_empty else step.needed)

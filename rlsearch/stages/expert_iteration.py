@@ -20,12 +20,12 @@ from rlsearch.config import check
 from rlsearch.decoding.sampling import Sampling
 from rlsearch.decoding.split import split_steps
 from rlsearch.decoding.writer import Writer
-from rlsearch.keys import folded
 from rlsearch.objectives.companions import with_companions
+from rlsearch.objectives.groups import sample_groups
 from rlsearch.objectives.step_targets import StepTargets, written
 from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import Metrics, Stage, StageFlops
-from rlsearch.stages.costs import row_flops, writing_flops
+from rlsearch.stages.costs import flops_spent, row_flops, writing_flops
 from rlsearch.stages.replay_fields import Size
 from rlsearch.stages.teaching import Teaching, taught_stage
 from rlsearch.tasks.base import Task
@@ -56,10 +56,7 @@ class ExpertIteration:
         """Counts its training steps."""
         if not self.flops_of:
             return self.num_steps
-        step = lineage.stage(self.flops_of).flops(lineage)
-        spent = lineage.num_steps(self.flops_of) * (
-            step.total if self.flops_with_empty else step.needed
-        )
+        spent = flops_spent(lineage, self.flops_of, self.flops_with_empty)
         return max(1, round(spent / self.flops(lineage).total))
 
     def build(self, lineage: Lineage) -> Stage:
@@ -92,30 +89,20 @@ def expert_iteration_targets(
 
     Returns:
         Rows with M = 1: for each problem one of its samples, with weight 0 for the policy where
-        none was right, and behind it the rows of `with_companions`. Metrics `[B]`: `solved` (a
-        sample was right), `right_solutions` (different ones), `sample_accuracy` (the share of right
-        samples), and `search_tokens`.
+        none was right, and behind it the rows of `with_companions`. The metrics are `Group`'s.
     """
     format, rows, sampling = writer.format, jnp.arange(keys.shape[0]), Sampling(min_p=config.min_p)
     split = jax.vmap(lambda key: tuple(jax.random.split(key, 4)))
     problem_keys, sample_keys, trace_keys, choice_keys = split(keys)
     prompts = config.teaching.draw_problems(task, problem_keys)
     first = writer.start(prompts)
-    own_keys = folded(sample_keys, 0)
-
-    def sample(number: jax.Array) -> tuple[jax.Array, ...]:
-        draft = writer.write(first, folded(own_keys, number), sampling)[0]
-        line = draft.line
-        right = task.check_tokens(prompts, line.tokens)
-        return line.tokens, right, writer.value(draft), line.length
-
-    sampled = jax.lax.map(sample, jnp.arange(config.num_samples))
-    tokens, right, believed, lengths = (jnp.swapaxes(x, 0, 1) for x in sampled)
-    different = right & ~repeated(tokens)
+    group = sample_groups(task, writer, first, sample_keys, config.num_samples, sampling)
+    right, different = group.right, group.different()
     lots = jax.vmap(lambda key: jax.random.uniform(key, right.shape[1:]))(choice_keys)
-    kept = jnp.argmax(jnp.where(different, 1.0 + lots, jnp.where(right, -1.0, believed)), axis=1)
+    believed = jnp.where(right, -1.0, group.believed)
+    kept = jnp.argmax(jnp.where(different, 1.0 + lots, believed), axis=1)
     solved = right.any(axis=1).astype(jnp.float32)
-    steps = split_steps(tokens[rows, kept], format)[:, :, None]
+    steps = split_steps(group.tokens[rows, kept], format)[:, :, None]
     present = written(steps, format.pad)
     per_step = solved[:, None, None] * present
     targets = StepTargets(
@@ -130,16 +117,4 @@ def expert_iteration_targets(
     )
     companions = config.teaching.companions
     learnt = with_companions(task, writer, first, [targets], (sample_keys, trace_keys), companions)
-    metrics = {
-        "solved": solved,
-        "right_solutions": different.sum(axis=1).astype(jnp.float32),
-        "sample_accuracy": right.astype(jnp.float32).mean(axis=1),
-        "search_tokens": lengths.sum(axis=1).astype(jnp.float32),
-    }
-    return jax.lax.stop_gradient(learnt), metrics
-
-
-def repeated(tokens: jax.Array) -> jax.Array:
-    """`[B, n]` bool, those of `tokens [B, n, T]` that an earlier one is equal to."""
-    same = (tokens[:, :, None] == tokens[:, None, :]).all(axis=3)
-    return jnp.tril(same, -1).any(axis=2)
+    return jax.lax.stop_gradient(learnt), group.metrics()

@@ -86,13 +86,16 @@ class Teaching:
         return draw_problems(task, keys, self.mixture)
 
 
-def taught_stage(config: Any, lineage: Lineage, targets: Callable[..., Any]) -> Stage:
+def taught_stage(
+    config: Any, lineage: Lineage, targets: Callable[..., Any], clip: float = 0.2
+) -> Stage:
     """Builds the stage of a teacher and its pupil.
 
     Args:
         config: of the stage, with a `teaching`.
         targets: makes rows of StepTargets and metrics from the task, a writer with the pupil's
             weights, `[B]` keys and `config`.
+        clip: of rows with advantages, see `step_losses`.
     """
     task, policy = lineage.task, lineage.policy(config.name)
 
@@ -105,6 +108,6 @@ def taught_stage(config: Any, lineage: Lineage, targets: Callable[..., Any]) -> 
         policy.model,
         config.teaching.ring,
         produce,
-        Learning(*step_learning(policy.model, policy.format.pad)),
+        Learning(*step_learning(policy.model, policy.format.pad, clip)),
         config.flops(lineage),
     )

@@ -7,12 +7,12 @@ import numpy as np
 
 from rlsearch.config_file import load
 from rlsearch.decoding.writer import Writer
+from rlsearch.objectives.groups import repeated
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.runs.lineage import Lineage
 from rlsearch.stages.expert_iteration import (
     ExpertIteration,
     expert_iteration_targets,
-    repeated,
 )
 from rlsearch.stages.teaching import Teaching
 from tests.tiny import with_stage
@@ -125,9 +125,10 @@ def test_empty_candidates_of_the_teacher_buy_the_control_nothing():
 
 
 def test_the_control_draws_as_its_teacher_does():
-    base, distilled, control = load("game24_control").stages
+    _, distilled, control, reinforced = load("game24_control").stages
     assert control.min_p == distilled.search.min_p > 0
-    assert control.teaching == distilled.teaching
+    assert control.teaching == reinforced.teaching == distilled.teaching
+    assert control.min_p == reinforced.min_p and control.num_samples == reinforced.num_samples
     plain, _ = sampled(1)
     likeliest, _ = sampled(1, min_p=0.999)
     assert (np.asarray(plain.steps) != np.asarray(likeliest.steps)).any()

@@ -1,0 +1,64 @@
+"""Several plain samples of each problem, judged: what a teacher without a search learns from.
+
+Letters: B problems, n samples of each, T tokens of a solution.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rlsearch.decoding.draft import Draft
+from rlsearch.decoding.sampling import Sampling
+from rlsearch.decoding.writer import Writer
+from rlsearch.keys import folded
+from rlsearch.tasks.base import Task
+
+
+class Group(NamedTuple):
+    """Samples of problems, those of one side by side."""
+
+    tokens: jax.Array  # [B, n, T] int32
+    right: jax.Array  # [B, n] bool
+    believed: jax.Array  # [B, n] float32, the policy's own value of it
+    lengths: jax.Array  # [B, n] int32, tokens
+
+    def different(self) -> jax.Array:
+        """`[B, n]` bool, the right samples that no earlier one is equal to."""
+        return self.right & ~repeated(self.tokens)
+
+    def metrics(self) -> dict[str, jax.Array]:
+        """Facts about each group `[B]`: `solved` (a sample was right), `right_solutions` (different
+        ones), `sample_accuracy` (the share of right samples) and `search_tokens`."""
+        return {
+            "solved": self.right.any(axis=1).astype(jnp.float32),
+            "right_solutions": self.different().sum(axis=1).astype(jnp.float32),
+            "sample_accuracy": self.right.astype(jnp.float32).mean(axis=1),
+            "search_tokens": self.lengths.sum(axis=1).astype(jnp.float32),
+        }
+
+
+def sample_groups(
+    task: Task, writer: Writer, first: Draft, keys: jax.Array, number: int, sampling: Sampling
+) -> Group:
+    """Writes n = `number` solutions of each problem, one after another.
+
+    Args:
+        first: empty solutions of the problems.
+        keys: `[B]` typed keys. Of the numbers that are folded into them, 0 is taken here.
+    """
+    own_keys = folded(keys, 0)
+
+    def sample(number: jax.Array) -> tuple[jax.Array, ...]:
+        draft = writer.write(first, folded(own_keys, number), sampling)[0]
+        right = task.check_tokens(draft.prompt.tokens, draft.line.tokens)
+        return draft.line.tokens, right, writer.value(draft), draft.line.length
+
+    sampled = jax.lax.map(sample, jnp.arange(number))
+    return Group(*(jnp.swapaxes(x, 0, 1) for x in sampled))
+
+
+def repeated(tokens: jax.Array) -> jax.Array:
+    """`[B, n]` bool, those of `tokens [B, n, T]` that an earlier one is equal to."""
+    same = (tokens[:, :, None] == tokens[:, None, :]).all(axis=3)
+    return jnp.tril(same, -1).any(axis=2)
