@@ -16,7 +16,7 @@ from flax import nnx
 
 from rlsearch.config import TransformerConfig
 from rlsearch.networks.logical_axes import logical_axes
-from rlsearch.networks.transformer import KeyValues, Transformer, causal_mask
+from rlsearch.networks.transformer import KeyValues, Ring, Transformer, causal_mask
 
 Params = Any  # a pure dict of arrays
 
@@ -57,7 +57,7 @@ class LanguageModel:
         tokens: jax.Array,
         positions: jax.Array,
         mask: jax.Array,
-        past: Sequence[KeyValues] = (),
+        past: Sequence[KeyValues] | Ring = (),
     ) -> tuple[jax.Array, KeyValues]:
         """Reads new tokens after `past`; see `Transformer.__call__`."""
         return self._module(params)(
