@@ -1,10 +1,18 @@
 """`rlsearch bench`: throughput, with the limit it is held against."""
 
 import argparse
+import os
 from typing import Any
 
 from rlsearch.cli.output import emit
-from rlsearch.cli.parser import FIELDS_HELP, add_code, add_data_dir, add_json, read_config
+from rlsearch.cli.parser import (
+    FIELDS_HELP,
+    add_code,
+    add_data_dir,
+    add_json,
+    positive,
+    read_config,
+)
 
 TAKES_FIELDS = True
 KINDS = ("search", "decode", "beams", "self_play", "strength", "train")
@@ -19,7 +27,24 @@ def add_parser(subparsers) -> None:
         epilog=FIELDS_HELP,
     )
     parser.add_argument("kind", metavar="KIND", choices=KINDS, help=" or ".join(KINDS))
-    parser.add_argument("config", metavar="CONFIG", help="a Python file, or a name in configs/")
+    parser.add_argument(
+        "config",
+        metavar="CONFIG",
+        help="a Python file, or a name in configs/; of decode also the folder of an open model",
+    )
+    group = parser.add_argument_group("bench decode of an open model")
+    group.add_argument(
+        "--against", choices=("transformers",), metavar="PEER", help="transformers, in turns"
+    )
+    group.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        metavar="TYPE",
+        help="float32 (default) or bfloat16",
+    )
+    group.add_argument(
+        "--batches", nargs="+", type=positive, metavar="B", help="texts at once, by default 1 16 64"
+    )
     group = parser.add_argument_group("bench strength")
     group.add_argument("--minutes", type=float, metavar="N", help="of each loop, by default 15")
     group.add_argument(
@@ -34,6 +59,12 @@ def add_parser(subparsers) -> None:
 
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Measures, and prints the figures."""
+    named = ("against", "dtype", "batches")
+    given = {name: getattr(arguments, name) for name in named if getattr(arguments, name)}
+    if arguments.kind == "decode" and os.path.isdir(arguments.config):
+        return _run_open(arguments, given, overrides)
+    for name in given:
+        arguments.parser.error(f"--{name} is for bench decode of the folder of an open model")
     config = read_config(arguments, overrides)
 
     wanted = "self-play" if arguments.kind in ("self_play", "strength") else "language"
@@ -54,6 +85,20 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     }
     result = measures[arguments.kind](config, **options)
     lines = [f"{key}: {value}" for key, value in result.items() if key != "curves"]
+    emit(arguments, result, "\n".join(lines))
+    return 0
+
+
+def _run_open(arguments: argparse.Namespace, given: dict[str, Any], overrides: list[str]) -> int:
+    """Measures the folder of an open model, which has no fields."""
+    for option in overrides[:1]:
+        arguments.parser.error(f"{option.partition('=')[0]} is for configs, and this is a folder")
+    from rlsearch.benchmarks.open_decode import bench_open_decode
+
+    result = bench_open_decode(arguments.config, **given)
+    rows = result["batches"]
+    lines = [f"{key}: {value}" for key, value in result.items() if key != "batches"]
+    lines += [", ".join(f"{key}: {value:.4g}" for key, value in row.items()) for row in rows]
     emit(arguments, result, "\n".join(lines))
     return 0
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from rlsearch.cli import (
     arena,
     bench,
+    chat,
     data,
     evaluate,
     export,
@@ -45,6 +46,7 @@ COMMANDS = (
         sweep,
         report,
         arena,
+        chat,
         play,
         inspect,
         export,

@@ -12,17 +12,21 @@ import numpy as np
 import pytest
 
 from rlsearch.config import ParallelConfig
+from rlsearch.decoding.sampling import GREEDY
+from rlsearch.decoding.slots import Requests, advance, empty_slots, read_prompts
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.pretrained.describe import describe
 from rlsearch.pretrained.export import write_model
+from rlsearch.pretrained.tokenizer import read_tokenizer
 from rlsearch.pretrained.weights import load_model
+from tests.pretrained.folders import VOCAB, open_folder
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 pytestmark = pytest.mark.slow
 
-V, LENGTH, WRITTEN = 61, 14, 24
+V, LENGTH, WRITTEN = 61, 14, 128
 SMALL = dict(
     vocab_size=V,
     hidden_size=32,
@@ -30,7 +34,7 @@ SMALL = dict(
     num_hidden_layers=4,
     num_attention_heads=4,
     num_key_value_heads=2,
-    max_position_embeddings=64,
+    max_position_embeddings=160,
     pad_token_id=0,
     bos_token_id=1,
     eos_token_id=2,
@@ -135,23 +139,39 @@ def test_logits_in_bfloat16_are_as_near_as_the_peers_own(peer):
 
 
 def test_the_same_tokens_are_written_greedily(peer):
-    theirs, folder = peer
+    """Three prompts of other lengths in two slots; the peer writes each by itself."""
+    theirs, folder = copy.deepcopy(peer[0]), peer[1]
+    theirs.generation_config.eos_token_id = None
     model, params = load_model(folder, mesh())
-    tokens = prompts()[0][:1]
-    wanted = theirs.generate(
-        input_ids=torch.tensor(tokens),
-        max_new_tokens=WRITTEN,
-        min_new_tokens=WRITTEN,
-        do_sample=False,
-    )
-    banned = np.where(np.arange(V) == 2, -np.inf, 0.0)  # the end, which `min_new_tokens` forbids
-    text = tokens
-    for _ in range(WRITTEN):  # padded on the left, so that it is compiled once
-        places = np.arange(LENGTH + WRITTEN)[None] >= LENGTH + WRITTEN - text.shape[1]
-        padded = np.pad(text, ((0, 0), (LENGTH + WRITTEN - text.shape[1], 0)))
-        token = np.argmax(np.asarray(our_logits(model, params, padded, places))[0, -1] + banned)
-        text = np.append(text, [[token]], axis=1)
-    assert text[0].tolist() == wanted[0].tolist()
+    tokens, real = prompts()
+    read = read_prompts(model, params, tokens, real)
+    keys, limits = jax.random.split(jax.random.key(0), 3), np.full(3, WRITTEN)
+    wanted = Requests(np.arange(3), keys, limits, np.zeros(V, bool))
+    slots = empty_slots(read, wanted, 2, WRITTEN)
+    found = advance(model, params, slots, read, wanted, GREEDY).texts.tokens
+    for row in range(3):
+        prompt = torch.tensor(tokens[row][real[row]])[None]
+        text = theirs.generate(input_ids=prompt, max_new_tokens=WRITTEN, do_sample=False)
+        assert found[row].tolist() == text[0, prompt.shape[1] :].tolist()
+
+
+def test_a_tokenizer_and_a_template_say_what_the_peers_say(tmp_path):
+    open_folder(tmp_path)
+    theirs = transformers.PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    ours = read_tokenizer(tmp_path, VOCAB)
+    assert ours.template is not None
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "What is 12 + 30?\n\u00e9\u4e16  <b>"},
+        {"role": "assistant", "content": "42"},
+        {"role": "user", "content": "And now?"},
+    ]
+    text = theirs.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    assert ours.template.render(messages) == text
+    tokens = theirs(text, add_special_tokens=False)["input_ids"]
+    assert ours.encode(text) == tokens
+    assert ours.decode(tokens) == theirs.decode(tokens, skip_special_tokens=True)
+    assert theirs.eos_token_id in ours.ends
 
 
 def test_parameters_lie_where_the_mesh_says_and_are_the_same(peer):
