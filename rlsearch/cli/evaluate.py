@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 from typing import Any
 
+from rlsearch.cli.evaluate_open import add_options, given, is_open_model, run_open
 from rlsearch.cli.output import emit_results, files_of, say
 from rlsearch.cli.parser import add_code, add_data_dir, add_json, add_out, number, positive, whole
 from rlsearch.results import results_in
@@ -26,7 +27,9 @@ AGGREGATIONS = ("last", "min", "prod", "mean")
 def add_parser(subparsers) -> None:
     """Adds the command."""
     parser = subparsers.add_parser("evaluate", help="measure accuracy against compute")
-    parser.add_argument("run_dir", metavar="RUN", help="the run's directory")
+    parser.add_argument(
+        "run_dir", metavar="RUN", help="the run's directory, or the folder of an open model"
+    )
     parser.add_argument(
         "--strategies", nargs="+", metavar="NAME", help="test-time strategies; else the config's"
     )
@@ -113,6 +116,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "--positions", metavar="FILE", help="of games: a CSV of solved positions; else all of them"
     )
+    add_options(parser)
     add_out(parser)
     add_code(parser)
     add_data_dir(parser)
@@ -123,6 +127,11 @@ def add_parser(subparsers) -> None:
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Evaluates, and prints the table."""
     del overrides
+    if is_open_model(arguments.run_dir):
+        return run_open(arguments)
+    for name in given(arguments):
+        option = f"--{name.replace('_', '-')}"
+        arguments.parser.error(f"{option} is for the folder of an open model, and this is a run")
     from rlsearch.runs.opening import read_run
     from rlsearch.training.progress import Working
 
@@ -135,16 +144,16 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     from rlsearch.measuring.opened import open_run
 
     study = study_class(arguments.suite or "")
-    given = fields_for(arguments, study)
+    fields = fields_for(arguments, study)
     opened = open_run(arguments.run_dir, arguments.data_dir or "", arguments.code or "")
-    if "strategies" in given:
-        given["strategies"] = opened.named_strategies(given["strategies"])
+    if "strategies" in fields:
+        fields["strategies"] = opened.named_strategies(fields["strategies"])
     # What is asked for is all that is done; else the config's other studies follow.
-    asked = bool(given or arguments.suite)
+    asked = bool(fields or arguments.suite)
     others = [x for x in config.evaluation if not (asked or isinstance(x, study))]
     own = directory.evaluations
     with results_in(arguments.out or own, own) as saved, Working("evaluating", say) as working:
-        result = study(**given).run(opened, working.say)
+        result = study(**fields).run(opened, working.say)
         for other in others:
             result[type(other).__name__.lower()] = other.run(opened, working.say)
     made = [result, *(part for part in result.values() if isinstance(part, dict))]

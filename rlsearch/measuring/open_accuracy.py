@@ -1,0 +1,228 @@
+"""What an open model makes of problems in words: greedy, by sampling, and by majority vote.
+
+Every problem is asked in a conversation of its own. All samples of a problem share its prompt, and
+slots are refilled as texts end (`rlsearch.decoding.slots`). The host judges the texts, when all are
+written. What was asked, and how, stands beside every accuracy: two ways of asking can be 40 points
+apart.
+"""
+
+import collections
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rlsearch.config import check
+from rlsearch.decoding.conversation import bucket
+from rlsearch.decoding.sampling import GREEDY, Sampling
+from rlsearch.decoding.slots import Requests, advance, empty_slots, read_prompts
+from rlsearch.measuring.accuracy import wilson_interval
+from rlsearch.measuring.pass_at_k import pass_at_k
+from rlsearch.parallel.mesh import row_keys
+from rlsearch.pretrained.opened import OpenModel
+from rlsearch.tasks.questions import Problem, TextTask
+
+INSTRUCTION = "Solve the problem step by step. Then write: The answer is"
+AT_ONCE = 64  # problems whose prompts are kept
+
+
+@dataclasses.dataclass(frozen=True)
+class Asking:
+    """The way in which problems are asked, and texts are written."""
+
+    samples: int = 16  # n, of each problem, beside a greedy text
+    max_tokens: int = 256  # of a text
+    temperature: float = 0.7  # of the samples
+    top_p: float = 1.0  # of the samples
+    slots: int = 32  # texts written at once
+    seed: int = 0
+    system: str = ""  # said in front of all
+    instruction: str = INSTRUCTION  # said behind a problem
+
+    def __post_init__(self):
+        check(self.samples >= 0, self, "samples", "at least 0")
+        check(self.max_tokens >= 1, self, "max_tokens", "at least 1")
+        check(self.slots >= 1, self, "slots", "at least 1")
+        Sampling(self.temperature, top_p=self.top_p)
+
+    def prompt(self, opened: OpenModel, problem: Problem) -> list[int]:
+        """The tokens of a problem's conversation."""
+        messages = [{"role": "system", "content": self.system}] if self.system else []
+        text = f"{problem.text}\n\n{self.instruction}" if self.instruction else problem.text
+        messages.append({"role": "user", "content": text})
+        tokenizer = opened.tokenizer
+        written = tokenizer.chat_template(opened.folder).render(messages)
+        return tokenizer.encode(written)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Judged:
+    """The texts of one problem."""
+
+    problem: Problem
+    texts: tuple[str, ...]
+    answers: tuple[str, ...]
+    right: tuple[bool, ...]
+    tokens: tuple[int, ...]
+    cut: tuple[bool, ...]  # by their longest length
+
+    def voted(self, number: int) -> bool:
+        """Tells whether the commonest answer of the first texts is right; of equals the first."""
+        counts = collections.Counter(answer for answer in self.answers[:number] if answer)
+        if not counts:
+            return False
+        answer, _ = counts.most_common(1)[0]
+        return self.right[self.answers.index(answer)]
+
+
+Report = Callable[[str, float], None]  # hears a line, and which share of the work is behind it
+
+
+def measure_open(
+    opened: OpenModel,
+    task: TextTask,
+    problems: Sequence[Problem],
+    asking: Asking,
+    report: Report = lambda line, done: None,
+) -> tuple[dict[str, Any], list[Judged]]:
+    """Asks all problems, greedily and `asking.samples` times.
+
+    Returns:
+        The table, and the samples of every problem (the greedy texts where there are none).
+
+    Raises:
+        ValueError: a problem's prompt leaves no room for an answer in the model's context, or there
+            is no problem.
+    """
+    if not problems:
+        raise ValueError("problems are none: there must be at least one")
+    sampling = Sampling(asking.temperature, top_p=asking.top_p)
+    rows, total = [], len(problems) * (1 + asking.samples)
+    greedy = _judged(opened, task, problems, asking, GREEDY, 1, report, (0, total))
+    share, half = _mean([judged.right[0] for judged in greedy])
+    ends = wilson_interval(sum(judged.right[0] for judged in greedy), len(greedy))
+    rows.append(_row("greedy", 1, share, ends, greedy))
+    found = greedy
+    if asking.samples:
+        begun = len(problems), total
+        found = _judged(opened, task, problems, asking, sampling, asking.samples, report, begun)
+        number = asking.samples
+        right = np.array([sum(judged.right) for judged in found])
+        share, half = _mean(right / number)
+        rows.append(_row("sample", 1, share, (share - half, share + half), found))
+        sizes = [2**i for i in range(1, number.bit_length()) if 2**i <= number]
+        for k in sizes:
+            share, half = _mean(pass_at_k(number, right, k))
+            rows.append(_row("pass", k, share, (share - half, share + half), found))
+        for k in sizes[1:]:
+            votes = [judged.voted(k) for judged in found]
+            ends = wilson_interval(sum(votes), len(votes))
+            rows.append(_row("majority", k, sum(votes) / len(votes), ends, found))
+    table = {
+        "model": opened.folder,
+        "task": {"cls": type(task).__name__, **dataclasses.asdict(task)},  # pyright: ignore
+        "asking": dataclasses.asdict(asking),
+        "prompt": opened.tokenizer.library.decode(
+            asking.prompt(opened, problems[0]), skip_special_tokens=False
+        ),
+        "problems": len(problems),
+        "rows": rows,
+    }
+    return table, found
+
+
+def _mean(values: Any) -> tuple[float, float]:
+    """The mean over problems, and half of its 95% interval."""
+    values = np.asarray(values, np.float64)
+    return float(values.mean()), float(1.96 * values.std() / math.sqrt(len(values)))
+
+
+def _row(
+    strategy: str, budget: int, share: float, ends: tuple[float, float], judged: list[Judged]
+) -> dict[str, Any]:
+    tokens = np.mean([np.mean(x.tokens) for x in judged])
+    return {
+        "strategy": strategy,
+        "budget": budget,
+        "accuracy": share,
+        "ci95": [max(0.0, ends[0]), min(1.0, ends[1])],
+        "tokens_per_text": float(tokens),
+        "cut": float(np.mean([np.mean(x.cut) for x in judged])),
+        "without_answer": float(np.mean([np.mean([not a for a in x.answers]) for x in judged])),
+    }
+
+
+def _judged(
+    opened: OpenModel,
+    task: TextTask,
+    problems: Sequence[Problem],
+    asking: Asking,
+    sampling: Sampling,
+    number: int,
+    report: Report,
+    progress: tuple[int, int],
+) -> list[Judged]:
+    prompts = [asking.prompt(opened, problem) for problem in problems]
+    width = bucket(max(map(len, prompts)))
+    for problem, prompt in zip(problems, prompts, strict=True):
+        if len(prompt) + asking.max_tokens > opened.context:
+            raise ValueError(
+                f"problem {problem.number} has {len(prompt)} tokens, and a text may have "
+                f"{asking.max_tokens}: together they must be at most {opened.context}, the model's "
+                "context"
+            )
+    found: list[Judged] = []
+    for start in range(0, len(problems), AT_ONCE):
+        part = range(start, min(start + AT_ONCE, len(problems)))
+        keys = row_keys(jax.random.key(asking.seed), part.stop)[start:]
+        texts = _write(opened, [prompts[i] for i in part], keys, asking, sampling, number, width)
+        for place, own in zip(part, texts, strict=True):
+            found.append(_verdict(opened, task, problems[place], own))
+        right = np.mean([np.mean(judged.right) for judged in found])
+        done = (progress[0] + len(found) * number) / progress[1]
+        name = "samples" if sampling.temperature else "greedy"
+        report(f"{name}: {100 * right:.1f}% of {len(found)} problems", done)
+    return found
+
+
+def _verdict(
+    opened: OpenModel, task: TextTask, problem: Problem, written: list[list[int]]
+) -> Judged:
+    texts = tuple(opened.tokenizer.decode(tokens) for tokens in written)
+    return Judged(
+        problem,
+        texts,
+        answers=tuple(task.answer(text) for text in texts),
+        right=tuple(task.check(problem, text) for text in texts),
+        tokens=tuple(map(len, written)),
+        cut=tuple(tokens[-1] not in opened.tokenizer.ends for tokens in written),
+    )
+
+
+def _write(
+    opened: OpenModel,
+    prompts: list[list[int]],
+    keys: jax.Array,
+    asking: Asking,
+    sampling: Sampling,
+    number: int,
+    width: int,
+) -> list[list[list[int]]]:
+    """Writes `number` texts behind each prompt: a list of tokens each."""
+    real = np.arange(width) >= width - np.array([len(prompt) for prompt in prompts])[:, None]
+    tokens = np.zeros(real.shape, np.int32)
+    tokens[real] = np.concatenate(prompts)
+    each = jax.vmap(lambda key: jax.random.split(key, number))(keys).reshape(-1)
+    which = np.repeat(np.arange(len(prompts)), number)
+    limits = jnp.full(which.shape, asking.max_tokens)
+    requests = Requests(jnp.asarray(which), each, limits, jnp.asarray(opened.tokenizer.ending()))
+    read = read_prompts(opened.model, opened.params, tokens, real)
+    slots = empty_slots(read, requests, min(asking.slots, which.size), bucket(asking.max_tokens))
+    texts = advance(opened.model, opened.params, slots, read, requests, sampling).texts
+    found, lengths = np.asarray(texts.tokens), np.asarray(texts.lengths)
+    cut = [row[:length].tolist() for row, length in zip(found, lengths, strict=True)]
+    return [cut[start : start + number] for start in range(0, len(cut), number)]
