@@ -29,7 +29,7 @@ config = Experiment(
         TreeDistillation(
             "distilled",
             start="base",
-            num_steps=60,
+            num_steps=90,
             search=SearchConfig(
                 policy="draw",
                 trust=0.0,
