@@ -83,7 +83,7 @@ def parsed(monkeypatch, tmp_path):
     def run(arguments, overrides):
         if getattr(arguments, "code", None):
             config_file.load_code(arguments.code)
-        if hasattr(arguments, "config"):
+        if hasattr(arguments, "config") and not arguments.config.startswith("models/"):
             config_file.override(config_file.load(arguments.config), overrides)
         for name in getattr(arguments, "strategies", None) or ():
             if ":" not in name:  # a reader's own

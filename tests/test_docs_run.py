@@ -20,12 +20,14 @@ from rlsearch.training.loop import build_stages
 from tests.boards import tiny_board_experiment
 from tests.commands import call
 from tests.doc_pages import COMMANDS, blocks, split, write_programs
+from tests.pretrained.folders import open_folder
 from tests.tiny import tiny_experiment, with_stages, write_config_file
 
 CONFIGS = {
     "game24": with_stages(tiny_experiment(), "base", "distilled"),
     "tic_tac_toe": tiny_board_experiment(),
 }
+MODEL = "models/SmolLM2-135M-Instruct"  # of random weights, and small
 RUNS = ("runs/game24", "runs/game12", "runs/imitation", "runs/tic_tac_toe")
 FILES = [block.partition("\n")[0].removeprefix("# ") for block in blocks("python")]
 # What a training with a class of the reader's own leaves out.
@@ -40,6 +42,8 @@ def shortened(line: str) -> list[str] | None:
     """The words behind `rlsearch`, with options that make it quick; None for what stays slow."""
     _, (_, command, subject, *options) = split(line)
     words, own = [command, subject, *options], "--code" in options
+    if subject == MODEL:
+        return of_open_model(command, words)
     if command == "train" and subject in CONFIGS and (own or not options):
         return [*words, *LESS[options[options.index("--code") + 1]]] if own else words
     if command in ("report", "export", "import") and "sweep" not in subject:
@@ -68,6 +72,16 @@ def shortened(line: str) -> list[str] | None:
     return None
 
 
+def of_open_model(command: str, words: list[str]) -> list[str] | None:
+    """The words of a command on an open model, with few tokens; None for what stays slow."""
+    few = {
+        "chat": ["--max-tokens", "4", "--reasoning-tokens", "4"],
+        "evaluate": ["--problems", "2", "--samples", "2", "--max-tokens", "4"],
+    }
+    generated = "--task" in words and "--data-dir" not in words  # by a library of an extra
+    return [*words, *few[command]] if command in few and not generated else None
+
+
 LINES = [line for line in COMMANDS if shortened(line)]
 
 
@@ -76,6 +90,12 @@ def folder(tmp_path_factory):
     """The folder of a reader, with the programs of the pages and tiny configs."""
     folder = tmp_path_factory.mktemp("reader")
     write_programs(folder)
+    (folder / MODEL).mkdir(parents=True)
+    open_folder(folder / MODEL)
+    for name in ("gsm8k", "mine"):
+        (folder / "data" / name).mkdir(parents=True)
+        line = json.dumps({"question": "What is 1 + 1?", "answer": "#### 2"})
+        (folder / "data" / name / "test.jsonl").write_text(f"{line}\n" * 3)
     for name, config in CONFIGS.items():
         write_config_file(folder / "configs" / f"{name}.py", dataclasses.replace(config, name=name))
     return folder

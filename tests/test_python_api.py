@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 import rlsearch
+from tests.pretrained.folders import open_folder
 from tests.tiny import tiny_experiment, write_config_file
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "python_api.md").read_text()
 PROGRAMS = [part.partition("```")[0] for part in PAGE.split("```python\n")[1:]]
+MODEL = "models/SmolLM2-135M-Instruct"  # of random weights, and small
 # The page trains the default config; here its name is that of a tiny one.
 QUICK = {'"500"': '"3"', "num_simulations=32": "num_simulations=4", "solutions=16": "solutions=2"}
 
@@ -23,6 +25,8 @@ def test_every_program_runs(tmp_path, monkeypatch, capsys):
     (tmp_path / "configs").mkdir()
     write_config_file(tmp_path / "configs" / "game24.py", tiny_experiment())
     monkeypatch.chdir(tmp_path)
+    (tmp_path / MODEL).mkdir(parents=True)
+    open_folder(tmp_path / MODEL)
     names: dict = {}
     for number, program in enumerate(PROGRAMS):
         for slow, quick in QUICK.items():

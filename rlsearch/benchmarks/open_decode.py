@@ -23,7 +23,7 @@ from rlsearch.pretrained.opened import OpenModel, open_model
 BATCHES = (1, 16, 64)
 PROMPT, WRITTEN = 32, 128  # tokens
 SHORTEST = 0.1  # of the longest text, where lengths differ
-SPREAD = 4  # requests for each slot, there
+SPREAD = 3  # requests for each slot, there
 REPEATS = 3  # timings of each program; they alternate, and medians are compared
 
 
@@ -87,7 +87,7 @@ def refilling(opened: OpenModel, prompts: np.ndarray, random: np.random.Generato
         each = [texts(opened, prompts, which[part], limits[part], batch) for part in parts]
         return np.concatenate(each)
 
-    _, (ours, theirs) = timed(slots, padded)
+    _, (ours, theirs) = timed(slots, padded, repeats=1)
     return theirs / ours
 
 
@@ -104,11 +104,13 @@ def texts(
     return np.asarray(advance(model, params, state, read, requests, GREEDY).texts.tokens)
 
 
-def timed(*programs: Callable[[], np.ndarray]) -> tuple[list[np.ndarray], list[float]]:
+def timed(
+    *programs: Callable[[], np.ndarray], repeats: int = REPEATS
+) -> tuple[list[np.ndarray], list[float]]:
     """What each program gives, and its median of seconds; the programs take turns."""
     found = [program() for program in programs]  # compiles
     seconds: list[list[float]] = [[] for _ in programs]
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         for times, program in zip(seconds, programs, strict=True):
             began = time.perf_counter()
             program()

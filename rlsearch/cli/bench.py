@@ -61,7 +61,8 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Measures, and prints the figures."""
     named = ("against", "dtype", "batches")
     given = {name: getattr(arguments, name) for name in named if getattr(arguments, name)}
-    if arguments.kind == "decode" and os.path.isdir(arguments.config):
+    folder = os.path.isdir(arguments.config) or (given and os.sep in arguments.config)
+    if arguments.kind == "decode" and folder:
         return _run_open(arguments, given, overrides)
     for name in given:
         arguments.parser.error(f"--{name} is for bench decode of the folder of an open model")

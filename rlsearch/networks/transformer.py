@@ -162,19 +162,33 @@ class Attention(nnx.Module):
             keys, values = past[0]
             segments = [(written(keys, key, place), written(values, value, place))]
         scores = [scores_of(query, keys) for keys, _ in segments]
-        scores = jnp.concatenate(scores, axis=-1).astype(jnp.float32)
-        scores = capped(scores, c.attention_cap)
+        scores = capped(jnp.concatenate(scores, axis=-1), c.attention_cap)
         mask = jnp.tile(view.mask, (1, group, 1))[:, None]
         weights = jax.nn.softmax(jnp.where(mask, scores, -1e30), axis=-1).astype(x.dtype)
         parts, start = [], 0
         for _, values in segments:
             part = weights[..., start : start + values.shape[2]]
-            parts.append(jnp.einsum("bgqs,bgsc->bgqc", part, values))
+            parts.append(product("bgqs,bgsc->bgqc", part, values))
             start += values.shape[2]
-        mixed = functools.reduce(jnp.add, parts).reshape(batch, c.num_heads, length, c.head_dim)
+        mixed = functools.reduce(jnp.add, parts).astype(x.dtype)
+        mixed = mixed.reshape(batch, c.num_heads, length, c.head_dim)
         flat = mixed.swapaxes(1, 2).reshape(batch * length, c.num_heads * c.head_dim)
-        out = self.out[...].astype(x.dtype).reshape(-1, c.embed_dim)
-        return (flat @ out).reshape(x.shape), segments[-1]
+        out = self.out[...].reshape(-1, c.embed_dim)
+        return times(flat, out).reshape(x.shape), segments[-1]
+
+
+def product(subscripts: str, x: jax.Array, y: jax.Array) -> jax.Array:
+    """An einsum of two arrays of one dtype, summed up and returned in float32.
+
+    So it is also much faster on CPU: XLA has no product that gives bfloat16 there, and turns whole
+    weights into float32 for one.
+    """
+    return jnp.einsum(subscripts, x, y, preferred_element_type=jnp.float32)
+
+
+def times(x: jax.Array, weights: jax.Array) -> jax.Array:
+    """`x [R, N]` times `weights [N, M]`, in the dtype of `x`: `[R, M]`."""
+    return product("rn,nm->rm", x, weights.astype(x.dtype)).astype(x.dtype)
 
 
 def projected(x: jax.Array, weights: jax.Array) -> jax.Array:
@@ -184,18 +198,18 @@ def projected(x: jax.Array, weights: jax.Array) -> jax.Array:
     which makes reading a single token six times slower.
     """
     heads, each = weights.shape[1:]
-    flat = x.reshape(-1, x.shape[-1]) @ weights.astype(x.dtype).reshape(x.shape[-1], -1)
+    flat = times(x.reshape(-1, x.shape[-1]), weights.reshape(x.shape[-1], -1))
     return flat.reshape(*x.shape[:2], heads, each).swapaxes(1, 2)
 
 
 def scores_of(query: jax.Array, keys: jax.Array) -> jax.Array:
-    """`query [B, G, Q, C]` times `keys [B, G, S, C]`: `[B, G, Q, S]`.
+    """`query [B, G, Q, C]` times `keys [B, G, S, C]`: `[B, G, Q, S]` in float32.
 
     The product has the longer side on the left: for a few queries that is twice as fast on CPU.
     """
     if query.shape[2] < keys.shape[2]:
-        return jnp.einsum("bgsc,bgqc->bgsq", keys, query).swapaxes(2, 3)
-    return jnp.einsum("bgqc,bgsc->bgqs", query, keys)
+        return product("bgsc,bgqc->bgsq", keys, query).swapaxes(2, 3)
+    return product("bgqc,bgsc->bgqs", query, keys)
 
 
 def written(old: jax.Array, new: jax.Array, place: jax.Array) -> jax.Array:
@@ -220,9 +234,8 @@ class GatedMLP(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         # One flat matrix product: on CPU the batched form is a fifth slower.
         flat = x.reshape(-1, x.shape[-1])
-        gate = self.activation(flat @ self.gate[...].astype(x.dtype))
-        hidden = gate * (flat @ self.up[...].astype(x.dtype))
-        return (hidden @ self.down[...].astype(x.dtype)).reshape(x.shape)
+        gate = self.activation(times(flat, self.gate[...]))
+        return times(gate * times(flat, self.up[...]), self.down[...]).reshape(x.shape)
 
 
 class Block(nnx.Module):
@@ -389,8 +402,8 @@ class Transformer(nnx.Module):
         """Next-token logits `[..., V]` in float32."""
         config = self.config
         output = self.embedding if config.tie_embeddings else self.unembedding
-        logits = rows_alone(hidden) @ output[...].astype(hidden.dtype).T
-        return capped(logits.astype(jnp.float32), config.logit_cap)
+        logits = product("...d,vd->...v", rows_alone(hidden), output[...].astype(hidden.dtype))
+        return capped(logits, config.logit_cap)
 
     def value_logit(self, hidden: jax.Array) -> jax.Array:
         """Logit `[...]` in float32 of the probability that the solution comes out right."""
