@@ -249,6 +249,7 @@ def reads_as(saved: str, name: str) -> bool:
     now = config_file.load(WITH_CONTROL.get(name, name))
     # What has been changed since.
     if name in WITH_CONTROL:
+        now = with_stages(now, "base", "distilled", "control")
         now = with_stage(now, "control", flops_with_empty=True, min_p=0.0)
     if name in SEARCHED:
         old = SearchDistillation(

@@ -16,6 +16,7 @@ ARGUMENTS = {
     "sweep": "sweep game24 --seed 1",
     "report": "report run",
     "arena": "arena random random",
+    "chat": "chat folder",
     "play": "play run",
     "inspect": "inspect run 4,7,8,8",
     "export": "export run to",

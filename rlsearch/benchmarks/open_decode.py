@@ -107,7 +107,7 @@ def texts(
 def timed(
     *programs: Callable[[], np.ndarray], repeats: int = REPEATS
 ) -> tuple[list[np.ndarray], list[float]]:
-    """What each program gives, and its median of seconds; the programs take turns."""
+    """Runs programs in turns; returns what each gives, and its median of seconds."""
     found = [program() for program in programs]  # compiles
     seconds: list[list[float]] = [[] for _ in programs]
     for _ in range(repeats):

@@ -112,22 +112,32 @@ def read_model(folder: epath.PathLike, abstract: Any) -> tuple[Any, str]:
     return _tree(abstract, found), digest.hexdigest()
 
 
-def _parts(path: epath.Path, expected: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Lists, by the name of each file that an index tells of, what is expected in it."""
-    index = read_json(path, MAX_HEADER, "an index of tensors")
-    files = index.get("weight_map") if isinstance(index, dict) else None
+def weight_map(index: epath.Path) -> dict[str, str]:
+    """Reads from an index in which file each tensor lies.
+
+    Raises:
+      ValueError: it is damaged, or names a file that is not one beside it.
+    """
+    said = read_json(index, MAX_HEADER, "an index of tensors")
+    files = said.get("weight_map") if isinstance(said, dict) else None
     if not isinstance(files, dict):
-        raise ValueError(f"{path} is damaged: it must have a weight_map, the file of each tensor")
-    _check_names(path, files, expected)
-    parts: dict[str, dict[str, Any]] = {}
-    for name, leaf in expected.items():
-        file = files[name]
+        raise ValueError(f"{index} is damaged: it must have a weight_map, the file of each tensor")
+    for name, file in files.items():
         if not (isinstance(file, str) and PLAIN.fullmatch(file)):
             raise ValueError(
-                f"{path} says {shortened(file)} of {name!r}: it must be the plain name of a "
-                ".safetensors file in the same folder"
+                f"{index} says {shortened(file)} of {shortened(name)}: it must be the plain name "
+                "of a .safetensors file in the same folder"
             )
-        parts.setdefault(file, {})[name] = leaf
+    return files
+
+
+def _parts(index: epath.Path, expected: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Lists, by the name of each file that an index tells of, what is expected in it."""
+    files = weight_map(index)
+    _check_names(index, files, expected)
+    parts: dict[str, dict[str, Any]] = {}
+    for name, leaf in expected.items():
+        parts.setdefault(files[name], {})[name] = leaf
     return parts
 
 

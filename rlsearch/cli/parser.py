@@ -63,6 +63,7 @@ def read_config(arguments: argparse.Namespace, overrides: list[str]) -> Any:
     return config_file.override(config_file.load(arguments.config), overrides)
 
 
+TEXTS = ("problem", "message", "system", "instruction")  # arguments that may be any text
 MOST = 1_048_576  # of an option that is a number: budgets, games, problems and the like
 
 
@@ -103,8 +104,8 @@ def check_places(arguments: argparse.Namespace) -> None:
     """
     for name, value in vars(arguments).items():
         for text in value if isinstance(value, list) else [value]:
-            if name == "problem" or not isinstance(text, str):
-                continue  # what a task reads may be any text
+            if name in TEXTS or not isinstance(text, str):
+                continue
             said = f"{name.replace('_', '-')} is {shortened(text)}"
             if _ELSEWHERE.match(text):
                 arguments.parser.error(

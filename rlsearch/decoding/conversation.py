@@ -46,7 +46,7 @@ class Answering:
 
 @dataclasses.dataclass(frozen=True)
 class Turn:
-    """What a model wrote in one turn."""
+    """An answer of a model, and what led to it."""
 
     answer: str
     reasoning: str  # dropped before the next turn

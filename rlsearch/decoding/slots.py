@@ -44,7 +44,7 @@ class Requests(NamedTuple):
 
 
 class Texts(NamedTuple):
-    """What has been written of requests."""
+    """The written part of requests."""
 
     tokens: jax.Array  # [R, T] int32, the end token included
     log_probs: jax.Array  # [R, T] float32, the policy's own at temperature 1

@@ -1,4 +1,4 @@
-"""What an open model makes of problems in words: greedy, by sampling, and by majority vote.
+"""Accuracy of an open model on problems in words: greedy, by sampling, and by majority vote.
 
 Every problem is asked in a conversation of its own. All samples of a problem share its prompt, and
 slots are refilled as texts end (`rlsearch.decoding.slots`). The host judges the texts, when all are
@@ -10,7 +10,7 @@ import collections
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -102,14 +102,25 @@ def measure_open(
         raise ValueError("problems are none: there must be at least one")
     sampling = Sampling(asking.temperature, top_p=asking.top_p)
     rows, total = [], len(problems) * (1 + asking.samples)
-    greedy = _judged(opened, task, problems, asking, GREEDY, 1, report, (0, total))
+
+    def judged(sampling: Sampling, number: int, before: int) -> list[Judged]:
+        found: list[Judged] = []
+        for part in _parts(opened, problems, asking):
+            for problem, texts in _written(opened, part, asking, sampling, number):
+                found.append(_verdict(opened, task, problem, texts))
+            right = np.mean([np.mean(x.right) for x in found])
+            name = "samples" if sampling.temperature else "greedy"
+            done = (before + len(found) * number) / total
+            report(f"{name}: {100 * right:.1f}% of {len(found)} problems", done)
+        return found
+
+    greedy = judged(GREEDY, 1, 0)
     share, half = _mean([judged.right[0] for judged in greedy])
     ends = wilson_interval(sum(judged.right[0] for judged in greedy), len(greedy))
     rows.append(_row("greedy", 1, share, ends, greedy))
     found = greedy
     if asking.samples:
-        begun = len(problems), total
-        found = _judged(opened, task, problems, asking, sampling, asking.samples, report, begun)
+        found = judged(sampling, asking.samples, len(problems))
         number = asking.samples
         right = np.array([sum(judged.right) for judged in found])
         share, half = _mean(right / number)
@@ -156,18 +167,18 @@ def _row(
     }
 
 
-def _judged(
-    opened: OpenModel,
-    task: TextTask,
-    problems: Sequence[Problem],
-    asking: Asking,
-    sampling: Sampling,
-    number: int,
-    report: Report,
-    progress: tuple[int, int],
-) -> list[Judged]:
+class Part(NamedTuple):
+    """Problems that are written about at once."""
+
+    problems: Sequence[Problem]
+    prompts: list[list[int]]  # tokens
+    keys: jax.Array  # [N] typed, one a problem
+    width: int  # tokens of the longest prompt of all parts
+
+
+def _parts(opened: OpenModel, problems: Sequence[Problem], asking: Asking) -> list[Part]:
+    """Cuts problems into parts; the key of a problem is that of its place."""
     prompts = [asking.prompt(opened, problem) for problem in problems]
-    width = bucket(max(map(len, prompts)))
     for problem, prompt in zip(problems, prompts, strict=True):
         if len(prompt) + asking.max_tokens > opened.context:
             raise ValueError(
@@ -175,18 +186,12 @@ def _judged(
                 f"{asking.max_tokens}: together they must be at most {opened.context}, the model's "
                 "context"
             )
-    found: list[Judged] = []
-    for start in range(0, len(problems), AT_ONCE):
-        part = range(start, min(start + AT_ONCE, len(problems)))
-        keys = row_keys(jax.random.key(asking.seed), part.stop)[start:]
-        texts = _write(opened, [prompts[i] for i in part], keys, asking, sampling, number, width)
-        for place, own in zip(part, texts, strict=True):
-            found.append(_verdict(opened, task, problems[place], own))
-        right = np.mean([np.mean(judged.right) for judged in found])
-        done = (progress[0] + len(found) * number) / progress[1]
-        name = "samples" if sampling.temperature else "greedy"
-        report(f"{name}: {100 * right:.1f}% of {len(found)} problems", done)
-    return found
+    keys, width = (
+        row_keys(jax.random.key(asking.seed), len(problems)),
+        bucket(max(map(len, prompts))),
+    )
+    places = [slice(i, i + AT_ONCE) for i in range(0, len(problems), AT_ONCE)]
+    return [Part(problems[at], prompts[at], keys[at], width) for at in places]
 
 
 def _verdict(
@@ -203,26 +208,24 @@ def _verdict(
     )
 
 
-def _write(
-    opened: OpenModel,
-    prompts: list[list[int]],
-    keys: jax.Array,
-    asking: Asking,
-    sampling: Sampling,
-    number: int,
-    width: int,
-) -> list[list[list[int]]]:
-    """Writes `number` texts behind each prompt: a list of tokens each."""
-    real = np.arange(width) >= width - np.array([len(prompt) for prompt in prompts])[:, None]
+def _written(
+    opened: OpenModel, part: Part, asking: Asking, sampling: Sampling, number: int
+) -> list[tuple[Problem, list[list[int]]]]:
+    """Writes `number` texts behind each prompt: the problems, each with tokens of its texts."""
+    lengths = np.array([len(prompt) for prompt in part.prompts])
+    real = np.arange(part.width) >= part.width - lengths[:, None]
     tokens = np.zeros(real.shape, np.int32)
-    tokens[real] = np.concatenate(prompts)
-    each = jax.vmap(lambda key: jax.random.split(key, number))(keys).reshape(-1)
-    which = np.repeat(np.arange(len(prompts)), number)
+    tokens[real] = np.concatenate(part.prompts)
+    each = jax.vmap(lambda key: jax.random.split(key, number))(part.keys).reshape(-1)
+    which = np.repeat(np.arange(len(lengths)), number)
     limits = jnp.full(which.shape, asking.max_tokens)
     requests = Requests(jnp.asarray(which), each, limits, jnp.asarray(opened.tokenizer.ending()))
     read = read_prompts(opened.model, opened.params, tokens, real)
     slots = empty_slots(read, requests, min(asking.slots, which.size), bucket(asking.max_tokens))
     texts = advance(opened.model, opened.params, slots, read, requests, sampling).texts
-    found, lengths = np.asarray(texts.tokens), np.asarray(texts.lengths)
-    cut = [row[:length].tolist() for row, length in zip(found, lengths, strict=True)]
-    return [cut[start : start + number] for start in range(0, len(cut), number)]
+    cut = [
+        row[:length].tolist()
+        for row, length in zip(np.asarray(texts.tokens), np.asarray(texts.lengths), strict=True)
+    ]
+    own = [cut[start : start + number] for start in range(0, len(cut), number)]
+    return list(zip(part.problems, own, strict=True))

@@ -55,14 +55,5 @@ def with_companions(
         own = folded(trace_keys, number)
         traces = hindsight_targets(task, own, companions.contrast, companions.choices)
         rows.append(widen(traces, like, writer.format))
-    rows = [without_advantage(row, like) for row in rows]
     # A problem's rows lie side by side, so that their order is the same over any number of devices.
     return jax.tree.map(lambda *x: jnp.stack(x, axis=1).reshape(-1, *x[0].shape[1:]), *rows)
-
-
-def without_advantage(row: StepTargets, like: StepTargets) -> StepTargets:
-    """`row` with advantages of 0, where the rows `like` have any and it has none."""
-    if like.advantages is None or row.advantages is not None:
-        return row
-    none = jnp.zeros_like(like.advantages)
-    return row._replace(advantages=none, writer_log_probs=none)

@@ -9,11 +9,7 @@ The row is read in one forward pass. A candidate's tokens attend to the prompt, 
 were followed before it and to themselves, so that no prefix is computed twice:
 
     policy loss  - sum_c w(c) log pi(c | prefix)      over the whole vocabulary, token by token
-                 - sum_c min(r(c) A(c), clip(r(c)) A(c))   of candidates with an advantage A
     value loss   binary cross-entropy of the value at the end of each step
-
-r is the ratio of a candidate's probability to that under the policy that wrote it, a step being the
-action, and clip keeps it near 1 (Schulman et al. 2017, eq. 7).
 
 Letters: B rows, P prompt tokens, S steps, M candidates, L tokens of a step, D features.
 """
@@ -41,8 +37,6 @@ class StepTargets(NamedTuple):
     prompt_value_weights: jax.Array  # [B] float32
     counted: jax.Array | None = None  # [B, S, M, L] bool, tokens the policy learns; None: all
     real: jax.Array | None = None  # [B, P] bool, False where a prompt is padded; None: nowhere
-    advantages: jax.Array | None = None  # [B, S, M] float32, A(c); None: nobody has one
-    writer_log_probs: jax.Array | None = None  # [B, S, M] float32, where advantages are
 
 
 def written(steps: jax.Array, pad: int) -> jax.Array:
@@ -73,48 +67,50 @@ def row_mask(
     return (jnp.asarray(mask) & real) | jnp.eye(size, dtype=bool)
 
 
-def per_weight(targets: StepTargets) -> StepTargets:
+def per_weight(targets: StepTargets, beside: jax.typing.ArrayLike = 0.0) -> StepTargets:
     """Scales the weights of B rows so that a mean over rows is one per unit of weight.
 
-    An advantage counts as a weight of its size. Weights that sum to less than 1 count as if they
-    summed to 1. To be done for a whole minibatch:
+    Weights that sum to less than 1 count as if they summed to 1. To be done for a whole minibatch:
     the mean of the losses of its parts is then that of the whole.
+
+    Args:
+        beside: `[]` further weight of the policy's loss, which is not in `targets`.
     """
     batch = targets.prompts.shape[0]
-    advantages = targets.advantages
-    total = targets.weights.sum() + (0.0 if advantages is None else jnp.abs(advantages).sum())
-    policy = jnp.maximum(total, 1.0) / batch
+    policy = jnp.maximum(targets.weights.sum() + beside, 1.0) / batch
     value = targets.value_weights.sum() + targets.prompt_value_weights.sum()
     value = jnp.maximum(value, 1.0) / batch
     return targets._replace(
         weights=targets.weights / policy,
         value_weights=targets.value_weights / value,
         prompt_value_weights=targets.prompt_value_weights / value,
-        advantages=None if advantages is None else advantages / policy,
     )
 
 
 def step_losses(
-    model: LanguageModel, params: Params, targets: StepTargets, pad: int, clip: float = 0.2
+    model: LanguageModel, params: Params, targets: StepTargets, pad: int
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Policy and value losses of a batch: means over its rows.
 
     Args:
         targets: with weights as `per_weight` makes them.
-        clip: the ratio r of a candidate with an advantage moves it from 1 - clip to 1 + clip.
 
     Returns:
         The sum of both, `[]` float32, and `policy_loss` (nats per unit of weight), `value_loss`
         (nats per unit of value weight) and `value_error` (mean absolute error of the value).
     """
+    return losses_of(read_rows(model, params, targets, pad), targets)
+
+
+def losses_of(
+    read: tuple[jax.Array, jax.Array, jax.Array], targets: StepTargets
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """The losses of rows that have been read by `read_rows`; see `step_losses`."""
     targets = jax.lax.stop_gradient(targets)
     batch = targets.prompts.shape[0]
-    log_probs, value_logits, prompt_value_logits = read_rows(model, params, targets, pad)
+    log_probs, value_logits, prompt_value_logits = read
     weights = targets.weights.astype(jnp.float32)
     policy_loss = -(weights * log_probs).sum() / batch
-    if targets.advantages is not None and targets.writer_log_probs is not None:
-        ratio = jnp.exp(log_probs - targets.writer_log_probs)
-        policy_loss -= clipped(ratio, targets.advantages, clip).sum() / batch
 
     def judged(logits: jax.Array, values: jax.Array, weights: jax.Array) -> jax.Array:
         loss = optax.sigmoid_binary_cross_entropy(logits, values)
@@ -128,21 +124,12 @@ def step_losses(
     return policy_loss + value_loss, metrics
 
 
-def clipped(ratio: jax.Array, advantages: jax.Array, clip: float) -> jax.Array:
-    """The gain `min(r A, clip(r) A)` of actions, whose gradient ends where r has moved far enough.
-
-    Args:
-        ratio: of an action's probability to that under the policy that took it.
-    """
-    return jnp.minimum(ratio * advantages, jnp.clip(ratio, 1 - clip, 1 + clip) * advantages)
-
-
-def step_learning(model: LanguageModel, pad: int, clip: float = 0.2) -> tuple[Callable, Callable]:
+def step_learning(model: LanguageModel, pad: int) -> tuple[Callable, Callable]:
     """The weighing of a minibatch and the loss on it, as a stage has them; see `Stage`."""
 
     def loss(weights: Any, rows: StepTargets, keys: jax.Array) -> tuple[jax.Array, dict]:
         del keys
-        return step_losses(model, weights.own, rows, pad, clip)
+        return step_losses(model, weights.own, rows, pad)
 
     return per_weight, loss
 

@@ -15,9 +15,9 @@ import safetensors
 from etils import epath
 from jax.sharding import Mesh
 
-from rlsearch.checkpoints.tensors import INDEX, MAX_HEADER, PLAIN, TENSORS
+from rlsearch.checkpoints.tensors import INDEX, MAX_HEADER, TENSORS, weight_map
 from rlsearch.config import ShardingRules
-from rlsearch.files import parse_json, read_json, size_of
+from rlsearch.files import parse_json, size_of
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.parallel.sharding import param_shardings
 from rlsearch.pretrained.describe import CONFIG, describe
@@ -126,13 +126,15 @@ def stored_tensors(folder: epath.Path, wanted: list[str]) -> dict[str, Stored]:
         ValueError: a file is damaged, or the folder has other tensors than its config calls for.
     """
     whole, index = folder / TENSORS, folder / INDEX
-    files = {TENSORS: None}
+    files: dict[str, list[str]] = {TENSORS: []}
     if not whole.exists() and index.exists():
-        files = files_of(index)
+        files = {}
+        for name, file in weight_map(index).items():
+            files.setdefault(file, []).append(name)
     found: dict[str, Stored] = {}
     for file, expected in files.items():
         here = header(folder / file)
-        for name in expected or ():
+        for name in expected:
             if name not in here:
                 raise ValueError(f"{folder / file} has no tensor {name!r}, which its index names")
         found |= here
@@ -145,23 +147,6 @@ def stored_tensors(folder: epath.Path, wanted: list[str]) -> dict[str, Stored]:
                 f"{folder} has a tensor {shortened(name)} of which its {CONFIG} knows nothing"
             )
     return found
-
-
-def files_of(index: epath.Path) -> dict[str, list[str]]:
-    """Lists the files that an index names, each with the tensors that are to be in it."""
-    said = read_json(index, MAX_HEADER, "an index of tensors")
-    places = said.get("weight_map") if isinstance(said, dict) else None
-    if not isinstance(places, dict):
-        raise ValueError(f"{index} is damaged: it must have a weight_map, the file of each tensor")
-    files: dict[str, list[str]] = {}
-    for name, file in places.items():
-        if not (isinstance(file, str) and PLAIN.fullmatch(file)):
-            raise ValueError(
-                f"{index} says {shortened(file)} of {shortened(name)}: it must be the plain name "
-                "of a .safetensors file in the same folder"
-            )
-        files.setdefault(file, []).append(name)
-    return files
 
 
 def header(path: epath.Path) -> dict[str, Stored]:

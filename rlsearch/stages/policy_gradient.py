@@ -14,6 +14,7 @@ Letters: B problems, n samples of each, S steps, T tokens of a solution.
 """
 
 import dataclasses
+import functools
 from typing import ClassVar
 
 import jax
@@ -23,6 +24,7 @@ from rlsearch.config import check
 from rlsearch.decoding.sampling import Sampling
 from rlsearch.decoding.split import split_steps
 from rlsearch.decoding.writer import Writer
+from rlsearch.objectives.advantages import AdvantageRows, advantage_learning
 from rlsearch.objectives.companions import with_companions
 from rlsearch.objectives.groups import Group, sample_groups
 from rlsearch.objectives.step_targets import StepTargets, read_rows, written
@@ -65,7 +67,8 @@ class PolicyGradient:
 
     def build(self, lineage: Lineage) -> Stage:
         """Builds the stage; see `StageConfig`."""
-        return taught_stage(self, lineage, policy_gradient_targets, self.clip)
+        learning = functools.partial(advantage_learning, clip=self.clip)
+        return taught_stage(self, lineage, policy_gradient_targets, learning)
 
     def sizes(self) -> tuple[str, Size]:
         """See `sizes_of`."""
@@ -87,7 +90,7 @@ class PolicyGradient:
 
 def policy_gradient_targets(
     task: Task, writer: Writer, keys: jax.Array, config: PolicyGradient
-) -> tuple[StepTargets, Metrics]:
+) -> tuple[AdvantageRows, Metrics]:
     """Samples n solutions of one problem a key, and takes a right one and a wrong one of each.
 
     Args:
@@ -115,14 +118,19 @@ def policy_gradient_targets(
     ]
     keys_of_companions = sample_keys, trace_keys
     companions = config.teaching.companions
-    learnt = with_companions(task, writer, first, taught, keys_of_companions, companions)
+    rows = [each.rows for each in taught]
+    learnt = AdvantageRows(
+        with_companions(task, writer, first, rows, keys_of_companions, companions),
+        beside_none([each.advantages for each in taught], companions.rows - 1),
+        beside_none([each.writer_log_probs for each in taught], companions.rows - 1),
+    )
     metrics = group.metrics() | {"no_spread": (size == 0).astype(jnp.float32)}
     return jax.lax.stop_gradient(learnt), metrics
 
 
 def sample_rows(
     writer: Writer, prompts: jax.Array, group: Group, lots: jax.Array, advantage: jax.Array
-) -> StepTargets:
+) -> AdvantageRows:
     """A row of one sample of each group: that with the highest of `lots [B, n]`, if one is not
     negative; else the row weighs nothing."""
     format, rows = writer.format, jnp.arange(prompts.shape[0])
@@ -140,7 +148,14 @@ def sample_rows(
         prompt_values=solved,
         prompt_value_weights=there * jnp.where(solved > 0, right, 1.0),
         counted=jnp.ones(steps.shape, bool),
-        advantages=jnp.where(there, advantage, 0.0)[:, None, None] * present,
     )
     before, _, _ = read_rows(writer.policy.model, writer.params, row, format.pad)
-    return row._replace(writer_log_probs=before)
+    own = jnp.where(there, advantage, 0.0)[:, None, None] * present
+    return AdvantageRows(row, own, before)
+
+
+def beside_none(taught: list[jax.Array], others: int) -> jax.Array:
+    """Puts zeros for `others` rows behind those of each problem, in the order of
+    `with_companions`."""
+    rows = [*taught, *(jnp.zeros_like(taught[0]) for _ in range(others))]
+    return jnp.stack(rows, axis=1).reshape(-1, *taught[0].shape[1:])

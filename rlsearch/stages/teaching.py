@@ -10,7 +10,7 @@ from rlsearch.config import OptimizerConfig, check
 from rlsearch.decoding.writer import Writer
 from rlsearch.objectives.companions import Companions
 from rlsearch.objectives.problems import ProblemMixture, draw_problems
-from rlsearch.objectives.step_targets import StepTargets, step_learning
+from rlsearch.objectives.step_targets import step_learning
 from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import Metrics, Stage, Weights
 from rlsearch.stages.replay_fields import Size
@@ -87,19 +87,22 @@ class Teaching:
 
 
 def taught_stage(
-    config: Any, lineage: Lineage, targets: Callable[..., Any], clip: float = 0.2
+    config: Any,
+    lineage: Lineage,
+    targets: Callable[..., Any],
+    learning: Callable[..., tuple[Callable, Callable]] = step_learning,
 ) -> Stage:
     """Builds the stage of a teacher and its pupil.
 
     Args:
         config: of the stage, with a `teaching`.
-        targets: makes rows of StepTargets and metrics from the task, a writer with the pupil's
+        targets: makes rows and metrics from the task, a writer with the pupil's
             weights, `[B]` keys and `config`.
-        clip: of rows with advantages, see `step_losses`.
+        learning: of the model and the token of padding, the way to learn from those rows.
     """
     task, policy = lineage.task, lineage.policy(config.name)
 
-    def produce(weights: Weights, keys: jax.Array) -> tuple[StepTargets, Metrics]:
+    def produce(weights: Weights, keys: jax.Array) -> tuple[Any, Metrics]:
         return targets(task, Writer(policy, weights.own), keys, config)
 
     length = lineage.num_steps(config.name)
@@ -108,6 +111,6 @@ def taught_stage(
         policy.model,
         config.teaching.ring,
         produce,
-        Learning(*step_learning(policy.model, policy.format.pad, clip)),
+        Learning(*learning(policy.model, policy.format.pad)),
         config.flops(lineage),
     )

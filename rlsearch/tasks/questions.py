@@ -46,7 +46,7 @@ class TextTask(Protocol):
         ...
 
     def answer(self, solution: str) -> str:
-        """What a solution says in the end; equal ones vote together; empty where it says none."""
+        """Returns the answer that a solution ends with, empty for none. Equal ones vote alike."""
         ...
 
 

@@ -20,6 +20,8 @@ def test_messages_are_answered_one_after_another(folder):
     assert all(turn["answer_tokens"] <= 5 for turn in found["turns"])
     assert found["turns"][1]["prompt_tokens"] > found["turns"][0]["prompt_tokens"]
     assert read_json(*argv) == found
+    about = read_json("chat", folder, "--message", "http://a b", *argv[4:])
+    assert about["turns"][0]["text"] == "http://a b"
     shown = succeed(*argv)
     assert shown.splitlines()[-1].startswith("2 turns, ")
 

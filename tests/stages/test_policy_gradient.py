@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from rlsearch.decoding.sampling import Sampling
+from rlsearch.objectives.advantages import clipped
 from rlsearch.objectives.groups import sample_groups
-from rlsearch.objectives.step_targets import clipped, per_weight, read_rows, step_losses
+from rlsearch.objectives.step_targets import read_rows
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.stages.policy_gradient import PolicyGradient, policy_gradient_targets, sample_rows
 from rlsearch.stages.teaching import Teaching
@@ -44,17 +45,27 @@ def test_a_problem_gives_a_right_row_and_a_wrong_one_of_opposite_advantages():
     assert 10 < spread.sum() < 64
     np.testing.assert_array_equal(metrics["no_spread"] == 0, spread)
     size = np.sqrt(share * (1 - share))[:, None, None]
-    np.testing.assert_allclose(right.advantages, size * (right.steps[..., 0] != PAD), rtol=1e-6)
-    np.testing.assert_allclose(wrong.advantages, -size * (wrong.steps[..., 0] != PAD), rtol=1e-6)
+    np.testing.assert_allclose(
+        right.advantages, size * (right.rows.steps[..., 0] != PAD), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        wrong.advantages, -size * (wrong.rows.steps[..., 0] != PAD), rtol=1e-6
+    )
     for row in np.flatnonzero(spread):
         for kind, answer in ((right, True), (wrong, False)):
-            letters = kind.steps[row, :, 0, 0].tolist()
-            assert can_be_right(kind.prompts[row].tolist(), letters) == answer
-            assert (kind.values[row] == answer).all() and (kind.value_weights[row] == 1).all()
+            letters = kind.rows.steps[row, :, 0, 0].tolist()
+            assert can_be_right(kind.rows.prompts[row].tolist(), letters) == answer
+            assert (kind.rows.values[row] == answer).all() and (
+                kind.rows.value_weights[row] == 1
+            ).all()
     for companion in (critic, trace):
         assert (companion.advantages == 0).all()
-    assert (right.weights == 0).all() and (wrong.weights == 0).all() and trace.weights.any()
-    assert ((right.prompt_value_weights + wrong.prompt_value_weights) == 1).all()
+    assert (
+        (right.rows.weights == 0).all()
+        and (wrong.rows.weights == 0).all()
+        and trace.rows.weights.any()
+    )
+    assert ((right.rows.prompt_value_weights + wrong.rows.prompt_value_weights) == 1).all()
 
 
 def test_without_the_division_an_advantage_is_the_distance_to_the_mean():
@@ -68,9 +79,9 @@ def gradient(writer, rows):
     """Of the clipped gain alone, at the policy that wrote the rows."""
 
     def gain(params):
-        log_probs, _, _ = read_rows(writer.policy.model, params, rows, PAD)
+        log_probs, _, _ = read_rows(writer.policy.model, params, rows.rows, PAD)
         ratio = jnp.exp(log_probs - rows.writer_log_probs)
-        return clipped(ratio, rows.advantages, 0.2).sum() / len(rows.prompts)
+        return clipped(ratio, rows.advantages, 0.2).sum() / len(rows.advantages)
 
     flat = jax.tree.leaves(jax.grad(gain)(writer.params))
     return jnp.concatenate([leaf.reshape(-1) for leaf in flat])
@@ -118,13 +129,15 @@ def test_a_step_along_the_loss_makes_right_rows_likelier_than_wrong_ones():
     pairs = jax.tree.map(lambda x: x.reshape(64, 4, *x.shape[1:])[:, :2], rows)
     pairs = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), pairs)
 
+    weigh, learn = advantage_learning(writer.policy.model, PAD)
+
     def loss(params):
-        return step_losses(writer.policy.model, params, per_weight(pairs), PAD)[1]["policy_loss"]
+        return learn(Weights(params, {}), weigh(pairs), KEYS)[1]["policy_loss"]
 
     slope = jax.grad(loss)(writer.params)
     after = jax.tree.map(lambda x, g: x - 0.01 * g, writer.params, slope)
     log_probs = [
-        np.asarray(read_rows(writer.policy.model, params, pairs, PAD)[0]).sum(axis=(1, 2))
+        np.asarray(read_rows(writer.policy.model, params, pairs.rows, PAD)[0]).sum(axis=(1, 2))
         for params in (writer.params, after)
     ]
     change = (log_probs[1] - log_probs[0]).reshape(64, 2)[np.asarray(metrics["no_spread"]) == 0]
