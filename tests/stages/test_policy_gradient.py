@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from rlsearch.decoding.sampling import Sampling
-from rlsearch.objectives.advantages import clipped
+from rlsearch.objectives.advantages import advantage_learning, clipped
 from rlsearch.objectives.groups import sample_groups
 from rlsearch.objectives.step_targets import read_rows
 from rlsearch.parallel.mesh import row_keys
+from rlsearch.runs.stage import Weights
 from rlsearch.stages.policy_gradient import PolicyGradient, policy_gradient_targets, sample_rows
 from rlsearch.stages.teaching import Teaching
 from tests.toy import PAD, ToyTask, can_be_right, toy_writer
@@ -45,27 +46,20 @@ def test_a_problem_gives_a_right_row_and_a_wrong_one_of_opposite_advantages():
     assert 10 < spread.sum() < 64
     np.testing.assert_array_equal(metrics["no_spread"] == 0, spread)
     size = np.sqrt(share * (1 - share))[:, None, None]
-    np.testing.assert_allclose(
-        right.advantages, size * (right.rows.steps[..., 0] != PAD), rtol=1e-6
-    )
-    np.testing.assert_allclose(
-        wrong.advantages, -size * (wrong.rows.steps[..., 0] != PAD), rtol=1e-6
-    )
-    for row in np.flatnonzero(spread):
-        for kind, answer in ((right, True), (wrong, False)):
+    for kind, sign in ((right, 1), (wrong, -1)):
+        written = kind.rows.steps[..., 0] != PAD
+        np.testing.assert_allclose(kind.advantages, sign * size * written, rtol=1e-6)
+        assert (kind.rows.weights == 0).all()
+        for row in np.flatnonzero(spread):
             letters = kind.rows.steps[row, :, 0, 0].tolist()
-            assert can_be_right(kind.rows.prompts[row].tolist(), letters) == answer
-            assert (kind.rows.values[row] == answer).all() and (
-                kind.rows.value_weights[row] == 1
-            ).all()
+            assert can_be_right(kind.rows.prompts[row].tolist(), letters) == (sign > 0)
+            assert (kind.rows.values[row] == (sign > 0)).all()
+            assert (kind.rows.value_weights[row] == 1).all()
     for companion in (critic, trace):
         assert (companion.advantages == 0).all()
-    assert (
-        (right.rows.weights == 0).all()
-        and (wrong.rows.weights == 0).all()
-        and trace.rows.weights.any()
-    )
-    assert ((right.rows.prompt_value_weights + wrong.rows.prompt_value_weights) == 1).all()
+    assert trace.rows.weights.any()
+    both = right.rows.prompt_value_weights + wrong.rows.prompt_value_weights
+    assert (both == 1).all()
 
 
 def test_without_the_division_an_advantage_is_the_distance_to_the_mean():
@@ -128,7 +122,6 @@ def test_a_step_along_the_loss_makes_right_rows_likelier_than_wrong_ones():
     writer = toy_writer(0.25)
     pairs = jax.tree.map(lambda x: x.reshape(64, 4, *x.shape[1:])[:, :2], rows)
     pairs = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), pairs)
-
     weigh, learn = advantage_learning(writer.policy.model, PAD)
 
     def loss(params):
