@@ -4,8 +4,9 @@
 
 What `game24` trains, and then two stages that start where `distilled` does and spend the same
 FLOPs: `control` learns from its own correct samples, `reinforced` by policy gradient from right and
-wrong ones. 2 CPU cores, about 11 minutes more than `game24`: tree search with a budget of 64 solves 81.7% of 100 held-out puzzles with policy
-`control`. Every policy, with ranges over seeds: docs/results.md, "Game of 24".
+wrong ones. 2 CPU cores, about 11 minutes more than `game24`: tree search with a budget of 64 solves
+81.7% of 100 held-out puzzles with policy `control`. Every policy, with ranges over seeds:
+docs/results.md, "Game of 24".
 """
 
 import dataclasses

@@ -50,7 +50,7 @@ def open_folder(folder, template=TEMPLATE, weights=True, **fields):
     """Writes the folder; `fields` are of its config.json."""
     (folder / "config.json").write_text(json.dumps({**CONFIG, **fields}))
     library().save(str(folder / "tokenizer.json"))
-    settings = {"eos_token": {"content": SPECIAL[0]}, "chat_template": template}
+    settings = {"eos_token": SPECIAL[0], "chat_template": template}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     if weights:
         random = np.random.default_rng(0)
