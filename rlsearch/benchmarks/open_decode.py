@@ -123,8 +123,8 @@ class Peer:
 
     def __init__(self, folder: str, dtype: str):
         try:
-            import torch
-            import transformers
+            import torch  # pyright: ignore[reportMissingImports]
+            import transformers  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise RuntimeError(
                 "--against transformers needs it and torch: pip install transformers torch"
