@@ -131,7 +131,10 @@ class Peer:
             ) from error
         self.torch = torch
         kind = getattr(torch, dtype)
-        self.model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=kind).eval()
+        # A folder may come from anybody: no code of its own, no pickle, and nothing from elsewhere.
+        safe = {"trust_remote_code": False, "use_safetensors": True, "local_files_only": True}
+        loaded = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=kind, **safe)
+        self.model = loaded.eval()
         self.model.generation_config.eos_token_id = None  # every text is of one length
 
     def write(self, prompts: np.ndarray) -> np.ndarray:

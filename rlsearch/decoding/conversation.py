@@ -18,12 +18,18 @@ import numpy as np
 
 from rlsearch.config import check
 from rlsearch.decoding.sampling import Sampling
-from rlsearch.decoding.slots import Requests, advance, empty_slots, read_prompts
+from rlsearch.decoding.slots import (
+    Requests,
+    advance,
+    bucket,
+    empty_slots,
+    padded,
+    read_prompts,
+)
 from rlsearch.pretrained.opened import OpenModel
 from rlsearch.text import shortened
 
 TURNS = 16  # tokens between two looks at what is written
-SMALLEST = 64  # tokens of a compiled program's prompt or text; larger ones are powers of two
 
 Told = Callable[[str], None]  # hears each new piece of a text
 
@@ -190,11 +196,9 @@ class Conversation:
         limit = min(limit, room)
         if not limit:
             return []
-        width, ending = bucket(len(prompt)), opened.tokenizer.ending()
-        real = np.arange(width) >= width - len(prompt)
-        tokens = np.zeros(width, np.int32)
-        tokens[real] = prompt
-        prompts = read_prompts(opened.model, opened.params, tokens[None], real[None])
+        ending = opened.tokenizer.ending()
+        tokens, real = padded([prompt], bucket(len(prompt)))
+        prompts = read_prompts(opened.model, opened.params, tokens, real)
         limits, which = jnp.array([limit]), jnp.zeros((1,), jnp.int32)
         requests = Requests(which, key[None], limits, jnp.asarray(ending))
         slots = empty_slots(prompts, requests, 1, bucket(limit))
@@ -217,8 +221,3 @@ class Conversation:
                 shown = text
             if done:
                 return written
-
-
-def bucket(length: int) -> int:
-    """The length of the compiled program that a length runs in."""
-    return max(SMALLEST, 1 << (length - 1).bit_length())

@@ -14,16 +14,19 @@ G key-value heads, D features, V vocabulary.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rlsearch.decoding.sampling import Sampling
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.networks.transformer import KeyValues, Ring
 
 AT_ONCE = 8  # prompts that are read in one pass
+SMALLEST = 64  # tokens of a compiled program's prompt or text; larger ones are powers of two
 
 
 class Prompts(NamedTuple):
@@ -62,6 +65,20 @@ class Slots(NamedTuple):
     taken: jax.Array  # [] int32, requests that were begun
     turn: jax.Array  # [] int32
     texts: Texts
+
+
+def bucket(length: int) -> int:
+    """The length of the compiled program that a length runs in."""
+    return max(SMALLEST, 1 << (length - 1).bit_length())
+
+
+def padded(prompts: Sequence[Sequence[int]], width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Prompts as `tokens [N, P]` int32 of P = `width`, and `real [N, P]` bool, padded on the
+    left."""
+    real = np.arange(width) >= width - np.array([len(prompt) for prompt in prompts])[:, None]
+    tokens = np.zeros(real.shape, np.int32)
+    tokens[real] = np.concatenate(prompts)
+    return tokens, real
 
 
 @functools.partial(jax.jit, static_argnames="model")

@@ -17,9 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlsearch.config import check
-from rlsearch.decoding.conversation import bucket
 from rlsearch.decoding.sampling import GREEDY, Sampling
-from rlsearch.decoding.slots import Requests, advance, empty_slots, read_prompts
+from rlsearch.decoding.slots import (
+    Requests,
+    advance,
+    bucket,
+    empty_slots,
+    padded,
+    read_prompts,
+)
 from rlsearch.measuring.accuracy import wilson_interval
 from rlsearch.measuring.pass_at_k import pass_at_k
 from rlsearch.parallel.mesh import row_keys
@@ -212,12 +218,9 @@ def _written(
     opened: OpenModel, part: Part, asking: Asking, sampling: Sampling, number: int
 ) -> list[tuple[Problem, list[list[int]]]]:
     """Writes `number` texts behind each prompt: the problems, each with tokens of its texts."""
-    lengths = np.array([len(prompt) for prompt in part.prompts])
-    real = np.arange(part.width) >= part.width - lengths[:, None]
-    tokens = np.zeros(real.shape, np.int32)
-    tokens[real] = np.concatenate(part.prompts)
+    tokens, real = padded(part.prompts, part.width)
     each = jax.vmap(lambda key: jax.random.split(key, number))(part.keys).reshape(-1)
-    which = np.repeat(np.arange(len(lengths)), number)
+    which = np.repeat(np.arange(len(tokens)), number)
     limits = jnp.full(which.shape, asking.max_tokens)
     requests = Requests(jnp.asarray(which), each, limits, jnp.asarray(opened.tokenizer.ending()))
     read = read_prompts(opened.model, opened.params, tokens, real)

@@ -1,8 +1,11 @@
 """FLOPs of writing and of reading, counted as they are computed: padding is paid for too."""
 
+from typing import Any
+
 from rlsearch.decoding.policy import Policy
 from rlsearch.networks.flops import flops_per_token
 from rlsearch.runs.lineage import Lineage
+from rlsearch.runs.stage import StageFlops
 from rlsearch.tasks.base import Task
 
 
@@ -19,6 +22,30 @@ def row_flops(policy: Policy, length: int) -> float:
     """FLOPs of one update on a row of `length` tokens: a forward pass, and a backward one that
     costs two."""
     return 3 * length * flops_per_token(policy.model, length)
+
+
+def sampling_flops(config: Any, lineage: Lineage) -> StageFlops:
+    """FLOPs of a step of a stage that samples solutions of problems and learns rows of one each.
+
+    Args:
+        config: the stage's settings, with `num_samples` and a `teaching`.
+    """
+    task, policy, teaching = lineage.task, lineage.policy(config.name), config.teaching
+    format, samples = policy.format, config.num_samples + teaching.critic_samples
+    tokens = samples * format.num_steps * format.max_step_length
+    written = writing_flops(policy, task, tokens, format.max_step_length)
+    length = task.prompt_length + format.num_steps * format.max_step_length
+    update = teaching.rows_learnt * row_flops(policy, length)
+    return StageFlops(teaching.num_problems * written, update)
+
+
+def steps_at_flops(config: Any, lineage: Lineage, with_empty: bool = False) -> int:
+    """Training steps of a stage: its own `num_steps`, or where that is 0 as many as cost the FLOPs
+    of the stage `flops_of`."""
+    if not config.flops_of:
+        return config.num_steps
+    spent = flops_spent(lineage, config.flops_of, with_empty)
+    return max(1, round(spent / config.flops(lineage).total))
 
 
 def flops_spent(lineage: Lineage, stage: str, with_empty: bool = False) -> float:

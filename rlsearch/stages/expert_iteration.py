@@ -25,7 +25,7 @@ from rlsearch.objectives.groups import sample_groups
 from rlsearch.objectives.step_targets import StepTargets, written
 from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import Metrics, Stage, StageFlops
-from rlsearch.stages.costs import flops_spent, row_flops, writing_flops
+from rlsearch.stages.costs import sampling_flops, steps_at_flops
 from rlsearch.stages.replay_fields import Size
 from rlsearch.stages.teaching import Teaching, taught_stage
 from rlsearch.tasks.base import Task
@@ -54,10 +54,7 @@ class ExpertIteration:
 
     def length(self, lineage: Lineage) -> int:
         """Counts its training steps."""
-        if not self.flops_of:
-            return self.num_steps
-        spent = flops_spent(lineage, self.flops_of, self.flops_with_empty)
-        return max(1, round(spent / self.flops(lineage).total))
+        return steps_at_flops(self, lineage, self.flops_with_empty)
 
     def build(self, lineage: Lineage) -> Stage:
         """Builds the stage; see `StageConfig`."""
@@ -69,13 +66,7 @@ class ExpertIteration:
 
     def flops(self, lineage: Lineage) -> StageFlops:
         """Counts the FLOPs of a training step."""
-        task, policy = lineage.task, lineage.policy(self.name)
-        format, samples = policy.format, self.num_samples + self.teaching.critic_samples
-        tokens = samples * format.num_steps * format.max_step_length
-        written = writing_flops(policy, task, tokens, format.max_step_length)
-        length = task.prompt_length + format.num_steps * format.max_step_length
-        update = self.teaching.rows_learnt * row_flops(policy, length)
-        return StageFlops(self.teaching.num_problems * written, update)
+        return sampling_flops(self, lineage)
 
 
 def expert_iteration_targets(

@@ -30,7 +30,7 @@ from rlsearch.objectives.groups import Group, sample_groups
 from rlsearch.objectives.step_targets import StepTargets, read_rows, written
 from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import Metrics, Stage, StageFlops
-from rlsearch.stages.costs import flops_spent, row_flops, writing_flops
+from rlsearch.stages.costs import sampling_flops, steps_at_flops
 from rlsearch.stages.replay_fields import Size
 from rlsearch.stages.teaching import Teaching, taught_stage
 from rlsearch.tasks.base import Task
@@ -61,9 +61,7 @@ class PolicyGradient:
 
     def length(self, lineage: Lineage) -> int:
         """Counts its training steps."""
-        if not self.flops_of:
-            return self.num_steps
-        return max(1, round(flops_spent(lineage, self.flops_of) / self.flops(lineage).total))
+        return steps_at_flops(self, lineage)
 
     def build(self, lineage: Lineage) -> Stage:
         """Builds the stage; see `StageConfig`."""
@@ -77,15 +75,10 @@ class PolicyGradient:
 
     def flops(self, lineage: Lineage) -> StageFlops:
         """Counts the FLOPs of a training step."""
-        task, policy = lineage.task, lineage.policy(self.name)
-        format, samples = policy.format, self.num_samples + self.teaching.critic_samples
-        tokens = samples * format.num_steps * format.max_step_length
-        written = writing_flops(policy, task, tokens, format.max_step_length)
-        length = task.prompt_length + format.num_steps * format.max_step_length
-        row = row_flops(policy, length)
-        scored = 2 * row / 3  # a forward pass of two rows
-        update = self.teaching.rows_learnt * row
-        return StageFlops(self.teaching.num_problems * (written + scored), update)
+        found, teaching = sampling_flops(self, lineage), self.teaching
+        # Two rows of each problem are read once more, without a backward pass.
+        scored = teaching.num_problems * 2 * found.update / teaching.rows_learnt / 3
+        return dataclasses.replace(found, produce=found.produce + scored)
 
 
 def policy_gradient_targets(

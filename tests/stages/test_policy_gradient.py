@@ -5,11 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlsearch.config_file import load
 from rlsearch.decoding.sampling import Sampling
 from rlsearch.objectives.advantages import advantage_learning, clipped
 from rlsearch.objectives.groups import sample_groups
 from rlsearch.objectives.step_targets import read_rows
 from rlsearch.parallel.mesh import row_keys
+from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import Weights
 from rlsearch.stages.policy_gradient import PolicyGradient, policy_gradient_targets, sample_rows
 from rlsearch.stages.teaching import Teaching
@@ -135,3 +137,16 @@ def test_a_step_along_the_loss_makes_right_rows_likelier_than_wrong_ones():
     ]
     change = (log_probs[1] - log_probs[0]).reshape(64, 2)[np.asarray(metrics["no_spread"]) == 0]
     assert (change[:, 0] - change[:, 1]).mean() > 0.01
+
+
+def test_it_is_trained_for_the_flops_of_another_stage():
+    lineage = Lineage(load("game24_control"))
+    spent = {
+        name: lineage.num_steps(name) * lineage.stage(name).flops(lineage).needed
+        for name in ("distilled", "control", "reinforced")
+    }
+    for name in ("control", "reinforced"):
+        np.testing.assert_allclose(spent[name], spent["distilled"], rtol=0.01)
+    control, reinforced = (lineage.stage(x).flops(lineage) for x in ("control", "reinforced"))
+    row = control.update / 768
+    np.testing.assert_allclose(reinforced.produce - control.produce, 128 * 2 * row / 3, rtol=1e-6)
