@@ -131,7 +131,7 @@ def leave(error: BaseException, explained: bool) -> None:
     """Ends a process that failed, where it is one of several; returns where it is alone.
 
     Python's own way out would wait for the others, and they wait for this one. Where the runtime
-    failed, another process has ended first, and JAX is given the time to say which.
+    is at the bottom of it, another process has ended first, and JAX is given the time to say which.
 
     Args:
         error: what it failed with.
@@ -145,7 +145,7 @@ def leave(error: BaseException, explained: bool) -> None:
         return
     if not explained:
         traceback.print_exception(error)
-    if isinstance(error, jax.errors.JaxRuntimeError):
+    if any(isinstance(each, jax.errors.JaxRuntimeError) for each in _causes(error)):
         print(
             f"process {jax.process_index()} lost another one; within {HEARTBEAT_SECONDS} seconds "
             "JAX says which has stopped sending heartbeats",
@@ -156,3 +156,12 @@ def leave(error: BaseException, explained: bool) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it was raised for: a checkpoint in flight fails when its process does."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

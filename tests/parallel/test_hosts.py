@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from rlsearch.checkpoints.reading import CheckpointError
 from rlsearch.config import ParallelConfig
 from rlsearch.parallel import hosts, rendezvous
 from rlsearch.parallel.agreement import LateVote, is_main, wait_for_all
@@ -126,6 +127,21 @@ def test_one_process_agrees_with_itself_at_once():
     assert is_main()
     wait_for_all("anything")
     hosts.leave(RuntimeError(), explained=True)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_who_loses_another_waits_for_jax_to_say_which(monkeypatch, capsys, wrapped):
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    waited, ended = [], []
+    monkeypatch.setattr(hosts.time, "sleep", waited.append)
+    monkeypatch.setattr(hosts.os, "_exit", ended.append)
+    error: Exception = jax.errors.JaxRuntimeError("UNKNOWN: Connection reset by peer")
+    if wrapped:  # as a checkpoint that was being written when the other process ended
+        error, error.__cause__ = CheckpointError("checkpoint 3 could not be written"), error
+    hosts.leave(error, explained=True)
+    assert "process 0 lost another one" in capsys.readouterr().err
+    assert ended == [1] and waited == [2 * hosts.HEARTBEAT_SECONDS]
 
 
 def test_many_processes_agree_one_call_later(monkeypatch):
