@@ -26,7 +26,7 @@ def toy_format() -> SolutionFormat:
         num_steps=NUM_STEPS,
         max_step_length=2,
         max_length=2 * NUM_STEPS,
-        end_of_step=NEWLINE,
+        step_ends=(NEWLINE,),
         pad=PAD,
         grammar=np.array([letter, newline] * NUM_STEPS),
     )
@@ -38,7 +38,7 @@ def ending_format() -> SolutionFormat:
     newline = np.arange(5) == NEWLINE
     return dataclasses.replace(
         toy_format(),
-        end_of_solution=C,
+        solution_ends=(C,),
         grammar=np.array([letter, newline, letter, newline, last, last]),
     )
 

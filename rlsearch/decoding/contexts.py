@@ -15,6 +15,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rlsearch.decoding.policy import NO_TOKEN
+
 ATTEMPTS = 4  # A
 
 
@@ -47,7 +49,7 @@ def with_attempts(prompts: jax.Array, attempts: jax.Array, pad: int) -> Context:
     """
     written = attempts.reshape(len(prompts), -1)
     tokens = jnp.concatenate([written, prompts], axis=1)
-    real = jnp.concatenate([written != pad, jnp.ones(prompts.shape, bool)], axis=1)
+    real = jnp.concatenate([written != pad, prompts != NO_TOKEN], axis=1)
     order = jnp.argsort(real, axis=1, stable=True)  # padding first, all else as it stands
     moved = jnp.take_along_axis(real, order, axis=1)
     tokens = jnp.where(moved, jnp.take_along_axis(tokens, order, axis=1), pad)

@@ -35,8 +35,10 @@ class Line(NamedTuple):
     cache: KeyValues  # of the first T - 1 tokens
 
     def finished(self, format: SolutionFormat) -> jax.Array:
-        """`[...]` bool, the solutions that are complete. Their own tokens alone decide."""
-        ended = (self.tokens == format.end_of_solution).any(axis=-1)
+        """`[...]` bool, the solutions that are complete, or cut. Their own tokens alone decide."""
+        ended = format.ends_solution(self.tokens).any(axis=-1)
+        if format.grammar is None:  # where there is one, it leaves room for all steps
+            ended |= self.length >= format.max_length
         return ended | (self.num_steps >= format.num_steps)
 
 

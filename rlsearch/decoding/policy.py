@@ -4,26 +4,51 @@ import dataclasses
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rlsearch.networks.language_model import LanguageModel
 
+NO_TOKEN = -1  # padding that is no token of the vocabulary
+FEW = 4  # tokens of a set that are compared one by one
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SolutionFormat:
-    """The shape of solutions that are written in steps."""
+    """The shape of solutions that are written in steps.
+
+    Steps and solutions end where a token of a set is written: in byte pairs a newline hides in
+    many. A step, or a solution, that has not ended at its longest is cut there.
+    """
 
     num_steps: int  # S, steps of a complete solution
     max_step_length: int  # L, tokens of the longest step, its end token included
     max_length: int  # T, tokens of the longest solution
-    end_of_step: int  # the token that ends a step
-    pad: int  # the token that stands for no token
-    grammar: np.ndarray  # [T, V] bool, tokens allowed at each place of a solution
-    end_of_solution: int = -1  # the token that ends a step and the solution with it; -1: none
+    step_ends: tuple[int, ...]  # tokens that end a step
+    pad: int  # the token that stands for no token; NO_TOKEN: prompts are padded with it too
+    grammar: np.ndarray | None = None  # [T, V] bool, tokens allowed at each place; None: all
+    solution_ends: tuple[int, ...] = ()  # tokens that end a step and the solution with it
 
     def ends_step(self, tokens: jax.Array) -> jax.Array:
         """`[...]` bool, the `tokens [...]` that end a step."""
-        return (tokens == self.end_of_step) | (tokens == self.end_of_solution)
+        return among(tokens, (*self.step_ends, *self.solution_ends))
+
+    def ends_solution(self, tokens: jax.Array) -> jax.Array:
+        """`[...]` bool, the `tokens [...]` that end a solution."""
+        return among(tokens, self.solution_ends)
+
+
+def among(tokens: jax.Array, members: tuple[int, ...]) -> jax.Array:
+    """`[...]` bool, the `tokens [...]` that are in a set."""
+    if len(members) <= FEW:
+        found = jnp.zeros(tokens.shape, bool)
+        for member in members:
+            found |= tokens == member
+        return found
+    table = np.zeros(max(members) + 2, bool)  # the last place stands for all that is beyond
+    table[list(members)] = True
+    inside = (tokens >= 0) & (tokens < len(table))
+    return jnp.asarray(table)[jnp.where(inside, tokens, len(table) - 1)]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

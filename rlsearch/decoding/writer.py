@@ -21,7 +21,7 @@ from rlsearch.decoding.draft import (
     write_cache,
     write_tokens,
 )
-from rlsearch.decoding.policy import Policy, SolutionFormat
+from rlsearch.decoding.policy import NO_TOKEN, Policy, SolutionFormat
 from rlsearch.decoding.sampling import FORBIDDEN, Sampling
 from rlsearch.keys import folded
 from rlsearch.loops import while_at_most
@@ -48,6 +48,8 @@ class Writer:
             context: the prompts with earlier attempts, to be read in their place.
         """
         format, model = self.format, self.policy.model
+        if context is None and format.pad == NO_TOKEN:
+            context = Context(prompts, prompts != NO_TOKEN)
         if context is None:
             hidden, cache = model.read(self.params, prompts)
         else:
@@ -72,6 +74,8 @@ class Writer:
     def _grammatical(self, hidden: jax.Array, places: jax.Array) -> jax.Array:
         """Log-probabilities over the tokens that the grammar allows at `places [B]`."""
         logits, grammar = self.policy.model.policy_logits(self.params, hidden), self.format.grammar
+        if grammar is None:
+            return jax.nn.log_softmax(logits)
         allowed = jnp.asarray(grammar)[jnp.minimum(places, grammar.shape[0] - 1)]
         log_probs = jax.nn.log_softmax(jnp.where(allowed, logits, FORBIDDEN))
         return jnp.where(allowed, log_probs, FORBIDDEN)
@@ -136,14 +140,17 @@ class Writer:
         line, model, format = draft.line, self.policy.model, self.format
         batch, length = line.tokens.shape[0], format.max_step_length
         active = ~self.finished(draft)
-        uniforms = jax.vmap(lambda key: jax.random.uniform(key, (length,)))(keys)
+        uniforms = jax.vmap(lambda key: jax.random.uniform(key, (length,)))(keys).T
         seen, before = draft.seen(), draft.prompt.length
         local = empty_like(draft.prompt.cache, length)
         rows = jnp.arange(batch)
 
-        def draw_token(carry, inputs):
-            hidden, local, done, agree = carry
-            place, uniform = inputs
+        def unfinished(carry):
+            place, (_, _, done, _), _ = carry
+            return (place < length) & ~done.all()
+
+        def draw_token(carry):
+            place, (hidden, local, done, agree), drawn = carry
             prior = self._grammatical(hidden, line.length + place)
             draw = sampling.log_probs(prior)
             weights = jnp.exp(draw)
@@ -155,7 +162,7 @@ class Writer:
                 taken = jnp.zeros_like(weights).at[rows[:, None], at].add(mass)
                 left = jnp.where(weights - taken > 1e-4 * weights, weights - taken, 0.0)
                 weights = jnp.where(left.sum(axis=-1, keepdims=True) > 1e-7, left, weights)
-            token = sampling.pick(weights, uniform)
+            token = sampling.pick(weights, uniforms[place])
             if siblings is not None:
                 agree &= siblings.tokens[:, :, place] == jnp.where(done, format.pad, token)[:, None]
             draw_log_prob = jnp.where(done, 0.0, draw[rows, token])
@@ -176,13 +183,18 @@ class Writer:
             )
             hidden = jnp.where(done[:, None], hidden, new_hidden[:, 0])
             done = done | format.ends_step(token)
-            return (hidden, local, done, agree), (token, draw_log_prob, prior_log_prob)
+            if format.grammar is None:
+                done |= line.length + place + 1 >= format.max_length
+            new = token, draw_log_prob, prior_log_prob
+            drawn = jax.tree.map(lambda old, x: old.at[place].set(x), drawn, new)
+            return place + 1, (hidden, local, done, agree), drawn
 
         agree = jnp.zeros((batch, 0), bool) if siblings is None else siblings.present
-        carry = (line.hidden, local, ~active, agree)
-        (hidden, local, _, agree), (tokens, draw_log_probs, prior_log_probs) = jax.lax.scan(
-            draw_token, carry, (jnp.arange(length), uniforms.T)
-        )
+        nothing = jnp.zeros((length, batch))
+        drawn = jnp.full((length, batch), format.pad, jnp.int32), nothing, nothing
+        start = jnp.int32(0), (line.hidden, local, ~active, agree), drawn
+        _, (hidden, local, _, agree), drawn = while_at_most(length, unfinished, draw_token, start)
+        tokens, draw_log_probs, prior_log_probs = drawn
         tokens = tokens.T
         step_length = (tokens != format.pad).sum(axis=1, dtype=jnp.int32)
         step = Step(

@@ -19,7 +19,8 @@ from rlsearch.runs.parameters import warn
 from rlsearch.strategies.base import Budget, Solutions, Strategy
 from rlsearch.verifiers.base import Judge
 
-MAX_DRAFTS = 8192  # solutions in the making at once: each keeps its own keys and values
+MAX_DRAFTS = 8192  # solutions in the making at once: each keeps its own keys and values,
+MAX_BYTES = 2**32  # and a tree those of every step; together no more than these
 
 
 class Measured(NamedTuple):
@@ -83,8 +84,8 @@ def measure(
 ) -> Measured | None:
     """Solves all problems, under all seeds; None where the budget cannot be spent.
 
-    They are one batch, or where that would hold more than `MAX_DRAFTS` solutions in the making at
-    once, batches of equal size: a problem's answer does not depend on its batch.
+    They are one batch, or where that would hold too many solutions in the making at once (see
+    `most_drafts`), batches of equal size: a problem's answer does not depend on its batch.
 
     Args:
         budget: in mean sampled solutions.
@@ -95,7 +96,7 @@ def measure(
     if settings is None:
         return None
     prompts, keys = under_seeds(examination.prompts, seeds)
-    parts = in_parts(len(prompts), MAX_DRAFTS // budget)
+    parts = in_parts(len(prompts), most_drafts(writer, prompts) // budget)
     first = prompts[parts[0]], keys[parts[0]]
     solve = (programs or Programs()).of(strategy, allowance, writer, judge, *first)
     began = time.monotonic()
@@ -106,6 +107,13 @@ def measure(
     right = np.asarray(examination.task.check_tokens(prompts, jnp.asarray(tokens)))
     by_seed = (x.reshape(len(seeds), -1) for x in (right, *costs))
     return Measured(settings, *by_seed, seconds=seconds)
+
+
+def most_drafts(writer: Writer, prompts: jax.Array) -> int:
+    """The number of solutions in the making that may be kept at once."""
+    line = jax.eval_shape(writer.start, prompts[:1]).line
+    bytes_of_one = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(line))
+    return min(MAX_DRAFTS, MAX_BYTES // (bytes_of_one * writer.format.num_steps))
 
 
 def _answers(solved: Solutions) -> tuple[jax.Array, ...]:

@@ -104,8 +104,6 @@ def measure_open(
         ValueError: a problem's prompt leaves no room for an answer in the model's context, or there
             is no problem.
     """
-    if not problems:
-        raise ValueError("problems are none: there must be at least one")
     sampling = Sampling(asking.temperature, top_p=asking.top_p)
     rows, total = [], len(problems) * (1 + asking.samples)
 
@@ -182,8 +180,14 @@ class Part(NamedTuple):
     width: int  # tokens of the longest prompt of all parts
 
 
-def _parts(opened: OpenModel, problems: Sequence[Problem], asking: Asking) -> list[Part]:
-    """Cuts problems into parts; the key of a problem is that of its place."""
+def prompts_of(opened: OpenModel, problems: Sequence[Problem], asking: Asking) -> list[list[int]]:
+    """The tokens of each problem's conversation.
+
+    Raises:
+        ValueError: one leaves no room for an answer in the model's context, or there is none.
+    """
+    if not problems:
+        raise ValueError("problems are none: there must be at least one")
     prompts = [asking.prompt(opened, problem) for problem in problems]
     for problem, prompt in zip(problems, prompts, strict=True):
         if len(prompt) + asking.max_tokens > opened.context:
@@ -192,6 +196,12 @@ def _parts(opened: OpenModel, problems: Sequence[Problem], asking: Asking) -> li
                 f"{asking.max_tokens}: together they must be at most {opened.context}, the model's "
                 "context"
             )
+    return prompts
+
+
+def _parts(opened: OpenModel, problems: Sequence[Problem], asking: Asking) -> list[Part]:
+    """Cuts problems into parts; the key of a problem is that of its place."""
+    prompts = prompts_of(opened, problems, asking)
     keys, width = (
         row_keys(jax.random.key(asking.seed), len(problems)),
         bucket(max(map(len, prompts))),

@@ -92,10 +92,10 @@ class Lineage:
             num_steps=task.num_steps,
             max_step_length=task.max_step_length,
             max_length=task.solution_length,
-            end_of_step=task.end_of_step,
+            step_ends=(task.end_of_step,),
             pad=task.pad,
             grammar=task.grammar,
-            end_of_solution=task.end_of_solution,
+            solution_ends=() if task.end_of_solution < 0 else (task.end_of_solution,),
         )
 
     def stage(self, name: str) -> Any:

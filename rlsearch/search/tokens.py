@@ -38,7 +38,7 @@ def search_tokens(
     config: SearchConfig,
 ) -> Grown:
     """Grows a tree, token by token, from each of B half-written solutions; see `search_steps`."""
-    actions = writer.format.grammar.shape[1]
+    actions = writer.policy.model.vocab_size
     if config.actions == "top_tokens":
         actions = min(config.num_candidates, actions)
 

@@ -1,12 +1,13 @@
 """Accuracy against compute: every policy of a run, every strategy, every budget."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from rlsearch.config import A_STRATEGY
-from rlsearch.measuring.accuracy import summarise
+from rlsearch.measuring.accuracy import Row, summarise
 from rlsearch.measuring.accuracy_picture import draw
-from rlsearch.measuring.examination import examine
+from rlsearch.measuring.examination import Contestant, Examination, examine
 from rlsearch.measuring.measure import measure_each
 from rlsearch.measuring.opened import OpenedRun
 from rlsearch.measuring.rows import rows_of
@@ -16,6 +17,7 @@ from rlsearch.strategies.drawing import drawing_as
 from rlsearch.strategies.revisions import Revisions
 from rlsearch.strategies.tree_search import TreeSearch
 from rlsearch.studies.base import Comparison, Report, in_common, silent
+from rlsearch.verifiers.base import Judge
 from rlsearch.verifiers.checker import Checker
 
 
@@ -37,7 +39,9 @@ class Accuracy(Comparison):
     def run(self, opened: OpenedRun, report: Report = silent) -> dict[str, Any]:
         """See `Study.run`."""
         examination, contestants = examine(opened, self.policies, self.problems, self.split)
-        strategies = self.alike(opened, self.strategies or opened.default_strategies())
+        strategies = self.alike(
+            self.strategies or opened.default_strategies(), opened.defaults.policy_weight
+        )
         judge = opened.judge(self.verifier, self.aggregation, [x.name for x in contestants])
         chosen = [(self._chained(strategy), judge) for strategy in strategies]
         if self.oracle:
@@ -46,23 +50,7 @@ class Accuracy(Comparison):
             chosen.append((oracle, Checker.of(opened.task)))
         budgets = self.budgets or opened.defaults.budgets
         seeds = self.seeds or opened.defaults.seeds
-        rows: list[dict[str, Any]] = []
-        spent = 0  # solutions a problem, of all strategies
-        for strategy, judge in chosen:
-            name = name_of(strategy)
-            label = f"{name} (oracle)" if judge.oracle else name
-            for budget in budgets:
-                made = []
-                for contestant, measured in measure_each(
-                    strategy, contestants, judge, examination, budget, seeds
-                ):
-                    made += rows_of(name, contestant, judge, examination, budget, seeds, measured)
-                rows += made
-                spent += budget
-                for row in summarise(made):
-                    share = f"{100 * row['accuracy']:5.1f}%"
-                    line = f"{row['policy']:10} {label:22} budget {budget:4}  {share}"
-                    report(line, spent / (len(chosen) * sum(budgets)))
+        rows = measured_rows(chosen, contestants, examination, budgets, seeds, report)
         result = {
             "benchmark": self.split,
             "split": opened.task_split,
@@ -79,3 +67,32 @@ class Accuracy(Comparison):
         if self.sequential and isinstance(strategy, Revisions):
             return dataclasses.replace(strategy, sequential=self.sequential)
         return strategy
+
+
+def measured_rows(
+    chosen: Sequence[tuple[Strategy, Judge]],
+    contestants: Sequence[Contestant],
+    examination: Examination,
+    budgets: Sequence[int],
+    seeds: Sequence[int],
+    report: Report,
+) -> list[Row]:
+    """One row for each strategy with its judge, budget, contestant and seed."""
+    rows: list[Row] = []
+    spent = 0  # solutions a problem, of all strategies
+    for strategy, judge in chosen:
+        name = name_of(strategy)
+        label = f"{name} (oracle)" if judge.oracle else name
+        for budget in budgets:
+            made = []
+            for contestant, measured in measure_each(
+                strategy, contestants, judge, examination, budget, seeds
+            ):
+                made += rows_of(name, contestant, judge, examination, budget, seeds, measured)
+            rows += made
+            spent += budget
+            for row in summarise(made):
+                share = f"{100 * row['accuracy']:5.1f}%"
+                line = f"{row['policy']:10} {label:22} budget {budget:4}  {share}"
+                report(line, spent / (len(chosen) * sum(budgets)))
+    return rows

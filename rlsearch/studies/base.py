@@ -66,8 +66,13 @@ class Comparison:
         Drawing(**given).sampling  # noqa: B018  refuses what cannot be drawn with
         check_extent(self)
 
-    def alike(self, opened: OpenedRun, strategies: Sequence[Strategy]) -> tuple[Strategy, ...]:
+    def alike(
+        self, strategies: Sequence[Strategy], policy_weight: float | None
+    ) -> tuple[Strategy, ...]:
         """The strategies, drawing and choosing in the same way.
+
+        Args:
+            policy_weight: where the study does not give one; None: the strategies' own.
 
         Raises:
             ValueError: if two have one name, so that their rows could not be told apart, or draw
@@ -79,7 +84,7 @@ class Comparison:
             raise ValueError(f"strategies are {', '.join(names)}: {twice[0]} is there twice")
         given = self._fields()
         if given["policy_weight"] is None:
-            given["policy_weight"] = opened.defaults.policy_weight
+            given["policy_weight"] = policy_weight
         given = {name: value for name, value in given.items() if value is not None}
         made = tuple(drawing_as(strategy, given) for strategy in strategies)
         for field in self._fields():

@@ -72,7 +72,7 @@ class Exchange(Comparison):
         answers = greedy.right.mean(axis=0)
         groups = by_difficulty(small, judge, examination)
         rows, curves, exchange = [], [], []
-        strategies = self.alike(opened, self.strategies or STRATEGIES)
+        strategies = self.alike(self.strategies or STRATEGIES, opened.defaults.policy_weight)
         for strategy in strategies:
             name, found = name_of(strategy), {}
             for budget in budgets:

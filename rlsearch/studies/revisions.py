@@ -72,7 +72,7 @@ class Revisions(Comparison):
                 f"sequential is {lengths[-1]}: a budget of {budgets[-1]} does not pay for so many "
                 "attempts"
             )
-        (drawing,) = self.alike(opened, (RevisionsStrategy(),))
+        (drawing,) = self.alike((RevisionsStrategy(),), opened.defaults.policy_weight)
         assert isinstance(drawing, RevisionsStrategy), "it is what it was made of"
         rows: list[Row] = []
         revised: list[Row] = []

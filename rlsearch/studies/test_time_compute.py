@@ -94,7 +94,7 @@ class TestTimeCompute(Comparison):
         judge = opened.judge(self.verifier, self.aggregation, [x.name for x in contestants])
         budgets = sorted(self.budgets or opened.defaults.budgets)
         seeds = self.seeds or opened.defaults.seeds
-        strategies = self.alike(opened, self.strategies or STRATEGIES)
+        strategies = self.alike(self.strategies or STRATEGIES, opened.defaults.policy_weight)
         rows, right = [], {}
         spent = 0  # solutions a problem, of all strategies
         for strategy in strategies:

@@ -125,7 +125,7 @@ def soft_labels(
 
 def is_complete(solutions: jax.Array, format: SolutionFormat) -> jax.Array:
     """`[N]` int32, 1 for a solution that is complete."""
-    ended = (solutions == format.end_of_solution).any(axis=1)
+    ended = format.ends_solution(solutions).any(axis=1)
     steps = format.ends_step(solutions).sum(axis=1)
     return (ended | (steps >= format.num_steps)).astype(jnp.int32)
 

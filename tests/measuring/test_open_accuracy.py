@@ -94,7 +94,7 @@ def test_the_command(folder, data, tmp_path):
     [
         ((), "an open model needs --task"),
         (("--task", "questions"), "data_dir is ''"),
-        (("--task", "gsm8k", "--budgets", 4), "--budgets is for runs"),
+        (("--task", "gsm8k", "--suite", "verifiers"), "--suite is for runs"),
         (("--task", "questions", "--data-dir", "DATA", "--seeds", 1, 2), "--seeds takes one"),
         (
             ("--task", "questions", "--data-dir", "DATA", "--max-tokens", CONTEXT),

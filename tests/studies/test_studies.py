@@ -2,15 +2,12 @@
 
 import argparse
 import dataclasses
-import types
-from typing import Any
 
 import pytest
 
 from rlsearch.cli.evaluate import OPTIONS, STUDIES, fields_for, study_class
 from rlsearch.cli.parser import Parser
 from rlsearch.config_data import ConfigError
-from rlsearch.measuring.opened import Defaults
 from rlsearch.strategies.beam_search import BeamSearch
 from rlsearch.strategies.best_of_n import BestOfN
 from rlsearch.strategies.drawing import drawing_of
@@ -72,16 +69,11 @@ def test_what_a_study_needs_is_asked_for():
         given("exchange")
 
 
-def run_with(policy_weight=None) -> Any:
-    """A run whose config says so much of how strategies choose."""
-    return types.SimpleNamespace(defaults=Defaults(policy_weight=policy_weight))
-
-
 def test_two_strategies_of_one_name_are_refused():
     different = (BeamSearch(expansions=2), Greedy(), BeamSearch(expansions=4))
     with pytest.raises(ValueError, match="beam_search, greedy, beam_search: beam_search is there"):
-        Accuracy().alike(run_with(), different)
-    assert Accuracy().alike(run_with(), different[:2]) == different[:2]
+        Accuracy().alike(different, None)
+    assert Accuracy().alike(different[:2], None) == different[:2]
     assert Accuracy(strategies=different) == Accuracy(strategies=different)
 
 
@@ -90,11 +82,11 @@ def test_strategies_that_are_compared_draw_and_choose_alike():
     with pytest.raises(
         ValueError, match="^temperature is 0.5 of best_of_n, 1.0 of tree_search: strategies that"
     ):
-        Accuracy().alike(run_with(), sharp)
-    made = Accuracy(temperature=0.7, min_p=0.0).alike(run_with(0.3), sharp)
+        Accuracy().alike(sharp, None)
+    made = Accuracy(temperature=0.7, min_p=0.0).alike(sharp, 0.3)
     assert in_common(made) == {"temperature": 0.7, "min_p": 0.0, "policy_weight": 0.3}
     assert [drawing_of(x) for x in made] == [in_common(made), {}, in_common(made)]
-    plain = Accuracy(policy_weight=0.0).alike(run_with(0.3), sharp[1:])
+    plain = Accuracy(policy_weight=0.0).alike(sharp[1:], 0.3)
     assert in_common(plain)["policy_weight"] == 0.0
     for wrong in ({"min_p": 1.0}, {"policy_weight": -1.0}, {"temperature": -0.1}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} is "):
