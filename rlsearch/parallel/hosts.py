@@ -145,8 +145,6 @@ def leave(error: BaseException, explained: bool) -> None:
         return
     if not explained:
         traceback.print_exception(error)
-    for each in _causes(error):
-        print("DEBUG", type(each), type(each).__mro__, str(each)[:3000], file=sys.stderr)
     if any(isinstance(each, jax.errors.JaxRuntimeError) for each in _causes(error)):
         print(
             f"process {jax.process_index()} lost another one; within {HEARTBEAT_SECONDS} seconds "

@@ -103,7 +103,6 @@ def test_a_process_that_lost_another_ends_within_a_minute_and_says_which(tmp_pat
             process.wait()
     assert processes[1 - victim].returncode != 0
     named = {0: "the leader (usually slice 0 task 0)", 1: "stopped sending heartbeats):\n1\n"}
-    print(error)
     assert named[victim] in error
 
 
