@@ -74,9 +74,10 @@ def shortened(line: str) -> list[str] | None:
 
 def of_open_model(command: str, words: list[str]) -> list[str] | None:
     """The words of a command on an open model, with few tokens; None for what stays slow."""
+    by = ["--max-steps", "2"] if "--strategies" in words else ["--samples", "2"]
     few = {
         "chat": ["--max-tokens", "4", "--reasoning-tokens", "4"],
-        "evaluate": ["--problems", "2", "--samples", "2", "--max-tokens", "4"],
+        "evaluate": ["--problems", "2", "--max-tokens", "4", *by],
     }
     generated = "--task" in words and "--data-dir" not in words  # by a library of an extra
     return [*words, *few[command]] if command in few and not generated else None

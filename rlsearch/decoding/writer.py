@@ -6,6 +6,8 @@ K siblings, V vocabulary, D features.
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -220,32 +222,35 @@ class Writer:
         Returns:
             The finished drafts, and the policy's log-probability `[B]` of what was written.
         """
-
-        def append(line: Line, keys: jax.Array) -> tuple[Line, jax.Array]:
-            after, step = self.step(draft._replace(line=line), keys, sampling)
-            return after.line, step.prior_log_prob
-
-        line, log_probs = jax.lax.scan(append, draft.line, step_keys(keys, self.format.num_steps))
-        return draft._replace(line=line), log_probs.sum(axis=0)
+        each = step_keys(keys, self.format.num_steps)
+        return self._until_finished(draft, lambda turn: each[turn], sampling)
 
     def complete(self, draft: Draft, keys: jax.Array) -> Draft:
-        """Writes on until the last of B drafts is finished; `keys [B]` are consumed.
+        """Writes on until every draft is finished; `keys [B]` are consumed.
 
-        As `write`, for drafts of which most are nearly finished: no step is written in vain.
+        As `write`, with keys that depend on how many steps are written, not on how many there are.
         """
+        return self._until_finished(draft, lambda turn: folded(keys, turn), Sampling())[0]
 
-        def unfinished(carry: tuple[Line, jax.Array]) -> jax.Array:
-            return ~carry[0].finished(self.format).all()
+    def _until_finished(
+        self, draft: Draft, keys_of: Callable[[jax.Array], jax.Array], sampling: Sampling
+    ) -> tuple[Draft, jax.Array]:
+        """See `write`; step number `turn` of all is drawn with the keys `[B]` of that."""
+        longest = self.format.num_steps
 
-        def append(carry: tuple[Line, jax.Array]) -> tuple[Line, jax.Array]:
-            line, turn = carry
-            turn_keys = folded(keys, turn)
-            after, _ = self.step(draft._replace(line=line), turn_keys)
-            return after.line, turn + 1
+        def unfinished(carry: tuple[Line, jax.Array, jax.Array]) -> jax.Array:
+            line, _, turn = carry
+            return (turn < longest) & ~line.finished(self.format).all()
 
-        start = draft.line, jnp.int32(0)
-        line, _ = while_at_most(self.format.num_steps, unfinished, append, start)
-        return draft._replace(line=line)
+        def append(carry: tuple[Line, jax.Array, jax.Array]) -> Any:
+            line, log_probs, turn = carry
+            after, step = self.step(draft._replace(line=line), keys_of(turn), sampling)
+            return after.line, log_probs.at[turn].set(step.prior_log_prob), turn + 1
+
+        nothing = jnp.zeros((longest, *draft.line.length.shape))
+        start = draft.line, nothing, jnp.int32(0)
+        line, log_probs, _ = while_at_most(longest, unfinished, append, start)
+        return draft._replace(line=line), log_probs.sum(axis=0)
 
     def sample(
         self, prompts: jax.Array, keys: jax.Array, sampling: Sampling = Sampling()
