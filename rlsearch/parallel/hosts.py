@@ -145,7 +145,7 @@ def leave(error: BaseException, explained: bool) -> None:
         return
     if not explained:
         traceback.print_exception(error)
-    if any(isinstance(each, jax.errors.JaxRuntimeError) for each in _causes(error)):
+    if any(map(_is_of_the_runtime, _causes(error))):
         print(
             f"process {jax.process_index()} lost another one; within {HEARTBEAT_SECONDS} seconds "
             "JAX says which has stopped sending heartbeats",
@@ -156,6 +156,15 @@ def leave(error: BaseException, explained: bool) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)
+
+
+def _is_of_the_runtime(error: BaseException) -> bool:
+    """Tells whether JAX's runtime raised it, or Orbax for it: not always an error of JAX's class,
+    and not always with its cause."""
+    import jax
+
+    runtime = isinstance(error, jax.errors.JaxRuntimeError | TimeoutError)
+    return runtime or "coordination service" in str(error)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

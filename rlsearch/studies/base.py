@@ -47,9 +47,10 @@ def check_extent(study: Any) -> None:
             check(all(x >= 1 for x in values), study, field, "whole numbers of at least 1")
         else:
             check(values >= 0, study, field, "at least 0")
-    number = study.problems
+    number = getattr(study, "problems", None)
     check(number is None or number >= 1, study, "problems", "at least 1")
-    check(study.split in SPLITS, study, "split", "'held_out' or 'training'")
+    split = getattr(study, "split", "held_out")
+    check(split in SPLITS, study, "split", "'held_out' or 'training'")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -31,8 +31,6 @@ class WordedAccuracy(Comparison):
     budgets: tuple[int, ...] = (4, 16)  # in mean sampled solutions
     asking: Asking = Asking()
     lines: Lines = Lines()
-    problems: int | None = None
-    split: str = "held_out"
 
     def run(
         self,

@@ -129,19 +129,30 @@ def test_one_process_agrees_with_itself_at_once():
     hosts.leave(RuntimeError(), explained=True)
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_who_loses_another_waits_for_jax_to_say_which(monkeypatch, capsys, wrapped):
+LOST = jax.errors.JaxRuntimeError("UNKNOWN: Connection reset by peer")
+IN_FLIGHT = CheckpointError("checkpoint 3 could not be written")  # when another process ended
+IN_FLIGHT.__cause__ = LOST
+TOLD = CheckpointError("checkpoint 3: UNAVAILABLE: Failed to send RPC to coordination service.")
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (LOST, True),
+        (IN_FLIGHT, True),
+        (TOLD, True),
+        (CheckpointError("checkpoint 3: the disk is full"), False),
+    ],
+)
+def test_who_loses_another_waits_for_jax_to_say_which(monkeypatch, capsys, error, lost):
     monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     waited, ended = [], []
     monkeypatch.setattr(hosts.time, "sleep", waited.append)
     monkeypatch.setattr(hosts.os, "_exit", ended.append)
-    error: Exception = jax.errors.JaxRuntimeError("UNKNOWN: Connection reset by peer")
-    if wrapped:  # as a checkpoint that was being written when the other process ended
-        error, error.__cause__ = CheckpointError("checkpoint 3 could not be written"), error
     hosts.leave(error, explained=True)
-    assert "process 0 lost another one" in capsys.readouterr().err
-    assert ended == [1] and waited == [2 * hosts.HEARTBEAT_SECONDS]
+    assert ("process 0 lost another one" in capsys.readouterr().err) == lost
+    assert ended == [1] and waited == [2 * hosts.HEARTBEAT_SECONDS] * lost
 
 
 def test_many_processes_agree_one_call_later(monkeypatch):
