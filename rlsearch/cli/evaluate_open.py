@@ -97,7 +97,7 @@ def run_open(arguments: argparse.Namespace) -> int:
 
 
 class Asked(NamedTuple):
-    """What is asked, how, and the folder of what comes of it."""
+    """Problems of a task, the way they are asked, and the folder of what comes of it."""
 
     task: Any
     problems: Sequence[Any]
@@ -142,7 +142,7 @@ def by_strategies(
         **_given(arguments, ("budgets", "temperature", "min_p", "policy_weight")),
     )
     path = asked.out / f"{arguments.task}_strategies.json"
-    table = study.run(opened, asked.task, asked.problems, path, report)
+    table = study.measure(opened, asked.task, asked.problems, path, report)
     rows = [
         f"{row['strategy']:18} {row['budget']:3}  {share_of(row)}  "
         f"{row['policy_tokens']:.0f} tokens, {row['generations']:.1f} solutions"

@@ -58,7 +58,7 @@ class Lines:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Worded:
-    """What an examination asks of a task, of one in words and in the tokens of an open model."""
+    """A task in words, in the tokens of an open model: all that an examination asks of it."""
 
     task: TextTask
     tokenizer: TextTokenizer

@@ -32,7 +32,7 @@ class WordedAccuracy(Comparison):
     asking: Asking = Asking()
     lines: Lines = Lines()
 
-    def run(
+    def measure(
         self,
         opened: OpenModel,
         task: TextTask,
