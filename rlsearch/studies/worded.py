@@ -40,7 +40,11 @@ class WordedAccuracy(Comparison):
         out: epath.Path,
         report: Report = silent,
     ) -> dict[str, Any]:
-        """Answers all problems; writes the table `out` with a picture beside it."""
+        """Answers all problems; writes the table `out` with a picture beside it.
+
+        Raises:
+            ValueError: no strategy can spend any of the budgets.
+        """
         given = self
         if self.temperature is None:
             given = dataclasses.replace(self, temperature=self.asking.temperature)
@@ -49,6 +53,12 @@ class WordedAccuracy(Comparison):
         ways = [(strategy, Constant()) for strategy in strategies]
         seeds = (self.asking.seed,)
         rows = measured_rows(ways, [contestant], examination, self.budgets, seeds, report)
+        if not rows:
+            said = ", ".join(map(str, self.budgets))
+            raise ValueError(
+                f"budgets are {said}: there must be one that a strategy can spend: greedy decoding "
+                "spends 1, a tree no less than the longest solution"
+            )
         prompt = self.asking.prompt(opened, problems[0])
         table = {
             "model": opened.folder,

@@ -166,6 +166,10 @@ def test_the_command(folder, data, tmp_path):
         (("--max-steps", 4), "--max-steps needs --strategies"),
         (("--strategies", "greedy", "--samples", 4), "--samples is of no use with --strategies"),
         (("--strategies", "greedier"), "strategy is 'greedier'"),
+        (
+            ("--strategies", "greedy", "--budgets", 4, "--max-tokens", 4),
+            "budgets are 4: there must",
+        ),
         (("--strategies", "greedy", "greedy"), "greedy is there twice"),
         (("--strategies", "best_of_n", "--verifier", "value_head"), "--verifier is for runs"),
     ],
