@@ -125,10 +125,13 @@ def _lack(found: Any, kind: Kind) -> str:
     if getattr(found, "_is_protocol", False) or inspect.isabstract(found):
         return "only says what such a class is"
     fields = {f.name for f in dataclasses.fields(found)} if dataclasses.is_dataclass(found) else {}
-    needed = [*kind.members, *([kind.maker] if kind.maker else [])]
-    missing = [name for name in needed if not hasattr(found, name) and name not in fields]
-    if missing:
-        return f"has no {', '.join(missing)}"
+
+    def missing(needed: Sequence[str]) -> list[str]:
+        return [name for name in needed if not hasattr(found, name) and name not in fields]
+
+    lacks = missing([*kind.members, *([kind.maker] if kind.maker else [])])
+    if lacks and (not kind.or_members or missing(kind.or_members)):
+        return f"has no {', '.join(lacks)}"
     if not kind.maker and not dataclasses.is_dataclass(found):
         return "is no dataclass"
     return ""

@@ -19,11 +19,17 @@ class Kind:
     noun: str  # such as "a task"
     room: str  # the package whose modules define such classes
     members: tuple[str, ...]  # that each such class has
+    or_members: tuple[str, ...] = ()  # or all of these, where there are any
     maker: str = ""  # the class method that makes one; empty: a frozen dataclass is one itself
 
 
-TASK = Kind("a task", "rlsearch.tasks", ("held_out_prompts", "check", "draw_task_problem"))
-PROMPTING = Kind("a way of prompting", "rlsearch.tasks", ("prompted",))
+TASK = Kind(
+    "a task",
+    "rlsearch.tasks",
+    ("held_out_prompts", "check", "draw_task_problem"),
+    or_members=("problems", "check", "answer"),  # in words
+)
+PROMPTING = Kind("a way of prompting", "rlsearch.tasks", ("prompted",), or_members=("messages",))
 STAGE = Kind("a stage", "rlsearch.stages", ("name", "ends_with", "build"))
 STUDY = Kind("a study", "rlsearch.studies", ("run",))
 STRATEGY = Kind("a strategy", "rlsearch.strategies", ("settings", "solve"))
@@ -121,6 +127,39 @@ class TransformerConfig:
         check(self.global_every >= 0, self, "global_every", "at least 0")
         check(alone, self, "window", "positive, as other fields are about local layers")
         check(self.activation in ("silu", "gelu"), self, "activation", "'silu' or 'gelu'")
+
+
+@dataclasses.dataclass(frozen=True)
+class Lines:
+    """The shape of solutions in words, written line by line."""
+
+    max_steps: int = 8  # S; a solution of more lines is cut there
+    max_step_tokens: int = 48  # L; a longer line is several steps
+    delimiter: str = "\n"  # a token whose text holds it ends a step
+
+    def __post_init__(self):
+        check(self.max_steps >= 1, self, "max_steps", "at least 1")
+        check(self.max_step_tokens >= 1, self, "max_step_tokens", "at least 1")
+        check(bool(self.delimiter), self, "delimiter", "a text")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """An open model in a local folder, and the shape of what it writes."""
+
+    folder: str  # with config.json, safetensors files and tokenizer.json
+    max_tokens: int = 256  # T, tokens of the longest solution
+    lines: Lines = Lines()
+    dtype: str = "float32"  # dtype of the computation; parameters are float32
+    scan_layers: bool = False  # see `TransformerConfig`
+    remat: str = "everything_saveable"  # what a block keeps for the backward pass
+
+    def __post_init__(self):
+        policies = f"one of {', '.join(REMAT_POLICIES)}"
+        check(self.remat in REMAT_POLICIES, self, "remat", policies)
+        check(bool(self.folder), self, "folder", "the folder of an open model")
+        check(self.max_tokens >= 1, self, "max_tokens", "at least 1")
+        check(self.dtype in ("float32", "bfloat16"), self, "dtype", "'float32' or 'bfloat16'")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -300,7 +339,8 @@ class Experiment:
     seed: int = 0  # of parameters, problems, games and searches
     task: A_TASK = None  # a task of language; None in a run of games, whose stage has its own
     prompting: A_PROMPTING = None  # what stands in front of a problem; None: the problem alone
-    model: TransformerConfig = TransformerConfig()  # of all stages that have no model of their own
+    # Of all stages that have no model of their own. An open one is what `start="pretrained"` means.
+    model: TransformerConfig | Pretrained = TransformerConfig()
     stages: tuple[A_STAGE, ...] = ()  # in their order
     evaluation: tuple[A_STUDY, ...] = ()  # what `rlsearch evaluate` does when not told otherwise
     parallel: ParallelConfig = ParallelConfig()

@@ -25,6 +25,7 @@ MAX_ITEMS = 1000  # of a list of values
 SEVERAL = (
     "budgets",
     "evaluation",
+    "options",
     "policies",
     "seeds",
     "sequential",
@@ -75,9 +76,14 @@ def _with_class(held: Any, hint: Any) -> Any:
     item = _item(hint)
     if item is not None and isinstance(held, tuple | list):
         return [_with_class(each, item) for each in held]
-    if _kind(hint) is not None and dataclasses.is_dataclass(held):
-        return {"cls": class_name(held), **to_data(held)}
-    return to_data(held)
+    return {"cls": class_name(held), **to_data(held)} if _named_in(held, hint) else to_data(held)
+
+
+def _named_in(held: Any, hint: Any) -> bool:
+    """Tells whether data says the class of a value: where a field may hold several, and it is not
+    the first of a few."""
+    several = _kind(hint) is not None or type(held) in _choices(hint)[1:]
+    return several and dataclasses.is_dataclass(held)
 
 
 def from_data(cls: type, data: Any, modules: tuple[str, ...] = (), path: str = "") -> Any:
@@ -130,9 +136,12 @@ def _by_path(message: str, cls: type, path: str) -> str:
 
 
 def _read(value: Any, hint: Any, modules: tuple[str, ...], path: str) -> Any:
+    choices = _choices(hint)
     hint, optional = _required(hint)
     if optional and value is None:
         return None
+    if choices and isinstance(value, Mapping) and "cls" in value:
+        hint, value = _among(choices, value, path), {k: v for k, v in value.items() if k != "cls"}
     item = _item(hint)
     if item is not None:
         if not isinstance(value, list | tuple) or len(value) > MAX_ITEMS:
@@ -154,6 +163,15 @@ def _read(value: Any, hint: Any, modules: tuple[str, ...], path: str) -> Any:
     if not is_a(value, hint):
         raise ConfigError(f"{path} is {shortened(value)}: it must be {valid(hint)}")
     return bounded(hint(value), path)
+
+
+def _among(choices: tuple[Any, ...], data: Mapping[str, Any], path: str) -> Any:
+    """The one of a few classes that data names."""
+    names = {f"{cls.__module__}:{cls.__qualname__}": cls for cls in choices}
+    if data["cls"] not in list(names):
+        said = shortened(data["cls"])
+        raise ConfigError(f"{path}.cls is {said}: it must be {' or '.join(names)}")
+    return names[data["cls"]]
 
 
 def bounded(value: Any, path: str) -> Any:
@@ -392,7 +410,7 @@ def leaves(value: Any, path: str = "") -> dict[str, Any]:
         if name in several:
             continue
         if dataclasses.is_dataclass(held):
-            if _kind(hint) is not None:
+            if _named_in(held, hint):
                 found[f"{path}{name}.cls"] = class_name(held)
             found |= leaves(held, f"{path}{name}.")
         else:
@@ -416,11 +434,19 @@ def _item(hint: Any) -> Any:
 
 
 def _required(hint: Any) -> tuple[Any, bool]:
-    """`X` of a type `X | None`, and whether it was one."""
+    """The first `X` of a type `X | Y | None`, and whether None is among them."""
     if isinstance(hint, types.UnionType):
-        rest = [kind for kind in typing.get_args(hint) if kind is not types.NoneType]
-        return rest[0], True
+        kinds = typing.get_args(hint)
+        rest = [kind for kind in kinds if kind is not types.NoneType]
+        return rest[0], len(rest) < len(kinds)
     return hint, False
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:
+    """The dataclasses of a type `X | Y`; none for a type that has only one."""
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else ()
+    found = tuple(kind for kind in kinds if dataclasses.is_dataclass(kind))
+    return found if len(found) > 1 else ()
 
 
 def _kind(hint: Any) -> Kind | None:

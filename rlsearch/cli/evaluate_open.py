@@ -131,7 +131,7 @@ def by_strategies(
     arguments: argparse.Namespace, opened: Any, asked: Asked, report: Any
 ) -> tuple[dict[str, Any], list[str]]:
     """Answers by test-time strategies: the table, and its lines."""
-    from rlsearch.measuring.worded import Lines
+    from rlsearch.config import Lines
     from rlsearch.strategies.base import load_strategy
     from rlsearch.studies.worded import WordedAccuracy
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rlsearch.decoding.policy import NO_TOKEN
+from rlsearch.tasks.base import NO_TOKEN
 
 ATTEMPTS = 4  # A
 

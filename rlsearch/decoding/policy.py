@@ -9,7 +9,6 @@ import numpy as np
 
 from rlsearch.networks.language_model import LanguageModel
 
-NO_TOKEN = -1  # padding that is no token of the vocabulary
 FEW = 4  # tokens of a set that are compared one by one
 
 

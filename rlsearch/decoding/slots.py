@@ -24,6 +24,7 @@ import numpy as np
 from rlsearch.decoding.sampling import Sampling
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.networks.transformer import KeyValues, Ring
+from rlsearch.parallel.mesh import rows_alone
 
 AT_ONCE = 8  # prompts that are read in one pass
 SMALLEST = 64  # tokens of a compiled program's prompt or text; larger ones are powers of two
@@ -156,7 +157,7 @@ def take_turn(
     number, longest = slots.texts.tokens.shape
     own = jnp.minimum(slots.request, number - 1)
     texts, at = slots.texts, slots.texts.lengths[own]
-    prior = jax.nn.log_softmax(model.policy_logits(params, slots.hidden))
+    prior = jax.nn.log_softmax(rows_alone(model.policy_logits(params, slots.hidden)))
     keys = jax.vmap(jax.random.fold_in)(requests.keys[own], at)
     uniform = jax.vmap(jax.random.uniform)(keys)
     token = sampling.draw(prior, uniform)

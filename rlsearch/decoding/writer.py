@@ -23,11 +23,13 @@ from rlsearch.decoding.draft import (
     write_cache,
     write_tokens,
 )
-from rlsearch.decoding.policy import NO_TOKEN, Policy, SolutionFormat
+from rlsearch.decoding.policy import Policy, SolutionFormat
 from rlsearch.decoding.sampling import FORBIDDEN, Sampling
 from rlsearch.keys import folded
 from rlsearch.loops import while_at_most
 from rlsearch.networks.language_model import Params
+from rlsearch.parallel.mesh import rows_alone
+from rlsearch.tasks.base import NO_TOKEN
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["policy"])
@@ -75,7 +77,9 @@ class Writer:
 
     def _grammatical(self, hidden: jax.Array, places: jax.Array) -> jax.Array:
         """Log-probabilities over the tokens that the grammar allows at `places [B]`."""
-        logits, grammar = self.policy.model.policy_logits(self.params, hidden), self.format.grammar
+        # Whole in the vocabulary: to draw from a split one, devices would talk at every token.
+        logits = rows_alone(self.policy.model.policy_logits(self.params, hidden))
+        grammar = self.format.grammar
         if grammar is None:
             return jax.nn.log_softmax(logits)
         allowed = jnp.asarray(grammar)[jnp.minimum(places, grammar.shape[0] - 1)]

@@ -30,9 +30,10 @@ from rlsearch.measuring.accuracy import wilson_interval
 from rlsearch.measuring.pass_at_k import pass_at_k
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.pretrained.opened import OpenModel
+from rlsearch.pretrained.worded import check_room
+from rlsearch.tasks.chat import INSTRUCTION, Chat
 from rlsearch.tasks.questions import Problem, TextTask
 
-INSTRUCTION = "Solve the problem step by step. Then write: The answer is"
 AT_ONCE = 64  # problems whose prompts are kept
 
 
@@ -57,12 +58,8 @@ class Asking:
 
     def prompt(self, opened: OpenModel, problem: Problem) -> list[int]:
         """The tokens of a problem's conversation."""
-        messages = [{"role": "system", "content": self.system}] if self.system else []
-        text = f"{problem.text}\n\n{self.instruction}" if self.instruction else problem.text
-        messages.append({"role": "user", "content": text})
-        tokenizer = opened.tokenizer
-        written = tokenizer.chat_template(opened.folder).render(messages)
-        return tokenizer.encode(written)
+        messages = Chat(self.system, self.instruction).messages(problem)
+        return opened.tokenizer.conversation(messages, opened.folder)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -189,13 +186,7 @@ def prompts_of(opened: OpenModel, problems: Sequence[Problem], asking: Asking) -
     if not problems:
         raise ValueError("problems are none: there must be at least one")
     prompts = [asking.prompt(opened, problem) for problem in problems]
-    for problem, prompt in zip(problems, prompts, strict=True):
-        if len(prompt) + asking.max_tokens > opened.context:
-            raise ValueError(
-                f"problem {problem.number} has {len(prompt)} tokens, and a text may have "
-                f"{asking.max_tokens}: together they must be at most {opened.context}, the model's "
-                "context"
-            )
+    check_room(problems, prompts, asking.max_tokens, opened.context)
     return prompts
 
 

@@ -8,16 +8,19 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+import jax
+
 from rlsearch.classes import class_name, nearest
-from rlsearch.config import Experiment, ParallelConfig
+from rlsearch.config import Experiment, ParallelConfig, Pretrained
 from rlsearch.decoding.policy import Policy
 from rlsearch.decoding.writer import Writer
 from rlsearch.measuring.costs import answer_flops
 from rlsearch.measuring.judges import check_judges, check_same_language, with_aggregation
-from rlsearch.parallel.mesh import make_mesh
+from rlsearch.parallel.mesh import make_mesh, replicated
+from rlsearch.pretrained import weights
 from rlsearch.runs.checkpoints import complete_stages, stage_checkpoints
 from rlsearch.runs.directory import RunDirectory
-from rlsearch.runs.lineage import Lineage, same_task
+from rlsearch.runs.lineage import PRETRAINED, Lineage, same_task
 from rlsearch.runs.opening import read_run, with_data_dir
 from rlsearch.runs.parameters import load_params, warn
 from rlsearch.stages.traces import Traces, row_length
@@ -116,10 +119,12 @@ class OpenedRun:
     # Policies.
 
     def policies(self) -> dict[str, int]:
-        """The policies whose training is complete, and the steps of their checkpoints."""
+        """The policies whose training is complete, and the steps of their checkpoints; an open
+        model as it came is the first."""
         present, ends = complete_stages(self.directory, self.lineage), self.lineage.ends()
         names = self.lineage.of_kind("policy")
-        return {name: ends[name] for name in names if name in present}
+        as_it_came = {PRETRAINED: 0} if isinstance(self.config.model, Pretrained) else {}
+        return as_it_came | {name: ends[name] for name in names if name in present}
 
     def complete_policies(self, names: Iterable[str] = ()) -> dict[str, int]:
         """Does what `policies` does: of those in `names`, in the order of `names`, or of all.
@@ -174,9 +179,14 @@ class OpenedRun:
         """
         name = name or self.default_policy()
         self.complete_policies((name,))
-        policy = self.lineage.policy(name)
+        policy, mesh = self.lineage.policy(name), make_mesh(self.config.parallel)
+        ref = self.lineage.checkpoint(name)
+        if ref is not None and ref.folder:
+            shapes = jax.eval_shape(ref.model.init, jax.random.key(0))
+            whole = jax.tree.map(lambda _: replicated(mesh), shapes)
+            return Writer(policy, weights.load_params(ref.folder, ref.model, whole)), name
         with stage_checkpoints(self.directory, self.lineage, name) as checkpoints:
-            step, mesh = self.lineage.num_steps(name), make_mesh(self.config.parallel)
+            step = self.lineage.num_steps(name)
             return Writer(policy, load_params(checkpoints, step, policy.model, mesh)), name
 
     # Verifiers.

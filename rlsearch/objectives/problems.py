@@ -23,6 +23,12 @@ def draw_problems(task: Task, keys: jax.Array, mixture: ProblemMixture) -> jax.A
     those with another goal it is unknown whether there is one.
     """
 
+    def of_the_task(key: jax.Array) -> jax.Array:
+        return task.draw_task_problem(jax.random.split(key, 3)[0])
+
+    if mixture.task_fraction == 1:  # a task in words has no others
+        return jax.vmap(of_the_task)(keys)
+
     def one(key: jax.Array) -> jax.Array:
         own_key, trace_key, choice_key = jax.random.split(key, 3)
         prompt, other_prompt, _, valid = task.draw_trace(trace_key)

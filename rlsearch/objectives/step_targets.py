@@ -23,12 +23,14 @@ import numpy as np
 import optax
 
 from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.objectives.log_probs import token_log_probs
+from rlsearch.tasks.base import NO_TOKEN
 
 
 class StepTargets(NamedTuple):
     """Rows to learn from. Every target is a constant: gradients never pass through it."""
 
-    prompts: jax.Array  # [B, P] int32
+    prompts: jax.Array  # [B, P] int32; NO_TOKEN is padding, where it is that of steps too
     steps: jax.Array  # [B, S, M, L] int32, padded behind each step's last token
     weights: jax.Array  # [B, S, M] float32, w(c); 0 for a candidate not to be imitated
     values: jax.Array  # [B, S, M] float32 in [0, 1], value target at the end of each candidate
@@ -155,7 +157,8 @@ def read_rows(
 
     tokens = jnp.concatenate([prompts, steps.reshape(batch, -1)], axis=1)
     positions = jnp.concatenate([prompt_places, places], axis=1)
-    mask = row_mask(prompt_length, steps, pad, targets.real)
+    in_prompt = prompts != NO_TOKEN if targets.real is None and pad == NO_TOKEN else targets.real
+    mask = row_mask(prompt_length, steps, pad, in_prompt)
     hidden, _ = model.extend(params, tokens, positions, mask)
     prompt_end = hidden[:, prompt_length - 1]  # [B, D]
     hidden = hidden[:, prompt_length:].reshape(batch, num_steps, num_candidates, length, -1)
@@ -165,9 +168,8 @@ def read_rows(
     before = jnp.concatenate([prompt_end[:, None], ends[:, :-1, 0]], axis=1)  # [B, S, D]
     before = jnp.broadcast_to(before[:, :, None, None], (*hidden.shape[:3], 1, hidden.shape[-1]))
     predicting = jnp.concatenate([before, hidden[:, :, :, :-1]], axis=3)
-    logits = model.policy_logits(params, predicting)
-    picked = jnp.take_along_axis(logits, steps[..., None], axis=-1)[..., 0]
-    token_log_probs = picked - jax.nn.logsumexp(logits, axis=-1)
+    flat = predicting.reshape(batch, -1, predicting.shape[-1])
+    said = token_log_probs(model, params, flat, jnp.maximum(steps, 0).reshape(batch, -1))
     counted = real if targets.counted is None else real & targets.counted
-    log_probs = jnp.where(counted, token_log_probs, 0.0).sum(axis=-1)
+    log_probs = jnp.where(counted, said.reshape(steps.shape), 0.0).sum(axis=-1)
     return log_probs, model.value_logit(params, ends), model.value_logit(params, prompt_end)

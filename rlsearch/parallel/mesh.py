@@ -144,6 +144,34 @@ def split_over_data(mesh: Mesh | AbstractMesh, batch: Any, axis: int = 0) -> Any
     return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, sharding), batch)
 
 
+def ask_host(function: Callable, shape: jax.ShapeDtypeStruct, *arrays: jax.Array) -> jax.Array:
+    """In the midst of a program: what `function` makes of `arrays` on the host, an array of
+    `shape`, with batch axes in front of it where the caller maps.
+
+    In `over_data` each share of the devices asks for its own rows, those of it that differ in
+    `model` alone all the same.
+    """
+
+    def ask(*arrays: jax.Array) -> jax.Array:
+        return jax.pure_callback(function, shape, *arrays, vmap_method="broadcast_all")
+
+    automatic = _automatic(jax.sharding.get_abstract_mesh())
+    if not automatic:
+        return ask(*arrays)
+    # A question can be asked only where no axis is left to the compiler.
+    whole = PartitionSpec()
+    asked = jax.shard_map(
+        ask, in_specs=whole, out_specs=whole, axis_names=set(automatic), check_vma=False
+    )
+    return asked(*arrays)
+
+
+def _automatic(mesh: AbstractMesh) -> list[str]:
+    """The axes over which the compiler splits what it likes."""
+    types = zip(mesh.axis_names, mesh.axis_types, strict=True)
+    return [name for name, kind in types if kind == AxisType.Auto]
+
+
 def rows_alone(x: jax.Array) -> jax.Array:
     """Asks that activations `[B, ...]` be split by rows and whole in all their features.
 
@@ -152,9 +180,7 @@ def rows_alone(x: jax.Array) -> jax.Array:
     the one in context (`jax.sharding.use_abstract_mesh`, or a `shard_map`, in which rows are split
     already); where there is none, this does nothing.
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    types = zip(mesh.axis_names, mesh.axis_types, strict=True)
-    automatic = [name for name, kind in types if kind == AxisType.Auto]
+    automatic = _automatic(jax.sharding.get_abstract_mesh())
     if not automatic:
         return x
     rows = tuple(axis for axis in BATCH if axis in automatic)

@@ -22,6 +22,7 @@ MOST = {  # of a field that is a whole number; 2**20 of all others
     "vocab_size": 10_000_000,
     "max_position_embeddings": 2**30,
 }
+COMPUTED = ("dtype", "scan_layers", "remat", "value_dim")  # fields of a shape that no file says
 LOCAL, GLOBAL = "sliding_attention", "full_attention"  # layers, as config.json calls them
 ACTIVATIONS = {"silu": "silu", "gelu_pytorch_tanh": "gelu"}
 
@@ -39,8 +40,7 @@ def describe(folder: epath.PathLike, **computed: Any) -> Described:
     """Reads config.json of a folder.
 
     Args:
-        computed: fields of the shape that no file says: `dtype`, `scan_layers`, `remat`,
-            `value_dim`.
+        computed: fields of the shape that no file says, of `COMPUTED`.
 
     Raises:
         FileNotFoundError: there is no config.json.

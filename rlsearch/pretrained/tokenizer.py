@@ -6,7 +6,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,13 @@ class TextTokenizer:
     def ending(self) -> np.ndarray:
         """`[V]` bool, the tokens that end a text."""
         return np.isin(np.arange(self.vocab_size), self.ends)
+
+    def conversation(
+        self, messages: Sequence[Mapping[str, str]], folder: epath.PathLike
+    ) -> list[int]:
+        """The tokens of turns, with what begins an answer behind them. Raises: see
+        `chat_template`."""
+        return self.encode(self.chat_template(folder).render(messages))
 
     def chat_template(self, folder: epath.PathLike) -> ChatTemplate:
         """The chat template.

@@ -20,7 +20,7 @@ from rlsearch.config import ShardingRules
 from rlsearch.files import parse_json, size_of
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.parallel.sharding import param_shardings
-from rlsearch.pretrained.describe import CONFIG, describe
+from rlsearch.pretrained.describe import COMPUTED, CONFIG, describe
 from rlsearch.pretrained.families import UNEMBEDDING
 from rlsearch.pretrained.layout import OWN, Tensor, is_stacked, tensors_of
 from rlsearch.text import shortened
@@ -68,12 +68,33 @@ def load_model(
         FileNotFoundError: a file is missing.
         ValueError: a file is not as it must be; the sentence names it, and the tensor.
     """
-    if param_dtype not in ("float32", "bfloat16"):
-        raise ValueError(f"param_dtype is {param_dtype!r}: it must be 'float32' or 'bfloat16'")
     described = describe(folder, **computed)
     model = LanguageModel(described.shape, described.vocab_size)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     places = param_shardings(model.logical_axes(), shapes, mesh, rules)
+    return model, load_params(folder, model, places, param_dtype)
+
+
+def load_params(
+    folder: epath.PathLike, model: LanguageModel, places: Any, param_dtype: str = "float32"
+) -> Params:
+    """Reads the parameters alone of a folder, whose model must be `model`.
+
+    Args:
+        places: a sharding for each parameter.
+        param_dtype: see `load_model`.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: see `load_model`.
+    """
+    if param_dtype not in ("float32", "bfloat16"):
+        raise ValueError(f"param_dtype is {param_dtype!r}: it must be 'float32' or 'bfloat16'")
+    computed = {name: getattr(model.config, name) for name in COMPUTED}
+    described = describe(folder, **computed)
+    if LanguageModel(described.shape, described.vocab_size) != model:
+        raise ValueError(f"{folder} is no longer what it was: its {CONFIG} describes another model")
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
     wanted = tensors_of(described)
     names = [x.name for layers in wanted.values() for x in layers]
     stored = stored_tensors(epath.Path(folder), names)
@@ -98,7 +119,7 @@ def load_model(
 
     params = jax.tree_util.tree_map_with_path(read, shapes, places)
     fresh = jax.jit(lambda key: model.init(key)[OWN], out_shardings=places[OWN])
-    return model, params | {OWN: fresh(jax.random.key(0))}
+    return params | {OWN: fresh(jax.random.key(0))}
 
 
 def read_part(wanted: Tensor, stored: dict[str, Stored], dtype: np.dtype, index: Any) -> np.ndarray:

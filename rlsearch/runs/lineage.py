@@ -7,12 +7,13 @@ and no stage: names and numbers of steps are read off the config.
 import dataclasses
 import functools
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from etils import epath
 
-from rlsearch.classes import nearest
-from rlsearch.config import Experiment
+from rlsearch.classes import class_name, nearest
+from rlsearch.config import Experiment, Pretrained, TransformerConfig
+from rlsearch.decoding.language import Language, in_words, read_language
 from rlsearch.decoding.policy import Policy, SolutionFormat
 from rlsearch.networks.language_model import LanguageModel
 from rlsearch.paths import absolute, exists
@@ -22,6 +23,7 @@ from rlsearch.tasks.base import Task
 from rlsearch.text import shortened
 from rlsearch.verifiers.base import NAMES
 
+PRETRAINED = "pretrained"  # in place of a stage's name: an open model as it came
 REFERENCES = ("start", "policy", "flops_of", "verifier")  # fields in which a stage names another
 
 
@@ -63,7 +65,7 @@ class Lineage:
     directory: str = ""  # the run's; empty where it has none yet
 
     def __post_init__(self):
-        before: list[str] = []
+        before = [PRETRAINED] if isinstance(self.config.model, Pretrained) else []
         for stage in self.config.stages:
             for field in REFERENCES:
                 ref, others = getattr(stage, field, ""), NAMES if field == "verifier" else ()
@@ -81,12 +83,30 @@ class Lineage:
         """The task, with what stands in front of its problems."""
         if self.config.task is None:
             raise ValueError("task is not set: this experiment has stages that need one")
-        prompting = self.config.prompting
-        return prompting.prompted(self.config.task) if prompting else self.config.task
+        task, prompting = self.config.task, self.config.prompting
+        if self._language is not None:
+            return cast(Task, in_words(task, prompting, self._language))
+        if not hasattr(task, "draw_task_problem"):
+            raise ValueError(
+                f"task is {class_name(task)}, in words: it needs a model that is Pretrained"
+            )
+        if prompting and not hasattr(prompting, "prompted"):
+            raise ValueError(
+                f"prompting is {class_name(prompting)}: it is for a model that is Pretrained"
+            )
+        return prompting.prompted(task) if prompting else task
+
+    @functools.cached_property
+    def _language(self) -> Language | None:
+        """The shape and the tokenizer of an open model, if the experiment has one."""
+        model = self.config.model
+        return read_language(model) if isinstance(model, Pretrained) else None
 
     @functools.cached_property
     def format(self) -> SolutionFormat:
         """The format of the task's solutions."""
+        if self._language is not None:
+            return self._language.format
         task = self.task
         return SolutionFormat(
             num_steps=task.num_steps,
@@ -141,7 +161,8 @@ class Lineage:
             among: names, in the order of their stages.
         """
         names = list(among)
-        taught = [name for name in names if getattr(self.stage(name), "is_default", False)]
+        stages = {stage.name: stage for stage in self.config.stages}
+        taught = [name for name in names if getattr(stages.get(name), "is_default", False)]
         return (taught or names)[-1]
 
     def policy(self, ref: str) -> Policy:
@@ -149,6 +170,8 @@ class Lineage:
 
         Stages of the same shape share one, so that programs compile once.
         """
+        if ref == PRETRAINED:
+            return self._policy_of(self._network)
         _, stage, lineage = self._resolved(ref)
         if lineage is not self:
             return self._policy_of(lineage.policy(stage.name).model)
@@ -159,7 +182,15 @@ class Lineage:
             return self._policy_of(LanguageModel(own, self.task.vocab_size))
         if stage.start:
             return self.policy(stage.start)
-        return self._policy_of(LanguageModel(self.config.model, self.task.vocab_size))
+        return self._policy_of(self._network)
+
+    @functools.cached_property
+    def _network(self) -> LanguageModel:
+        """The network of all stages that have none of their own."""
+        model = self.config.model
+        if isinstance(model, TransformerConfig):
+            return LanguageModel(model, self.task.vocab_size)
+        return read_language(model).model if self._language is None else self._language.model
 
     @functools.cached_property
     def _policies(self) -> dict[LanguageModel, Policy]:
@@ -186,6 +217,8 @@ class Lineage:
         """
         if not ref:
             return None
+        if ref == PRETRAINED and self._language is not None:
+            return CheckpointRef(self._network, ref, 0, folder=self._language.folder)
         run, stage, lineage = self._resolved(ref)
         if stage.ends_with == "rows":
             raise ValueError(f"stage is {shortened(ref)}: it ends with rows, not with parameters")

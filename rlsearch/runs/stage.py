@@ -63,6 +63,7 @@ class CheckpointRef:
     stage: str  # its name
     step: int  # of the stage, its last
     run: str = ""  # the run's directory; empty: the same run
+    folder: str = ""  # of an open model, whose own they are; empty: a stage's
 
 
 @dataclasses.dataclass(frozen=True)

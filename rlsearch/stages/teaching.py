@@ -15,7 +15,7 @@ from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import Metrics, Stage, Weights
 from rlsearch.stages.replay_fields import Size
 from rlsearch.stages.ring import Learning, Origin, Ring, ring_stage
-from rlsearch.tasks.base import Task
+from rlsearch.tasks.base import Task, check_traced
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +100,10 @@ def taught_stage(
             weights, `[B]` keys and `config`.
         learning: of the model and the token of padding, the way to learn from those rows.
     """
-    task, policy = lineage.task, lineage.policy(config.name)
+    task, policy, teaching = lineage.task, lineage.policy(config.name), config.teaching
+    if teaching.traces or teaching.task_fraction < 1:
+        needed = ": teaching.traces must be 0 and teaching.task_fraction 1"
+        check_traced(task, config.name, needed)
 
     def produce(weights: Weights, keys: jax.Array) -> tuple[Any, Metrics]:
         return targets(task, Writer(policy, weights.own), keys, config)
@@ -109,7 +112,7 @@ def taught_stage(
     return ring_stage(
         Origin(config.name, length, lineage.checkpoint(config.start)),
         policy.model,
-        config.teaching.ring,
+        teaching.ring,
         produce,
         Learning(*learning(policy.model, policy.format.pad)),
         config.flops(lineage),

@@ -10,6 +10,7 @@ from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import Stage, StageFlops
 from rlsearch.stages.costs import row_flops
 from rlsearch.stages.ring import Learning, Origin, Ring, ring_stage
+from rlsearch.tasks.base import check_traced
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Traces:
     def build(self, lineage: Lineage) -> Stage:
         """Builds the stage; see `StageConfig`."""
         task, policy = lineage.task, lineage.policy(self.name)
+        check_traced(task, self.name, "")
         return ring_stage(
             Origin(self.name, self.num_steps, lineage.checkpoint(self.start)),
             policy.model,
@@ -53,5 +55,5 @@ class Traces:
 
 def row_length(lineage: Lineage) -> int:
     """Tokens of one trace with its prompt, padding included."""
-    task = lineage.task
-    return task.prompt_length + task.num_steps * task.max_step_length
+    format = lineage.format
+    return lineage.task.prompt_length + format.num_steps * format.max_step_length

@@ -6,10 +6,11 @@ from typing import Any
 
 from etils import epath
 
+from rlsearch.config import Lines
 from rlsearch.measuring.accuracy import summarise
 from rlsearch.measuring.accuracy_picture import draw
 from rlsearch.measuring.open_accuracy import Asking
-from rlsearch.measuring.worded import Lines, examine_open
+from rlsearch.measuring.worded import examine_open
 from rlsearch.pretrained.opened import OpenModel
 from rlsearch.runs.directory import write_json
 from rlsearch.strategies.base import Strategy

@@ -14,6 +14,16 @@ import numpy as np
 
 from rlsearch.data.words import WordTokenizer
 
+NO_TOKEN = -1  # padding that is no token of the vocabulary
+
+
+def check_traced(task: object, stage: str, needed: str) -> None:
+    """Raises ValueError where a task has no random traces, and says what `stage` needs them for."""
+    if not hasattr(task, "draw_trace"):
+        raise ValueError(
+            f"stage {stage!r} learns from random traces, and the task has none{needed}"
+        )
+
 
 class Task(Protocol):
     """Problems whose solutions are written in steps and can be checked exactly.
@@ -34,7 +44,7 @@ class Task(Protocol):
 
     @property
     def pad(self) -> int:
-        """The token that stands for no token."""
+        """The token that stands for no token; `NO_TOKEN` where prompts are padded with it too."""
         ...
 
     @property

@@ -6,6 +6,7 @@ Generated  a generator of the library reasoning-gym whose answers are numbers, b
 """
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -20,6 +21,7 @@ MAX_FILE = 2**30  # bytes
 MAX_LINE = 2**20  # bytes
 MAX_PROBLEMS = 1_000_000
 SPLITS = ("test", "train")
+OPTION = re.compile(r"[a-z][a-z0-9_]{0,40}=-?[0-9]{1,9}")
 HELD_OUT_SEED = 1_000_003  # of generated problems that are held out; training has smaller ones
 
 
@@ -95,12 +97,15 @@ class Generated:
     """Problems of a generator of reasoning-gym: the same ones from the same seed."""
 
     generator: str = "chain_sum"
+    options: tuple[str, ...] = ()  # of the generator, whole numbers: "max_terms=3"
     size: int = 500  # problems of a split
     seed: int = 0  # of the training split
 
     def __post_init__(self):
         check(1 <= self.size <= MAX_PROBLEMS, self, "size", f"from 1 to {MAX_PROBLEMS}")
         check(0 <= self.seed < HELD_OUT_SEED, self, "seed", f"from 0 to {HELD_OUT_SEED - 1}")
+        plain = all(OPTION.fullmatch(option) for option in self.options)
+        check(plain, self, "options", "a list such as max_terms=3 max_digits=2")
 
     def problems(self, split: str) -> Sequence[Problem]:
         """See `TextTask`; a training problem that is also held out is left out."""
@@ -126,11 +131,19 @@ class Generated:
             raise RuntimeError(
                 "generated problems need reasoning-gym: pip install 'rlsearch[reasoning]'"
             ) from error
+        options = {name: int(value) for name, value in (x.split("=") for x in self.options)}
         try:
-            return reasoning_gym.create_dataset(self.generator, size=self.size, seed=seed)
+            return reasoning_gym.create_dataset(
+                self.generator, size=self.size, seed=seed, **options
+            )
         except ValueError as error:
             raise ValueError(
                 f"generator is {shortened(self.generator)}: it must be one of reasoning-gym's"
+            ) from error
+        except (TypeError, AssertionError) as error:
+            said = " ".join(self.options)
+            raise ValueError(
+                f"options are {shortened(said)}: they must be those of {self.generator}: {error}"
             ) from error
 
     def check(self, problem: Problem, solution: str) -> bool:

@@ -15,6 +15,7 @@ from rlsearch.config_file import check_resumable, own_modules, with_types
 from rlsearch.parallel.agreement import LateVote, is_main, wait_for_all
 from rlsearch.parallel.mesh import data_sharding, make_mesh
 from rlsearch.paths import exists
+from rlsearch.pretrained.weights import load_params
 from rlsearch.runs.checkpoints import StageCheckpoints, stage_checkpoints
 from rlsearch.runs.directory import RunDirectory
 from rlsearch.runs.lineage import Lineage
@@ -76,7 +77,7 @@ def _train(
     lineage = Lineage(config, own_modules(config), str(directory.path))
     check_best_metric(config.log, [stage.name for stage in config.stages])
     if config.task is not None:  # one whose files are missing says so before there is a run
-        jax.eval_shape(config.task.draw_task_problem, run_key(config.seed, "training", 0))
+        jax.eval_shape(lineage.task.draw_task_problem, run_key(config.seed, "training", 0))
     mesh, rules = make_mesh(config.parallel), config.parallel.rules
     check_memory(lineage, mesh, device_memory)
     stages = build_stages(lineage)
@@ -213,11 +214,13 @@ class Place:
         }
 
     def params_at(self, ref: CheckpointRef, shardings: Any) -> Params:
-        """The parameters that a stage of this run, or of another, ended with.
+        """The parameters that a stage of this run, or of another, ended with, or an open model's.
 
         Raises:
-            FileNotFoundError: if there is no such checkpoint.
+            FileNotFoundError: if there is no such checkpoint, or folder.
         """
+        if ref.folder:
+            return load_params(ref.folder, ref.model, shardings)
         directory, lineage = self.directory, self.lineage
         if ref.run:
             directory, lineage = RunDirectory(ref.run, create=False), lineage.other(ref.run)

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlsearch.decoding.policy import NO_TOKEN, among
+from rlsearch.decoding.policy import among
+from rlsearch.tasks.base import NO_TOKEN
 from tests.toy import toy_format
 
 

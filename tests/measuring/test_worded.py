@@ -7,16 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlsearch.config import ParallelConfig
-from rlsearch.decoding.policy import NO_TOKEN
+from rlsearch.config import Lines, ParallelConfig
 from rlsearch.decoding.sampling import GREEDY
 from rlsearch.measuring.measure import measure, most_drafts
 from rlsearch.measuring.open_accuracy import Asking, measure_open
-from rlsearch.measuring.worded import Lines, examine_open
+from rlsearch.measuring.worded import examine_open
 from rlsearch.parallel.mesh import make_mesh, row_keys
 from rlsearch.pretrained.opened import open_model
 from rlsearch.strategies.best_of_n import BestOfN
 from rlsearch.strategies.drawing_tree import DrawingTree
+from rlsearch.tasks.base import NO_TOKEN
 from rlsearch.tasks.questions import Questions
 from rlsearch.verifiers.constant import Constant
 from tests.commands import call, read_json

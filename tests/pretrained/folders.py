@@ -46,15 +46,19 @@ def library() -> tokenizers.Tokenizer:
     return made
 
 
-def open_folder(folder, template=TEMPLATE, weights=True, **fields):
-    """Writes the folder; `fields` are of its config.json."""
+def open_folder(folder, template=TEMPLATE, scale=1.0, **fields):
+    """Writes the folder, without weights where `scale` is 0; `fields` are of its config.json."""
     (folder / "config.json").write_text(json.dumps({**CONFIG, **fields}))
     library().save(str(folder / "tokenizer.json"))
     settings = {"eos_token": SPECIAL[0], "chat_template": template}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    if weights:
+    if scale:
         random = np.random.default_rng(0)
         wanted = [x for layers in tensors_of(describe(folder)).values() for x in layers]
-        tensors = {x.name: random.normal(size=x.shape).astype(np.float32) for x in wanted}
+        tensors = {x.name: (scale * random.normal(size=x.shape)) for x in wanted}
+        if scale < 1:  # small weights behind norms that leave what they get at its size
+            norms = [name for name in tensors if "norm" in name]
+            tensors |= {name: np.ones_like(tensors[name]) for name in norms}
+        tensors = {name: x.astype(np.float32) for name, x in tensors.items()}
         safetensors.numpy.save_file(tensors, folder / "model.safetensors")
     return folder

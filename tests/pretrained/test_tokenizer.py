@@ -16,7 +16,7 @@ HELLO = [{"role": "user", "content": "Hello\n<b>"}]
 
 @pytest.fixture
 def folder(tmp_path):
-    return open_folder(tmp_path, weights=False)
+    return open_folder(tmp_path, scale=0.0)
 
 
 def refused(folder, *parts, vocab_size=VOCAB):

@@ -1,0 +1,200 @@
+"""Open models learn from problems in words: a small one of random weights."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from rlsearch.config import (
+    Experiment,
+    Lines,
+    LogConfig,
+    OptimizerConfig,
+    ParallelConfig,
+    Pretrained,
+    SearchConfig,
+)
+from rlsearch.config_data import from_data, to_data
+from rlsearch.measuring.opened import open_run
+from rlsearch.runs.directory import RunDirectory
+from rlsearch.stages.expert_iteration import ExpertIteration
+from rlsearch.stages.policy_gradient import PolicyGradient
+from rlsearch.stages.teaching import Teaching
+from rlsearch.stages.traces import Traces
+from rlsearch.stages.tree_distillation import TreeDistillation
+from rlsearch.strategies.best_of_n import BestOfN
+from rlsearch.strategies.greedy import Greedy
+from rlsearch.studies.accuracy import Accuracy
+from rlsearch.tasks.chat import Chat
+from rlsearch.tasks.questions import Questions
+from rlsearch.training.loop import train
+from tests.commands import read_json
+from tests.pretrained.folders import open_folder
+from tests.tiny import tiny_experiment
+
+TEACHING = Teaching(
+    num_problems=16,
+    task_fraction=1.0,
+    critic_samples=0,
+    traces=0,
+    replay_size=64,
+    batch_size=32,
+    updates_per_step=1,
+    optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2),
+)
+STAGES = (
+    TreeDistillation(
+        "distilled",
+        start="pretrained",
+        num_steps=30,
+        num_targets=2,
+        search=SearchConfig(
+            policy="draw",
+            trust=0.0,
+            num_simulations=16,
+            num_candidates=4,
+            max_tokens=64,
+            tilt=3.0,
+            min_p=0.0,
+        ),
+        teaching=TEACHING,
+    ),
+    ExpertIteration("control", start="pretrained", num_steps=30, num_samples=8, teaching=TEACHING),
+    PolicyGradient(
+        "reinforced", start="pretrained", num_steps=30, num_samples=8, teaching=TEACHING
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """An open model, and problems whose answer is always 7."""
+    model = open_folder(tmp_path_factory.mktemp("model"), scale=0.1)
+    data = tmp_path_factory.mktemp("data")
+    for split, first in (("test", 0), ("train", 100)):
+        lines = [{"question": f"{i}?", "answer": "7"} for i in range(first, first + 20, 3)]
+        (data / f"{split}.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    return model, data
+
+
+@pytest.fixture(scope="module")
+def config(folders):
+    model, data = folders
+    return Experiment(
+        name="words",
+        task=Questions(str(data)),
+        prompting=Chat(instruction=""),
+        model=Pretrained(str(model), max_tokens=8, lines=Lines(3, 4)),
+        stages=STAGES[:1],
+        evaluation=(Accuracy(strategies=(Greedy(), BestOfN()), budgets=(1, 4), seeds=(0,)),),
+        parallel=ParallelConfig(data=1),
+        log=LogConfig(every_steps=1),
+    )
+
+
+def only(config, stage, **changes):
+    return dataclasses.replace(config, stages=(stage,), **changes)
+
+
+def metrics_of(folder):
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_a_policy_comes_to_say_what_is_right(config, stage, tmp_path):
+    train(only(config, stage), str(tmp_path))
+    rows = metrics_of(tmp_path)
+    fact = "sample_accuracy" if "sample_accuracy" in rows[0] else "right_solutions"
+    before, after = (np.mean([row[fact] for row in part]) for part in (rows[:5], rows[-5:]))
+    assert after > 4 * before + 0.01, (before, after)
+    assert all(
+        np.isfinite(list(v for v in row.values() if isinstance(v, float))).all() for row in rows
+    )
+
+
+def test_a_run_begins_with_the_open_model_and_is_measured_beside_it(config, tmp_path):
+    short = dataclasses.replace(STAGES[1], num_steps=12)
+    train(only(config, short), str(tmp_path))
+    opened = open_run(str(tmp_path))
+    assert opened.policies() == {"pretrained": 0, "control": 12}
+    assert opened.default_policy() == "control"
+    rows = read_json("evaluate", tmp_path, "--problems", 3)["rows"]
+    assert {row["policy"] for row in rows} == {"pretrained", "control"}
+    assert {row["problems"] for row in rows} == {3}
+
+
+def test_nothing_depends_on_the_mesh(config, tmp_path):
+    stage = dataclasses.replace(STAGES[0], num_steps=2)
+    found = []
+    for name, parallel in (("one", (1, 1)), ("four", (2, 2))):
+        data, model = parallel
+        split = only(config, stage, parallel=ParallelConfig(data=data, model=model))
+        train(split, str(tmp_path / name))
+        found.append(metrics_of(tmp_path / name))
+    for one, four in zip(*found, strict=True):
+        assert one["search_tokens"] == four["search_tokens"]
+        np.testing.assert_allclose(one["policy_loss"], four["policy_loss"], rtol=1e-3)
+
+
+def test_a_run_goes_on_where_it_was_stopped(config, tmp_path):
+    stage = dataclasses.replace(STAGES[1], num_steps=4)
+    train(only(config, stage), str(tmp_path / "whole"))
+    often = LogConfig(every_steps=1, checkpoint_seconds=0.0, keep_checkpoints=4)
+    train(only(config, stage, log=often), str(tmp_path / "cut"))
+    checkpoints = RunDirectory(tmp_path / "cut").checkpoints / "control"
+    for step in ("3", "4"):
+        shutil.rmtree(checkpoints / step)
+    train(only(config, stage, log=often), str(tmp_path / "cut"))
+    whole, cut = metrics_of(tmp_path / "whole"), metrics_of(tmp_path / "cut")
+    assert [row["policy_loss"] for row in whole] == [row["policy_loss"] for row in cut]
+
+
+def test_an_experiment_with_an_open_model_is_data(config):
+    data = to_data(config)
+    assert data["model"]["cls"] == "rlsearch.config:Pretrained"
+    assert from_data(Experiment, json.loads(json.dumps(data))) == config
+    assert "cls" not in to_data(tiny_experiment())["model"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"model": {"cls": "rlsearch.config:SearchConfig"}},
+            "rlsearch.config:TransformerConfig or",
+        ),
+        ({"model": {"cls": "rlsearch.config:Pretrained", "folder": ""}}, "model.folder is ''"),
+    ],
+)
+def test_a_model_that_is_none_is_refused(config, change, said):
+    with pytest.raises(ValueError, match=said):
+        from_data(Experiment, {**to_data(config), **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {
+                "model": tiny_experiment().model,
+                "stages": (dataclasses.replace(STAGES[1], start=""),),
+            },
+            "needs a model that is Pretrained",
+        ),
+        ({"task": tiny_experiment().task, "prompting": None}, "an open model needs one in words"),
+        ({"model": Pretrained("nowhere")}, "there is no nowhere/config.json"),
+        ({"stages": (Traces(num_steps=1),)}, "and the task has none"),
+        (
+            {"stages": (dataclasses.replace(STAGES[1], start="base"),)},
+            "must be a stage before it, pretrained",
+        ),
+        ({"prompting": Chat(instruction="x " * 600)}, "together they must be at most 512"),
+    ],
+)
+def test_what_does_not_fit_together_is_said_in_a_sentence(config, change, said, tmp_path):
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        train(dataclasses.replace(config, **change), str(tmp_path / "run"))
+    assert not (tmp_path / "run" / "checkpoints").exists()
