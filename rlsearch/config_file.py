@@ -15,7 +15,8 @@ from rlsearch.text import shortened
 
 MAX_CODE = 2**24  # bytes of a user's file
 FREE_WHEN_RESUMING = (
-    *("name", "evaluation", "parallel", "log", "profile", "task.data_dir", "model.remat"),
+    *("name", "evaluation", "parallel", "log", "profile"),
+    *("task.data_dir", "model.folder", "model.remat"),
 )
 # The last part of a path that is free wherever it stands, such as `self_play.play.num_simulations`.
 FREE_GROUPS = ("play",)

@@ -44,8 +44,8 @@ KINDS = {
     "verifier": VERIFIER,
 }
 RIGHT = {
-    TASK: "Arithmetic Countdown DirectArithmetic Game24",
-    PROMPTING: "FewShot",
+    TASK: "Arithmetic Countdown DirectArithmetic GSM8K Game24 Generated Questions",
+    PROMPTING: "Chat FewShot",
     STAGE: "ExpertIteration Labelling PolicyGradient Revision SearchDistillation SelfPlay Traces "
     "TreeDistillation Verifier",
     ENVIRONMENT: "PgxGame",

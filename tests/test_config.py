@@ -9,14 +9,17 @@ from rlsearch.classes import classes_of
 from rlsearch.config import (
     ENVIRONMENT,
     PROMPTING,
+    REMAT_POLICIES,
     STAGE,
     STRATEGY,
     STUDY,
     TASK,
     Experiment,
+    Lines,
     LogConfig,
     OptimizerConfig,
     ParallelConfig,
+    Pretrained,
     ProfileConfig,
     RopeScaling,
     SearchConfig,
@@ -46,6 +49,7 @@ from rlsearch.tasks.arithmetic import Arithmetic
 from rlsearch.tasks.countdown import Countdown
 from rlsearch.tasks.game24 import Game24
 from rlsearch.tasks.prompting import FewShot
+from rlsearch.tasks.questions import Generated
 
 STUDIES = tuple(classes_of(STUDY).values())
 FIELD, IN_A_ROW = re.compile(r'self, "(\w+)"'), re.compile(r"for field in \(([^)]*)\):")
@@ -92,6 +96,17 @@ BAD = [
     (RopeScaling, {"high_frequency": 4.0}, SLOWED),
     (TransformerConfig, {"remat": "some"}, f"one of {', '.join(config.REMAT_POLICIES)}"),
     (TowerConfig, {"remat": ""}, f"one of {', '.join(config.REMAT_POLICIES)}"),
+    (Lines, {"max_steps": 0}, "at least 1"),
+    (Lines, {"max_step_tokens": 0}, "at least 1"),
+    (Lines, {"delimiter": ""}, "a text"),
+    (Pretrained, {"folder": ""}, "the folder of an open model"),
+    (Pretrained, {"folder": "x", "max_tokens": 0}, "at least 1"),
+    (Pretrained, {"folder": "x", "dtype": "int8"}, "'float32' or 'bfloat16'"),
+    (Pretrained, {"folder": "x", "remat": "some"}, f"one of {', '.join(REMAT_POLICIES)}"),
+    (Generated, {"size": 0}, "from 1 to 1000000"),
+    (Generated, {"num_held_out": 0}, "from 1 to 1000000"),
+    (Generated, {"seed": -1}, "from 0 to 1000002"),
+    (Generated, {"options": ("max_terms",)}, "a list such as max_terms=3 max_digits=2"),
     (SearchConfig, {"policy": "best"}, "'gumbel', 'puct' or 'draw'"),
     (SearchConfig, {"policy": "draw", "actions": "tokens"}, "'steps' where policy is 'draw'"),
     (SearchConfig, {"tilt": -1.0}, "from 0 to 1000"),

@@ -15,10 +15,18 @@ from etils import epath
 
 from rlsearch.checkpoints.tensors import INDEX, TENSORS
 from rlsearch.config import RopeScaling
+from rlsearch.files import read_text
 from rlsearch.networks.language_model import Params
 from rlsearch.networks.transformer import is_local
 from rlsearch.pretrained.describe import ACTIVATIONS, CONFIG, GLOBAL, LOCAL, Described
 from rlsearch.pretrained.layout import is_stacked, tensors_of
+from rlsearch.pretrained.tokenizer import (
+    GENERATION,
+    MAX_TOKENIZER,
+    SETTINGS,
+    TEMPLATE,
+    TOKENIZER,
+)
 
 LARGEST = 4 * 2**30  # bytes of a file
 
@@ -58,6 +66,15 @@ def write_model(
         size += sum(array.nbytes for array in part.values())
     index = {"metadata": {"total_size": size}, "weight_map": places}
     (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+
+
+def copy_tokenizer(source: epath.PathLike, folder: epath.PathLike) -> None:
+    """Copies what a folder says of its tokenizer, and of the tokens that end a text, to another."""
+    for name in (TOKENIZER, SETTINGS, GENERATION, TEMPLATE):
+        path = epath.Path(source) / name
+        if path.exists():
+            text = read_text(path, MAX_TOKENIZER, "a tokenizer")
+            (epath.Path(folder) / name).write_text(text)
 
 
 def named(described: Described, params: Params):

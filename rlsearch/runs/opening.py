@@ -3,7 +3,9 @@
 import dataclasses
 from typing import Any
 
-from rlsearch.config import Experiment
+from etils import epath
+
+from rlsearch.config import Experiment, Pretrained
 from rlsearch.config_data import ConfigError, from_data
 from rlsearch.config_file import load_code
 from rlsearch.runs.directory import RunDirectory
@@ -83,11 +85,15 @@ def with_data_dir(config: Experiment, data_dir: str) -> Experiment:
     return dataclasses.replace(config, task=dataclasses.replace(config.task, data_dir=data_dir))
 
 
-def without_data_dir(config: Experiment) -> Experiment:
-    """`config` that does not say where the task's files were."""
-    if not _reads_files(config.task):
-        return config
-    return dataclasses.replace(config, task=dataclasses.replace(config.task, data_dir=""))
+def without_places(config: Experiment) -> Experiment:
+    """`config` that does not say where the task's files, and an open model's folder, were."""
+    changes: dict[str, Any] = {}
+    if _reads_files(config.task):
+        changes["task"] = dataclasses.replace(config.task, data_dir="")
+    if isinstance(config.model, Pretrained):
+        name = epath.Path(config.model.folder).name
+        changes["model"] = dataclasses.replace(config.model, folder=name or "model")
+    return dataclasses.replace(config, **changes)
 
 
 def _reads_files(task: Any) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlsearch.classes import class_name
-from rlsearch.config import Experiment
+from rlsearch.config import Experiment, Pretrained
 from rlsearch.environments.base import game_name
 from rlsearch.measuring.accuracy import summarise
 from rlsearch.runs.directory import RunDirectory
@@ -55,21 +55,21 @@ def model_card(
     cls = class_name(config.task if language else played)
     code = "" if cls.startswith("rlsearch.") else " --code FILE"
     author = [f"FILE is the author's Python file with `{_plain(cls)}`.", ""] if code else []
-    use = 'rlsearch solve runs/imported "PROBLEM"' if language else "rlsearch play runs/imported"
+    opened = isinstance(config.model, Pretrained)
+    described = "rlsearch.json" if opened else "config.json"
+    head = "a policy" if opened else "a policy with a value head"
     lines = [
-        *_front_matter(config.name, stage, subject, rows),
+        *_front_matter(config, stage, subject, rows),
         f"# {_plain(config.name)}: {stage}",
         "",
-        f"A policy with a value head for {_plain(subject)}, trained with `rlsearch`: the end of "
+        f"{head.capitalize()} for {_plain(subject)}, trained with `rlsearch`: the end of "
         f"stage `{stage}`, step {step}, seed {config.seed}; {num_params:,} parameters. "
-        "`config.json` has the whole experiment.",
+        f"`{described}` has the whole experiment.",
         "",
         "## Use",
         "",
         "```bash",
-        f"rlsearch import DIR runs/imported{code}    # DIR is this folder",
-        f"rlsearch evaluate runs/imported{code}",
-        f"{use}{code}",
+        *_use(config, code),
         "```",
         "",
         *author,
@@ -80,11 +80,24 @@ def model_card(
     return "\n".join(lines)
 
 
-def _front_matter(name: str, stage: str, subject: str, rows: Sequence[Row]) -> list[str]:
+def _use(config: Experiment, code: str) -> list[str]:
+    if isinstance(config.model, Pretrained):
+        return ["rlsearch chat DIR    # DIR is this folder"]
+    language = config.task is not None
+    use = 'rlsearch solve runs/imported "PROBLEM"' if language else "rlsearch play runs/imported"
+    return [
+        f"rlsearch import DIR runs/imported{code}    # DIR is this folder",
+        f"rlsearch evaluate runs/imported{code}",
+        f"{use}{code}",
+    ]
+
+
+def _front_matter(config: Experiment, stage: str, subject: str, rows: Sequence[Row]) -> list[str]:
+    opened, name = isinstance(config.model, Pretrained), config.name
     lines = [
         "---",
-        "library_name: rlsearch",
-        "pipeline_tag: reinforcement-learning",
+        f"library_name: {'transformers' if opened else 'rlsearch'}",
+        f"pipeline_tag: {'text-generation' if opened else 'reinforcement-learning'}",
         "tags:",
         *[f"- {tag}" for tag in ("rlsearch", "jax", "reinforcement-learning", "tree-search")],
     ]

@@ -7,6 +7,10 @@ The folder holds
     config.json        the format's version, the stage, its step, and the run's config as data
     README.md          the model card
 
+What a run has made of an open model is a folder as its family has them, with the tokenizer: it is
+opened as any other, here and elsewhere. The rest of config.json stands in rlsearch.json then. The
+value head has no place in such a folder.
+
 What comes from elsewhere is data: reading it executes and unpickles nothing, and takes no more
 memory than a model of its config.
 """
@@ -18,11 +22,13 @@ import jax
 from etils import epath
 
 from rlsearch.checkpoints.tensors import TENSORS, read_model, write_tensors
-from rlsearch.config import ParallelConfig
+from rlsearch.config import ParallelConfig, Pretrained
 from rlsearch.config_data import ConfigError, to_data
 from rlsearch.config_file import load_code
 from rlsearch.files import read_json
 from rlsearch.parallel.mesh import make_mesh
+from rlsearch.pretrained.describe import COMPUTED, describe
+from rlsearch.pretrained.export import copy_tokenizer, write_model
 from rlsearch.runs.checkpoints import complete_stages, stage_checkpoints
 from rlsearch.runs.directory import (
     MAX_CONFIG,
@@ -37,7 +43,7 @@ from rlsearch.runs.opening import (
     experiment_of,
     read_run,
     with_data_dir,
-    without_data_dir,
+    without_places,
 )
 from rlsearch.runs.parameters import load_params
 from rlsearch.sharing.model_card import evaluations_of, model_card
@@ -45,6 +51,7 @@ from rlsearch.text import shortened
 
 FORMAT_VERSION = 2  # written; 1 is read, too
 CONFIG, CARD = "config.json", "README.md"
+EXPERIMENT = "rlsearch.json"  # beside an open model, whose config.json is that of its family
 
 
 def export_run(
@@ -77,18 +84,26 @@ def export_run(
     rows = evaluations_of(directory, stage, counted)
     with stage_checkpoints(directory, lineage, stage) as checkpoints:
         params = load_params(checkpoints, step, model, make_mesh(ParallelConfig(data=1)))
+    card = model_card(config, stage, step, model.num_params(), rows)
     described = {
         "format_version": FORMAT_VERSION,
         "model_type": "rlsearch",
         "stage": stage,
         "step": step,
         "parameters": model.num_params(),
-        "experiment": {"format": FORMAT, **to_data(without_data_dir(config))},
+        "experiment": {"format": FORMAT, **to_data(without_places(config))},
     }
     with new_folder(folder) as new:
-        write_tensors(new / TENSORS, params)
-        write_json(new / CONFIG, described)
-        write_text(new / CARD, model_card(config, stage, step, model.num_params(), rows))
+        if isinstance(config.model, Pretrained):
+            shape = lineage.policy(stage).model.config
+            computed = {name: getattr(shape, name) for name in COMPUTED}
+            write_model(new, describe(config.model.folder, **computed), params)
+            copy_tokenizer(config.model.folder, new)
+            write_json(new / EXPERIMENT, described)
+        else:
+            write_tensors(new / TENSORS, params)
+            write_json(new / CONFIG, described)
+        write_text(new / CARD, card)
     return {
         "folder": folder,
         **{key: described[key] for key in ("stage", "step", "parameters", "format_version")},
@@ -116,7 +131,7 @@ def import_run(folder: str, run_dir: str, data_dir: str = "", code: str = "") ->
     described = _read_description(source / CONFIG)
     try:
         modules = (load_code(code),) if code else ()
-        config = without_data_dir(experiment_of(described["experiment"], modules))
+        config = without_places(experiment_of(described["experiment"], modules))
         lineage = Lineage(with_data_dir(config, data_dir), modules)
     except ConfigError as error:
         raise ConfigError(f"{source / CONFIG}: {error}") from error

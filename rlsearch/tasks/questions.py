@@ -98,33 +98,38 @@ class Generated:
 
     generator: str = "chain_sum"
     options: tuple[str, ...] = ()  # of the generator, whole numbers: "max_terms=3"
-    size: int = 500  # problems of a split
+    size: int = 500  # problems of the training split, those left out that are held out
+    num_held_out: int = 500
     seed: int = 0  # of the training split
 
     def __post_init__(self):
-        check(1 <= self.size <= MAX_PROBLEMS, self, "size", f"from 1 to {MAX_PROBLEMS}")
+        for field in ("size", "num_held_out"):
+            valid = f"from 1 to {MAX_PROBLEMS}"
+            check(1 <= getattr(self, field) <= MAX_PROBLEMS, self, field, valid)
         check(0 <= self.seed < HELD_OUT_SEED, self, "seed", f"from 0 to {HELD_OUT_SEED - 1}")
         plain = all(OPTION.fullmatch(option) for option in self.options)
         check(plain, self, "options", "a list such as max_terms=3 max_digits=2")
 
     def problems(self, split: str) -> Sequence[Problem]:
         """See `TextTask`; a training problem that is also held out is left out."""
-        held_out = self._entries(HELD_OUT_SEED)
+        held_out = self._entries(HELD_OUT_SEED, self.num_held_out)
         if split == "test":
             return held_out
         check_split(split)
         known = {problem.text for problem in held_out}
-        return [problem for problem in self._entries(self.seed) if problem.text not in known]
+        return [
+            problem for problem in self._entries(self.seed, self.size) if problem.text not in known
+        ]
 
-    def _entries(self, seed: int) -> list[Problem]:
-        each = enumerate(self._data_set(seed))
+    def _entries(self, seed: int, size: int) -> list[Problem]:
+        each = enumerate(self._data_set(seed, size))
         found = [Problem(str(x["question"]), str(x["answer"]), number) for number, x in each]
         for problem in found[:1]:
             numeric = number_in(normal(problem.reference)) is not None
             check(numeric, self, "generator", "one whose answers are numbers")
         return found
 
-    def _data_set(self, seed: int) -> Any:
+    def _data_set(self, seed: int, size: int) -> Any:
         try:
             import reasoning_gym  # pyright: ignore[reportMissingImports]
         except ImportError as error:
@@ -133,9 +138,7 @@ class Generated:
             ) from error
         options = {name: int(value) for name, value in (x.split("=") for x in self.options)}
         try:
-            return reasoning_gym.create_dataset(
-                self.generator, size=self.size, seed=seed, **options
-            )
+            return reasoning_gym.create_dataset(self.generator, size=size, seed=seed, **options)
         except ValueError as error:
             raise ValueError(
                 f"generator is {shortened(self.generator)}: it must be one of reasoning-gym's"

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 
@@ -18,6 +19,8 @@ from rlsearch.config import (
 )
 from rlsearch.config_data import from_data, to_data
 from rlsearch.measuring.opened import open_run
+from rlsearch.parallel.mesh import make_mesh
+from rlsearch.pretrained.opened import open_model
 from rlsearch.runs.directory import RunDirectory
 from rlsearch.stages.expert_iteration import ExpertIteration
 from rlsearch.stages.policy_gradient import PolicyGradient
@@ -30,7 +33,7 @@ from rlsearch.studies.accuracy import Accuracy
 from rlsearch.tasks.chat import Chat
 from rlsearch.tasks.questions import Questions
 from rlsearch.training.loop import train
-from tests.commands import read_json
+from tests.commands import read_json, succeed
 from tests.pretrained.folders import open_folder
 from tests.tiny import tiny_experiment
 
@@ -124,6 +127,21 @@ def test_a_run_begins_with_the_open_model_and_is_measured_beside_it(config, tmp_
     rows = read_json("evaluate", tmp_path, "--problems", 3)["rows"]
     assert {row["policy"] for row in rows} == {"pretrained", "control"}
     assert {row["problems"] for row in rows} == {3}
+
+
+def test_what_was_learnt_leaves_as_a_folder_of_its_family(config, tmp_path):
+    train(only(config, dataclasses.replace(STAGES[1], num_steps=2)), str(tmp_path / "run"))
+    succeed("export", tmp_path / "run", tmp_path / "out")
+    opened = open_run(str(tmp_path / "run"))
+    writer, _ = opened.writer("control")
+    again = open_model(tmp_path / "out", make_mesh(config.parallel))
+    heads = [params.pop("value_head") for params in (writer.params, again.params)]
+    assert heads[0].keys() == heads[1].keys()
+    jax.tree.map(np.testing.assert_array_equal, writer.params, again.params)
+    assert again.tokenizer.encode("12.\n") == opened.task.tokenizer.encode("12.\n")
+    written = (tmp_path / "out" / "rlsearch.json").read_text()
+    assert config.model.folder not in written and config.task.data_dir not in written
+    assert "library_name: transformers" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_nothing_depends_on_the_mesh(config, tmp_path):

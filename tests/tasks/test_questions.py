@@ -71,18 +71,42 @@ def test_grade_school_mathematics():
 
 def test_generated_problems():
     pytest.importorskip("reasoning_gym", reason="reasoning-gym is not installed")
-    task = Generated("chain_sum", size=20)
+    task = Generated("chain_sum", size=20, num_held_out=20)
     test, train = task.problems("test"), task.problems("train")
     assert len(test) == 20 and not {x.text for x in test} & {x.text for x in train}
-    assert test == Generated("chain_sum", size=20).problems("test")
+    assert test == Generated("chain_sum", num_held_out=20).problems("test")
     assert task.check(test[0], f"The answer is {test[0].reference}")
     with pytest.raises(ValueError, match="generator is 'nothing'"):
         Generated("nothing").problems("test")
     with pytest.raises(ValueError, match="one whose answers are numbers"):
-        Generated("word_sorting", size=2).problems("test")
+        Generated("word_sorting", num_held_out=2).problems("test")
 
 
 def test_without_the_library_it_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "reasoning_gym", None)
     with pytest.raises(RuntimeError, match=r"rlsearch\[reasoning\]"):
         Generated().problems("test")
+
+
+def test_a_generator_has_options_and_so_many_problems_are_held_out():
+    pytest.importorskip("reasoning_gym")
+    options = ("min_terms=2", "max_terms=2", "min_digits=1", "max_digits=1")
+    task = Generated("products", options, size=300, num_held_out=20)
+    held_out, training = task.problems("test"), task.problems("train")
+    assert len(held_out) == 20 and 0 < len(training) < 300
+    assert not {problem.text for problem in held_out} & {problem.text for problem in training}
+    assert all(len(problem.reference) <= 2 for problem in held_out + training)
+    with pytest.raises(
+        ValueError, match="options are 'max_legs=3': they must be those of products"
+    ):
+        Generated("products", ("max_legs=3",)).problems("test")
+    with pytest.raises(ValueError, match="options are 'min_terms=9 max_terms=2'"):
+        Generated("products", ("min_terms=9", "max_terms=2")).problems("test")
+
+
+@pytest.mark.parametrize(
+    "option", ["max_terms", "max_terms=x", "max_terms=__import__", "=3", "a b=3"]
+)
+def test_an_option_is_a_name_and_a_whole_number(option):
+    with pytest.raises(ValueError, match="Generated.options is .*: it must be a list such as"):
+        Generated("products", (option,))

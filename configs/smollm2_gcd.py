@@ -1,0 +1,84 @@
+"""SmolLM2-135M-Instruct learns greatest common divisors from a tree that draws.
+
+    pip install 'rlsearch[reasoning]'
+    rlsearch train smollm2_gcd --model.folder models/SmolLM2-135M-Instruct
+    rlsearch evaluate runs/smollm2_gcd
+
+The folder is that of the open model, from the Hugging Face Hub. NUMBERS
+
+Problems are drawn by reasoning-gym; the 500 that are held out are never learnt from. An answer is
+checked on the host in the midst of the jitted step. `control` samples instead, at the same FLOPs:
+`rlsearch train smollm2_gcd --stages distilled control`. Both, with intervals: docs/results.md,
+"Open models".
+"""
+
+from rlsearch.config import (
+    Experiment,
+    Lines,
+    LogConfig,
+    OptimizerConfig,
+    Pretrained,
+    SearchConfig,
+)
+from rlsearch.stages.expert_iteration import ExpertIteration
+from rlsearch.stages.teaching import Teaching
+from rlsearch.stages.tree_distillation import TreeDistillation
+from rlsearch.strategies.best_of_n import BestOfN
+from rlsearch.strategies.drawing_tree import DrawingTree
+from rlsearch.strategies.greedy import Greedy
+from rlsearch.strategies.self_consistency import SelfConsistency
+from rlsearch.studies.accuracy import Accuracy
+from rlsearch.tasks.chat import Chat
+from rlsearch.tasks.questions import Generated
+
+teaching = Teaching(
+    num_problems=32,
+    task_fraction=1.0,
+    critic_samples=0,
+    traces=0,
+    replay_size=256,
+    batch_size=32,
+    updates_per_step=1,
+    optimizer=OptimizerConfig(learning_rate=2e-4, warmup_steps=5, weight_decay=0.0),
+)
+
+config = Experiment(
+    name="smollm2_gcd",
+    task=Generated("gcd", size=5000, num_held_out=500),
+    prompting=Chat(instruction="Then write: The answer is"),
+    model=Pretrained("models/SmolLM2-135M-Instruct", max_tokens=24, lines=Lines(2, 12)),
+    stages=(
+        TreeDistillation(
+            "distilled",
+            start="pretrained",
+            num_steps=30,
+            search=SearchConfig(
+                policy="draw",
+                trust=0.0,
+                num_simulations=40,
+                num_candidates=16,
+                max_tokens=220,
+                tilt=3.0,
+                min_p=0.05,
+            ),
+            num_targets=1,
+            teaching=teaching,
+        ),
+        ExpertIteration(
+            "control",
+            start="pretrained",
+            flops_of="distilled",
+            num_samples=14,
+            min_p=0.05,
+            teaching=teaching,
+        ),
+    ),
+    evaluation=(
+        Accuracy(
+            strategies=(Greedy(), BestOfN(), SelfConsistency(), DrawingTree()),
+            budgets=(1, 16),
+            seeds=(0,),
+        ),
+    ),
+    log=LogConfig(every_steps=1, checkpoint_seconds=600.0, keep_checkpoints=1),
+)
