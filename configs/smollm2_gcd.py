@@ -1,15 +1,13 @@
 """SmolLM2-135M-Instruct learns greatest common divisors from a tree that draws.
 
-    pip install 'rlsearch[reasoning]'
     rlsearch train smollm2_gcd --model.folder models/SmolLM2-135M-Instruct
     rlsearch evaluate runs/smollm2_gcd
 
 The folder is that of the open model, from the Hugging Face Hub. NUMBERS
 
-Problems are drawn by reasoning-gym; the 500 that are held out are never learnt from. An answer is
-checked on the host in the midst of the jitted step. `control` samples instead, at the same FLOPs:
-`rlsearch train smollm2_gcd --stages distilled control`. Both, with intervals: docs/results.md,
-"Open models".
+Problems are drawn by reasoning-gym (extra `reasoning`); the 500 that are held out are never learnt
+from. An answer is checked on the host in the midst of the jitted step. `control` samples instead, at
+the same FLOPs. More figures, with intervals: docs/results.md, "Open models".
 """
 
 from rlsearch.config import (
@@ -45,19 +43,19 @@ teaching = Teaching(
 config = Experiment(
     name="smollm2_gcd",
     task=Generated("gcd", size=5000, num_held_out=500),
-    prompting=Chat(instruction="Then write: The answer is"),
-    model=Pretrained("models/SmolLM2-135M-Instruct", max_tokens=24, lines=Lines(2, 12)),
+    prompting=Chat(system="Answer.", instruction="Then write: The answer is"),
+    model=Pretrained("models/SmolLM2-135M-Instruct", max_tokens=12, lines=Lines(2, 8)),
     stages=(
         TreeDistillation(
             "distilled",
             start="pretrained",
-            num_steps=30,
+            num_steps=26,
             search=SearchConfig(
                 policy="draw",
                 trust=0.0,
-                num_simulations=40,
-                num_candidates=16,
-                max_tokens=220,
+                num_simulations=24,
+                num_candidates=8,
+                max_tokens=96,
                 tilt=3.0,
                 min_p=0.05,
             ),
@@ -68,7 +66,7 @@ config = Experiment(
             "control",
             start="pretrained",
             flops_of="distilled",
-            num_samples=14,
+            num_samples=8,
             min_p=0.05,
             teaching=teaching,
         ),

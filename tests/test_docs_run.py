@@ -21,14 +21,15 @@ from tests.boards import tiny_board_experiment
 from tests.commands import call
 from tests.doc_pages import COMMANDS, blocks, split, write_programs
 from tests.pretrained.folders import open_folder
-from tests.tiny import tiny_experiment, with_stages, write_config_file
+from tests.tiny import tiny_experiment, with_stages, words_experiment, write_config_file
 
+MODEL = "models/SmolLM2-135M-Instruct"  # of random weights, and small
 CONFIGS = {
     "game24": with_stages(tiny_experiment(), "base", "distilled"),
     "tic_tac_toe": tiny_board_experiment(),
+    "smollm2_gcd": words_experiment(MODEL, "data/mine"),
 }
-MODEL = "models/SmolLM2-135M-Instruct"  # of random weights, and small
-RUNS = ("runs/game24", "runs/game12", "runs/imitation", "runs/tic_tac_toe")
+RUNS = ("runs/game24", "runs/game12", "runs/imitation", "runs/tic_tac_toe", "runs/smollm2_gcd")
 FILES = [block.partition("\n")[0].removeprefix("# ") for block in blocks("python")]
 # What a training with a class of the reader's own leaves out.
 LESS = {
@@ -66,8 +67,9 @@ def shortened(line: str) -> list[str] | None:
             "base",
             "--json",
         ]
-        if "imitation" in subject:
-            words[words.index("--policies", words.index("--problems")) + 1] = "imitation"
+        for name, policy in (("imitation", "imitation"), ("smollm2", "pretrained")):
+            if name in subject:
+                words[words.index("--policies", words.index("--problems")) + 1] = policy
         return [*words, "--strategies", "best_of_n"] if subject == "runs/game12" else words
     return None
 
@@ -95,8 +97,9 @@ def folder(tmp_path_factory):
     open_folder(folder / MODEL)
     for name in ("gsm8k", "mine"):
         (folder / "data" / name).mkdir(parents=True)
-        line = json.dumps({"question": "What is 1 + 1?", "answer": "#### 2"})
-        (folder / "data" / name / "test.jsonl").write_text(f"{line}\n" * 3)
+        for number, part in enumerate(("test", "train")):
+            line = json.dumps({"question": f"What is {number} + 1?", "answer": "#### 2"})
+            (folder / "data" / name / f"{part}.jsonl").write_text(f"{line}\n" * 3)
     for name, config in CONFIGS.items():
         write_config_file(folder / "configs" / f"{name}.py", dataclasses.replace(config, name=name))
     return folder
@@ -128,11 +131,12 @@ def test_every_program_is_a_config_or_given_to_a_quick_command():
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.startswith("configs/")])
-def test_a_config_of_the_pages_has_stages(folder, name):
+def test_a_config_of_the_pages_has_stages(folder, name, monkeypatch):
+    monkeypatch.chdir(folder)
     config = load(str(folder / name))
     assert isinstance(config, Experiment) and f"configs/{config.name}.py" == name
     stages = build_stages(Lineage(config))
-    assert [stage.name for stage in stages] == ["base", "distilled", "control"]
+    assert [stage.name for stage in stages][-2:] == ["distilled", "control"]
 
 
 @pytest.mark.slow

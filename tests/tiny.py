@@ -7,9 +7,11 @@ from typing import Any
 
 from rlsearch.config import (
     Experiment,
+    Lines,
     LogConfig,
     OptimizerConfig,
     ParallelConfig,
+    Pretrained,
     SearchConfig,
     TransformerConfig,
 )
@@ -18,7 +20,9 @@ from rlsearch.stages.expert_iteration import ExpertIteration
 from rlsearch.stages.search_distillation import SearchDistillation
 from rlsearch.stages.teaching import Teaching
 from rlsearch.stages.traces import Traces
+from rlsearch.tasks.chat import Chat
 from rlsearch.tasks.game24 import Game24
+from rlsearch.tasks.questions import Questions
 
 STAGE_ENDS = {"base": 3, "distilled": 6, "control": 9}
 
@@ -64,6 +68,32 @@ def tiny_experiment() -> Experiment:
         ),
         parallel=ParallelConfig(data=1),
         log=LogConfig(every_steps=1, checkpoint_seconds=0.0, keep_checkpoints=2),
+    )
+
+
+def words_experiment(model: str, data: str) -> Experiment:
+    """An open model that learns from problems in words, for one step."""
+    teaching = Teaching(
+        num_problems=4,
+        task_fraction=1.0,
+        critic_samples=0,
+        traces=0,
+        replay_size=16,
+        updates_per_step=1,
+        batch_size=8,
+        optimizer=OptimizerConfig(warmup_steps=1),
+    )
+    return Experiment(
+        name="words",
+        task=Questions(data),
+        prompting=Chat(instruction=""),
+        model=Pretrained(model, max_tokens=8, lines=Lines(2, 4)),
+        stages=(
+            ExpertIteration(
+                "distilled", start="pretrained", num_steps=1, num_samples=2, teaching=teaching
+            ),
+        ),
+        parallel=ParallelConfig(data=1),
     )
 
 

@@ -9,6 +9,7 @@ Letters: B problems, P tokens of the longest prompt, T of the longest solution.
 
 import dataclasses
 import functools
+import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from rlsearch.parallel.mesh import ask_host
 from rlsearch.pretrained.tokenizer import TextTokenizer
 from rlsearch.tasks.base import NO_TOKEN
 from rlsearch.tasks.questions import Problem, TextTask
+from rlsearch.text import shortened
 
 
 class Posed(NamedTuple):
@@ -122,6 +124,13 @@ class Worded:
         shape = jax.ShapeDtypeStruct(solutions.shape[:-1], jnp.int32)
         return ask_host(self._read, shape, solutions)
 
+    def parse_problem(self, text: str) -> str:
+        """Raises ValueError: what a user types has no reference by which it could be judged."""
+        raise ValueError(
+            f"problem is {shortened(text)}: this run's are in words, and come from its task; export "
+            "the run, and talk with the folder by rlsearch chat"
+        )
+
     def text(self, solution: np.ndarray) -> str:
         """A solution `[T]` as text."""
         return self.tokenizer.decode(solution[solution != NO_TOKEN])
@@ -142,8 +151,16 @@ class Worded:
             prompt = prompts[place]
             problem = self._known.get(prompt[prompt != NO_TOKEN].tobytes())
             if problem is not None:
-                found[place] = self.task.check(problem, self.text(solutions[place]))
+                found[place] = self._is_right(problem, self.text(solutions[place]))
         return found
+
+    def _is_right(self, problem: Problem, text: str) -> bool:
+        try:
+            return bool(self.task.check(problem, text))
+        except Exception as error:  # a checker reads what nobody foresaw: the others go on
+            said = f"the task cannot check {shortened(text)}, which counts as wrong: {error!r}"
+            warnings.warn(said, RuntimeWarning, stacklevel=2)
+            return False
 
     def _read(self, solutions: Any) -> np.ndarray:
         solutions = np.asarray(solutions)

@@ -33,7 +33,7 @@ from rlsearch.studies.accuracy import Accuracy
 from rlsearch.tasks.chat import Chat
 from rlsearch.tasks.questions import Questions
 from rlsearch.training.loop import train
-from tests.commands import read_json, succeed
+from tests.commands import fail, read_json, succeed
 from tests.pretrained.folders import open_folder
 from tests.tiny import tiny_experiment
 
@@ -124,6 +124,7 @@ def test_a_run_begins_with_the_open_model_and_is_measured_beside_it(config, tmp_
     opened = open_run(str(tmp_path))
     assert opened.policies() == {"pretrained": 0, "control": 12}
     assert opened.default_policy() == "control"
+    assert "talk with the folder by rlsearch chat" in fail("solve", tmp_path, "1 + 1?")
     rows = read_json("evaluate", tmp_path, "--problems", 3)["rows"]
     assert {row["policy"] for row in rows} == {"pretrained", "control"}
     assert {row["problems"] for row in rows} == {3}
