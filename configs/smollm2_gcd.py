@@ -6,8 +6,8 @@
 The folder is that of the open model, from the Hugging Face Hub. NUMBERS
 
 Problems are drawn by reasoning-gym (extra `reasoning`); the 500 that are held out are never learnt
-from. An answer is checked on the host in the midst of the jitted step. `control` samples instead, at
-the same FLOPs. More figures, with intervals: docs/results.md, "Open models".
+from. An answer is checked on the host in the midst of the jitted step. `control` samples instead,
+at the same FLOPs. More figures, with intervals: docs/results.md, "Open models".
 """
 
 from rlsearch.config import (

@@ -127,8 +127,8 @@ class Worded:
     def parse_problem(self, text: str) -> str:
         """Raises ValueError: what a user types has no reference by which it could be judged."""
         raise ValueError(
-            f"problem is {shortened(text)}: this run's are in words, and come from its task; export "
-            "the run, and talk with the folder by rlsearch chat"
+            f"problem is {shortened(text)}: this run's are in words, and come from its task; "
+            "export the run, and talk with the folder by rlsearch chat"
         )
 
     def text(self, solution: np.ndarray) -> str:

@@ -10,7 +10,6 @@ import pytest
 
 from rlsearch.config import (
     Experiment,
-    Lines,
     LogConfig,
     OptimizerConfig,
     ParallelConfig,
@@ -31,11 +30,10 @@ from rlsearch.strategies.best_of_n import BestOfN
 from rlsearch.strategies.greedy import Greedy
 from rlsearch.studies.accuracy import Accuracy
 from rlsearch.tasks.chat import Chat
-from rlsearch.tasks.questions import Questions
 from rlsearch.training.loop import train
 from tests.commands import fail, read_json, succeed
 from tests.pretrained.folders import open_folder
-from tests.tiny import tiny_experiment
+from tests.tiny import tiny_experiment, words_experiment
 
 TEACHING = Teaching(
     num_problems=16,
@@ -85,14 +83,10 @@ def folders(tmp_path_factory):
 @pytest.fixture(scope="module")
 def config(folders):
     model, data = folders
-    return Experiment(
-        name="words",
-        task=Questions(str(data)),
-        prompting=Chat(instruction=""),
-        model=Pretrained(str(model), max_tokens=8, lines=Lines(3, 4)),
+    return dataclasses.replace(
+        words_experiment(str(model), str(data)),
         stages=STAGES[:1],
         evaluation=(Accuracy(strategies=(Greedy(), BestOfN()), budgets=(1, 4), seeds=(0,)),),
-        parallel=ParallelConfig(data=1),
         log=LogConfig(every_steps=1),
     )
 
