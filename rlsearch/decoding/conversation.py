@@ -27,7 +27,6 @@ from rlsearch.decoding.slots import (
     read_prompts,
 )
 from rlsearch.pretrained.opened import OpenModel
-from rlsearch.text import shortened
 
 TURNS = 16  # tokens between two looks at what is written
 
@@ -76,7 +75,8 @@ class Conversation:
         self.template = opened.tokenizer.chat_template(opened.folder)
         self.messages: list[dict[str, str]] = []
         if system:
-            self.messages.append({"role": "system", "content": self._plain("system", system)})
+            said = self.opened.tokenizer.plain("system", system)
+            self.messages.append({"role": "system", "content": said})
 
     def ask(self, text: str, key: jax.Array, told: Told = lambda piece: None) -> Turn:
         """Says `text`, and returns what the model answers; both are then part of the conversation.
@@ -89,7 +89,8 @@ class Conversation:
             ValueError: the text holds a special token, or what stands before the answer leaves no
                 room for it in the model's context. The conversation is then as before.
         """
-        messages = [*self.messages, {"role": "user", "content": self._plain("text", text)}]
+        said = self.opened.tokenizer.plain("text", text)
+        messages = [*self.messages, {"role": "user", "content": said}]
         prompt = self.opened.tokenizer.encode(self.template.render(messages))
         turn = self._answered(prompt, key, told)
         self.messages = [*messages, {"role": "assistant", "content": turn.answer}]
@@ -151,26 +152,6 @@ class Conversation:
     def _text(self, tokens: Sequence[int]) -> str:
         """The text of tokens, marks included, which are special tokens in some models."""
         return self.opened.tokenizer.library.decode(list(tokens), skip_special_tokens=False)
-
-    def _plain(self, field: str, text: str) -> str:
-        """Returns a text that is to be read as text.
-
-        Raises:
-            ValueError: it is empty, holds a special token, or is no Unicode.
-        """
-        if not text.strip():
-            raise ValueError(f"{field} is {shortened(text)}: it must say something")
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(f"{field} is {shortened(text)}: it must be UTF-8") from error
-        for token in self.opened.tokenizer.special:
-            if token in text:
-                raise ValueError(
-                    f"{field} is {shortened(text)}: it must not hold {shortened(token)}, by which "
-                    "the model tells who speaks"
-                )
-        return text
 
     def _write(
         self,

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from rlsearch.config import Experiment
+from rlsearch.config import Experiment, Pretrained
 from rlsearch.stages.replay_fields import Size, sizes_of
 
 # Parts of the temporaries that have a name.
@@ -71,6 +71,7 @@ def shrinking_field(
     shape = own or config.model
     blocks = "num_blocks" if hasattr(shape, "num_blocks") else "num_layers"
     blocks = f"{stage}.model.{blocks}" if own else f"model.{blocks}"
+    blocks = "model.folder" if isinstance(shape, Pretrained) else blocks
     large = "parallel.replica" if config.parallel.replica > 1 else blocks
     fields = {
         "parameters": large,

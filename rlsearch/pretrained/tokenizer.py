@@ -65,9 +65,31 @@ class TextTokenizer:
     def conversation(
         self, messages: Sequence[Mapping[str, str]], folder: epath.PathLike
     ) -> list[int]:
-        """The tokens of turns, with what begins an answer behind them. Raises: see
+        """The tokens of turns, with what begins an answer behind them. Raises: see `plain` and
         `chat_template`."""
+        for message in messages:
+            self.plain("text", message["content"])
         return self.encode(self.chat_template(folder).render(messages))
+
+    def plain(self, field: str, text: str) -> str:
+        """Returns a text that is to be read as text.
+
+        Raises:
+            ValueError: it is empty, holds a special token, or is no Unicode.
+        """
+        if not text.strip():
+            raise ValueError(f"{field} is {shortened(text)}: it must say something")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{field} is {shortened(text)}: it must be UTF-8") from error
+        for token in self.special:
+            if token in text:
+                raise ValueError(
+                    f"{field} is {shortened(text)}: it must not hold {shortened(token)}, by which "
+                    "the model tells who speaks"
+                )
+        return text
 
     def chat_template(self, folder: epath.PathLike) -> ChatTemplate:
         """The chat template.
