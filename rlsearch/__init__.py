@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "rlsearch.config": (
         *("Experiment", "LogConfig", "OptimizerConfig", "ParallelConfig", "SearchConfig"),
-        *("TowerConfig", "TransformerConfig"),
+        *("Lines", "Pretrained", "TowerConfig", "TransformerConfig"),
     ),
     "rlsearch.config_file": ("load", "override"),
     "rlsearch.training.loop": ("train",),
@@ -34,7 +34,9 @@ _EXPORTS = {
     "rlsearch.tasks.countdown": ("Countdown",),
     "rlsearch.tasks.arithmetic": ("Arithmetic",),
     "rlsearch.tasks.direct_arithmetic": ("DirectArithmetic",),
+    "rlsearch.tasks.questions": ("GSM8K", "Generated", "Questions"),
     "rlsearch.tasks.prompting": ("FewShot",),
+    "rlsearch.tasks.chat": ("Chat",),
     "rlsearch.environments.pgx_game": ("PgxGame",),
     "rlsearch.stages.traces": ("Traces",),
     "rlsearch.stages.search_distillation": ("SearchDistillation",),

@@ -145,7 +145,7 @@ def split_over_data(mesh: Mesh | AbstractMesh, batch: Any, axis: int = 0) -> Any
 
 
 def ask_host(function: Callable, shape: jax.ShapeDtypeStruct, *arrays: jax.Array) -> jax.Array:
-    """In the midst of a program: what `function` makes of `arrays` on the host, an array of
+    """Asks the host in the midst of a program: what `function` makes of `arrays`, an array of
     `shape`, with batch axes in front of it where the caller maps.
 
     In `over_data` each share of the devices asks for its own rows, those of it that differ in
