@@ -25,6 +25,8 @@ from rlsearch.decoding.sampling import Sampling
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.networks.transformer import KeyValues, Ring
 from rlsearch.parallel.mesh import rows_alone
+from rlsearch.pretrained.worded import left_padded
+from rlsearch.tasks.base import NO_TOKEN
 
 AT_ONCE = 8  # prompts that are read in one pass
 SMALLEST = 64  # tokens of a compiled program's prompt or text; larger ones are powers of two
@@ -76,10 +78,9 @@ def bucket(length: int) -> int:
 def padded(prompts: Sequence[Sequence[int]], width: int) -> tuple[np.ndarray, np.ndarray]:
     """Prompts as `tokens [N, P]` int32 of P = `width`, and `real [N, P]` bool, padded on the
     left."""
-    real = np.arange(width) >= width - np.array([len(prompt) for prompt in prompts])[:, None]
-    tokens = np.zeros(real.shape, np.int32)
-    tokens[real] = np.concatenate(prompts)
-    return tokens, real
+    table = left_padded(prompts, width)
+    real = table != NO_TOKEN
+    return np.where(real, table, 0), real
 
 
 @functools.partial(jax.jit, static_argnames="model")

@@ -17,7 +17,7 @@ from rlsearch.decoding.writer import Writer
 from rlsearch.measuring.costs import answer_flops
 from rlsearch.measuring.judges import check_judges, check_same_language, with_aggregation
 from rlsearch.parallel.mesh import make_mesh, replicated
-from rlsearch.pretrained import weights
+from rlsearch.pretrained.weights import read_params
 from rlsearch.runs.checkpoints import complete_stages, stage_checkpoints
 from rlsearch.runs.directory import RunDirectory
 from rlsearch.runs.lineage import PRETRAINED, Lineage, same_task
@@ -184,7 +184,7 @@ class OpenedRun:
         if ref is not None and ref.folder:
             shapes = jax.eval_shape(ref.model.init, jax.random.key(0))
             whole = jax.tree.map(lambda _: replicated(mesh), shapes)
-            return Writer(policy, weights.load_params(ref.folder, ref.model, whole)), name
+            return Writer(policy, read_params(ref.folder, ref.model, whole)), name
         with stage_checkpoints(self.directory, self.lineage, name) as checkpoints:
             step = self.lineage.num_steps(name)
             return Writer(policy, load_params(checkpoints, step, policy.model, mesh)), name

@@ -72,10 +72,10 @@ def load_model(
     model = LanguageModel(described.shape, described.vocab_size)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     places = param_shardings(model.logical_axes(), shapes, mesh, rules)
-    return model, load_params(folder, model, places, param_dtype)
+    return model, read_params(folder, model, places, param_dtype)
 
 
-def load_params(
+def read_params(
     folder: epath.PathLike, model: LanguageModel, places: Any, param_dtype: str = "float32"
 ) -> Params:
     """Reads the parameters alone of a folder, whose model must be `model`.

@@ -34,11 +34,15 @@ class Posed(NamedTuple):
 
 def posed(problems: Sequence[Problem], prompts: Sequence[Sequence[int]]) -> Posed:
     """Problems whose prompts are padded to the longest."""
-    longest = max(map(len, prompts), default=0)
-    table = np.full((len(prompts), longest), NO_TOKEN, np.int32)
+    return Posed(problems, left_padded(prompts, max(map(len, prompts), default=0)))
+
+
+def left_padded(prompts: Sequence[Sequence[int]], width: int) -> np.ndarray:
+    """Prompts `[N, P]` int32 of P = `width`, padded on the left with NO_TOKEN."""
+    table = np.full((len(prompts), width), NO_TOKEN, np.int32)
     for row, tokens in zip(table, prompts, strict=True):
-        row[longest - len(tokens) :] = tokens
-    return Posed(problems, table)
+        row[width - len(tokens) :] = tokens
+    return table
 
 
 def check_room(

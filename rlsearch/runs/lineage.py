@@ -187,10 +187,10 @@ class Lineage:
     @functools.cached_property
     def _network(self) -> LanguageModel:
         """The network of all stages that have none of their own."""
-        model = self.config.model
-        if isinstance(model, TransformerConfig):
-            return LanguageModel(model, self.task.vocab_size)
-        return read_language(model).model if self._language is None else self._language.model
+        if self._language is not None:
+            return self._language.model
+        assert isinstance(self.config.model, TransformerConfig), "the other kind has a language"
+        return LanguageModel(self.config.model, self.task.vocab_size)
 
     @functools.cached_property
     def _policies(self) -> dict[LanguageModel, Policy]:

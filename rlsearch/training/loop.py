@@ -15,7 +15,7 @@ from rlsearch.config_file import check_resumable, own_modules, with_types
 from rlsearch.parallel.agreement import LateVote, is_main, wait_for_all
 from rlsearch.parallel.mesh import data_sharding, make_mesh
 from rlsearch.paths import exists
-from rlsearch.pretrained.weights import load_params
+from rlsearch.pretrained.weights import read_params
 from rlsearch.runs.checkpoints import StageCheckpoints, stage_checkpoints
 from rlsearch.runs.directory import RunDirectory
 from rlsearch.runs.lineage import Lineage
@@ -220,7 +220,7 @@ class Place:
             FileNotFoundError: if there is no such checkpoint, or folder.
         """
         if ref.folder:
-            return load_params(ref.folder, ref.model, shardings)
+            return read_params(ref.folder, ref.model, shardings)
         directory, lineage = self.directory, self.lineage
         if ref.run:
             directory, lineage = RunDirectory(ref.run, create=False), lineage.other(ref.run)
