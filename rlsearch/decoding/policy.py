@@ -36,6 +36,13 @@ class SolutionFormat:
         """`[...]` bool, the `tokens [...]` that end a solution."""
         return among(tokens, self.solution_ends)
 
+    def is_whole(self, solutions: jax.Array) -> jax.Array:
+        """`[...]` bool, the `solutions [..., T]` that were not cut at their longest: a token ends
+        them. Where no token ends a solution, all are whole."""
+        if not self.solution_ends:
+            return jnp.ones(solutions.shape[:-1], bool)
+        return self.ends_solution(solutions).any(axis=-1)
+
 
 def among(tokens: jax.Array, members: tuple[int, ...]) -> jax.Array:
     """`[...]` bool, the `tokens [...]` that are in a set."""

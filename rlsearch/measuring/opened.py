@@ -172,7 +172,8 @@ class OpenedRun:
         return self.lineage.policy(self.config.stages[0].name)
 
     def writer(self, name: str | None = None) -> tuple[Writer, str]:
-        """The policy `name` with its weights, and its name; None for the default one.
+        """The policy `name` with its weights, as they are computed with, and its name; None for the
+        default one.
 
         Raises:
             ValueError: if the run has no such policy.
@@ -184,10 +185,12 @@ class OpenedRun:
         if ref is not None and ref.folder:
             shapes = jax.eval_shape(ref.model.init, jax.random.key(0))
             whole = jax.tree.map(lambda _: replicated(mesh), shapes)
-            return Writer(policy, read_params(ref.folder, ref.model, whole)), name
+            params = read_params(ref.folder, ref.model, whole, ref.model.config.dtype)
+            return Writer(policy, params), name
         with stage_checkpoints(self.directory, self.lineage, name) as checkpoints:
             step = self.lineage.num_steps(name)
-            return Writer(policy, load_params(checkpoints, step, policy.model, mesh)), name
+            params = load_params(checkpoints, step, policy.model, mesh)
+            return Writer(policy, policy.model.computed(params)), name
 
     # Verifiers.
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rlsearch.config import TowerConfig
+from rlsearch.networks.computed import in_dtype
 from rlsearch.networks.logical_axes import logical_axes
 from rlsearch.networks.residual_tower import ResidualTower
 
@@ -37,6 +38,10 @@ class BoardModel:
     def logical_axes(self) -> Params:
         """For each parameter the names of its axes, in the shape of the parameters."""
         return logical_axes(self._abstract[1])
+
+    def computed(self, params: Params) -> Params:
+        """The parameters in the dtype that each is computed with: norms' in float32."""
+        return in_dtype(params, self.config.dtype, ("norm", "norms"))
 
     def num_params(self) -> int:
         """The number of parameters, heads included."""

@@ -27,6 +27,10 @@ class Head:
         """The names of each parameter's axes, in the structure of `init`'s result."""
         return logical_axes(self._abstract[1])
 
+    def computed(self, params: Params) -> Params:
+        """The parameters as they are: a head is computed in float32."""
+        return params
+
     @functools.cached_property
     def _abstract(self) -> tuple[Any, Any]:
         return nnx.split(nnx.eval_shape(lambda: ValueHead(self.config, nnx.Rngs(0))))

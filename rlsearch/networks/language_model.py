@@ -15,8 +15,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rlsearch.config import TransformerConfig
+from rlsearch.networks.computed import in_dtype
 from rlsearch.networks.logical_axes import logical_axes
-from rlsearch.networks.transformer import KeyValues, Ring, Transformer, causal_mask
+from rlsearch.networks.transformer import FLOAT32, KeyValues, Ring, Transformer, causal_mask
 
 Params = Any  # a pure dict of arrays
 
@@ -42,6 +43,10 @@ class LanguageModel:
     def logical_axes(self) -> Params:
         """For each parameter the names of its axes, in the shape of the parameters."""
         return logical_axes(self._abstract[1])
+
+    def computed(self, params: Params) -> Params:
+        """The parameters in the dtype that each is computed with."""
+        return in_dtype(params, self.config.dtype, FLOAT32)
 
     def num_params(self) -> int:
         """The number of parameters, heads included."""

@@ -26,6 +26,7 @@ from rlsearch.config import RopeScaling, TransformerConfig
 from rlsearch.networks.remat import rematerialised
 from rlsearch.parallel.mesh import rows_alone
 
+FLOAT32 = ("scale", "value_head")  # computed in float32 whatever the dtype: norms, and that head
 ACTIVATIONS = {"silu": jax.nn.silu, "gelu": functools.partial(jax.nn.gelu, approximate=True)}
 
 

@@ -13,6 +13,7 @@ from rlsearch.decoding.split import split_steps
 from rlsearch.decoding.writer import Writer
 from rlsearch.objectives.step_targets import StepTargets, written
 from rlsearch.tasks.base import Task
+from rlsearch.verifiers.checker import Checker
 
 # A sample that went wrong says less of its first steps: a search might have gone on better.
 UNFINISHED_WEIGHT = 0.3
@@ -29,7 +30,7 @@ def critic_targets(
     """
     format, prompts = writer.format, draft.prompt.tokens
     tokens = writer.write(draft, keys)[0].line.tokens
-    right = task.check_tokens(prompts, tokens).astype(jnp.float32)
+    right = Checker.of_whole(task, format).check(prompts, tokens).astype(jnp.float32)
     by_token = like.steps.shape[3] == 1
     steps = tokens[:, :, None] if by_token else split_steps(tokens, format)
     blank = jnp.full_like(like.steps, format.pad)

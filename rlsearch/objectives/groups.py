@@ -13,13 +13,14 @@ from rlsearch.decoding.sampling import Sampling
 from rlsearch.decoding.writer import Writer
 from rlsearch.keys import folded
 from rlsearch.tasks.base import Task
+from rlsearch.verifiers.checker import Checker
 
 
 class Group(NamedTuple):
     """Samples of problems, those of one side by side."""
 
     tokens: jax.Array  # [B, n, T] int32
-    right: jax.Array  # [B, n] bool
+    right: jax.Array  # [B, n] bool; one that was cut at its longest is wrong
     believed: jax.Array  # [B, n] float32, the policy's own value of it
     lengths: jax.Array  # [B, n] int32, tokens
 
@@ -47,11 +48,11 @@ def sample_groups(
         first: empty solutions of the problems.
         keys: `[B]` typed keys. Of the numbers that are folded into them, 0 is taken here.
     """
-    own_keys = folded(keys, 0)
+    own_keys, critic = folded(keys, 0), Checker.of_whole(task, writer.format)
 
     def sample(number: jax.Array) -> tuple[jax.Array, ...]:
         draft = writer.write(first, folded(own_keys, number), sampling)[0]
-        right = task.check_tokens(draft.prompt.tokens, draft.line.tokens)
+        right = critic.check(draft.prompt.tokens, draft.line.tokens)
         return draft.line.tokens, right, writer.value(draft), draft.line.length
 
     sampled = jax.lax.map(sample, jnp.arange(number))

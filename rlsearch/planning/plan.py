@@ -247,7 +247,8 @@ def memory_by_shape(
     The first are there from step to step; the others are parts of the temporaries.
     """
     key, read = arguments
-    whole = placed(state.params, gathered(jax.tree.map(lambda x: x.sharding, state.params)))
+    computed = jax.eval_shape(stage.model.computed, state.params)
+    whole = placed(computed, gathered(jax.tree.map(lambda x: x.sharding, state.params)))
     shards = batch_shards(mesh)
     batch = jax.eval_shape(stage.batch, state.memory, key, 0)
     needs = {

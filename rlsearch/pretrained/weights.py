@@ -18,7 +18,9 @@ from jax.sharding import Mesh
 from rlsearch.checkpoints.tensors import INDEX, MAX_HEADER, TENSORS, weight_map
 from rlsearch.config import ShardingRules
 from rlsearch.files import parse_json, size_of
+from rlsearch.networks.computed import in_dtype
 from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.networks.transformer import FLOAT32
 from rlsearch.parallel.sharding import param_shardings
 from rlsearch.pretrained.describe import COMPUTED, CONFIG, describe
 from rlsearch.pretrained.families import UNEMBEDDING
@@ -58,7 +60,7 @@ def load_model(
         folder: on a local disk, with config.json and model.safetensors, or the several files that
             model.safetensors.index.json names.
         mesh, rules: where the parameters are to lie.
-        param_dtype: "float32" or "bfloat16"; scales of norms and the value head are float32.
+        param_dtype: "float32" or "bfloat16"; what is always computed in float32 is that here too.
         computed: see `describe`.
 
     Returns:
@@ -94,7 +96,9 @@ def read_params(
     described = describe(folder, **computed)
     if LanguageModel(described.shape, described.vocab_size) != model:
         raise ValueError(f"{folder} is no longer what it was: its {CONFIG} describes another model")
-    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    shapes = jax.eval_shape(
+        lambda key: in_dtype(model.init(key), param_dtype, FLOAT32), jax.random.key(0)
+    )
     wanted = tensors_of(described)
     names = [x.name for layers in wanted.values() for x in layers]
     stored = stored_tensors(epath.Path(folder), names)
@@ -107,13 +111,12 @@ def read_params(
         if name.startswith(OWN):
             return None
         layers = wanted[name]
-        dtype = np.dtype(np.float32) if name.endswith("scale") else jnp.dtype(param_dtype)
 
         def part(index: Any) -> np.ndarray:
             if not is_stacked(name, described.shape):
-                return read_part(layers[0], stored, dtype, index)
+                return read_part(layers[0], stored, leaf.dtype, index)
             chosen = layers[index[0]]
-            return np.stack([read_part(x, stored, dtype, index[1:]) for x in chosen])
+            return np.stack([read_part(x, stored, leaf.dtype, index[1:]) for x in chosen])
 
         return jax.make_array_from_callback(leaf.shape, sharding, part)
 

@@ -20,6 +20,10 @@ class Model(Protocol):
         """Fresh parameters."""
         ...
 
+    def computed(self, params: Params) -> Params:
+        """The parameters in the dtype that the network computes with."""
+        ...
+
     def num_params(self) -> int:
         """The number of parameters."""
         ...

@@ -150,7 +150,7 @@ def search_targets(
     own = Keys(*jax.vmap(lambda key: tuple(jax.random.split(key, 3)))(keys))
     prompts = config.teaching.draw_problems(task, own.problem)
     first = writer.start(prompts)
-    critic = Checker(task.check_tokens)
+    critic = Checker.of_whole(task, writer.format)
 
     def search_on(line: Any, number: jax.Array) -> tuple[Any, Decided]:
         """Grows one tree, and follows it for `decisions_per_search` decisions."""
@@ -164,7 +164,7 @@ def search_targets(
     # [searches, decisions of each, B, ...] to [B, S, ...]
     decided = jax.tree.map(lambda x: x.reshape(total, *x.shape[2:]), decided)
     decided = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), decided)
-    right = task.check_tokens(prompts, line.tokens)
+    right = critic.check(prompts, line.tokens)
     targets = targets_of(prompts, decided, right, config.unsolved_weight)
     companions = config.teaching.companions
     rows = with_companions(task, writer, first, [targets], (own.search, own.trace), companions)

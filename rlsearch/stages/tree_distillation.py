@@ -105,7 +105,7 @@ def tree_targets(
     split = jax.vmap(lambda key: tuple(jax.random.split(key, 4)))
     problem_keys, search_keys, trace_keys, leaf_keys = split(keys)
     prompts = config.teaching.draw_problems(task, problem_keys)
-    first, critic = writer.start(prompts), Checker(task.check_tokens)
+    first, critic = writer.start(prompts), Checker.of_whole(task, writer.format)
     grown = search(writer, critic, first, Memory(), search_keys, config.search).grown
     row, right = path_targets(writer, prompts, grown.tree, leaf_keys, config.num_targets)
     keys_of_companions = search_keys, trace_keys

@@ -95,7 +95,7 @@ def compared(
 
     @jax.jit
     def both(writer, prompts: jax.Array, keys: jax.Array):
-        first, critic = writer.start(prompts), Checker(task.check_tokens)
+        first, critic = writer.start(prompts), Checker.of_whole(task, writer.format)
         split = jax.vmap(lambda key: tuple(jax.random.split(key)))
         search_keys, sample_keys = split(keys)
         grown = search(writer, critic, first, Memory(), search_keys, config).grown
@@ -106,7 +106,7 @@ def compared(
         def one(sample: jax.Array):
             own = folded(sample_keys, sample)
             line = writer.write(first, own, sampling)[0].line
-            return line.tokens, line.length, task.check_tokens(prompts, line.tokens)
+            return line.tokens, line.length, critic.check(prompts, line.tokens)
 
         tokens, lengths, correct = jax.lax.map(one, jnp.arange(number))
         paid = jnp.cumsum(lengths, axis=0) <= grown.tokens

@@ -5,8 +5,8 @@
 3. it is remembered, and some of what is remembered is learnt from
 
 Parameters are sharded over `data` and `model`. In front of the searches they are gathered once
-over `data`, so that no search waits for the devices of another; the update gathers each where it
-is read.
+over `data`, in the dtype that they are computed with, so that no search waits for the devices of
+another; the update gathers each where it is read.
 """
 
 import functools
@@ -101,8 +101,10 @@ def make_produce(stage: Stage, mesh: Mesh | AbstractMesh, shardings: Any) -> Cal
         state: TrainState, key: jax.Array, read: Mapping[str, Params] = {}, fed: Any = None
     ) -> Any:
         keys = split_over_data(mesh, row_keys(jax.random.split(key)[0], stage.num_keys))
-        own = jax.lax.with_sharding_constraint(state.params, gathered(shardings))
-        return produce(Weights(own, read), state.memory, keys, fed)
+        computed = stage.model.computed(state.params)  # before they are gathered: fewer bytes
+        own = jax.lax.with_sharding_constraint(computed, gathered(shardings))
+        others = {role: stage.reads[role].model.computed(read[role]) for role in read}
+        return produce(Weights(own, others), state.memory, keys, fed)
 
     return all_lanes
 

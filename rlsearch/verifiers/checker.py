@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from rlsearch.decoding.draft import Draft
+from rlsearch.decoding.policy import SolutionFormat
 from rlsearch.decoding.writer import Writer
 from rlsearch.tasks.base import Task
 from rlsearch.verifiers.base import Free
@@ -28,6 +29,16 @@ class Checker(Free):
     @classmethod
     def of(cls, task: Task) -> "Checker":
         return cls(task.check_tokens)
+
+    @classmethod
+    def of_whole(cls, task: Task, format: SolutionFormat) -> "Checker":
+        """To which a solution that was cut at its longest is wrong, whatever it says: a policy that
+        learns from it learns to end."""
+
+        def check(prompts: jax.Array, solutions: jax.Array) -> jax.Array:
+            return task.check_tokens(prompts, solutions) & format.is_whole(solutions)
+
+        return cls(check)
 
     def score(self, writer: Writer, draft: Draft) -> jax.Array:
         right = self.check(draft.prompt.tokens, draft.line.tokens).astype(jnp.float32)

@@ -24,3 +24,10 @@ def test_what_ends_a_solution_ends_its_step_too():
     tokens = jnp.arange(5)
     assert format.ends_step(tokens).tolist() == [False, True, True, False, True]
     assert format.ends_solution(tokens).tolist() == [False] * 4 + [True]
+
+
+def test_a_solution_is_whole_where_a_token_ends_it():
+    format = dataclasses.replace(toy_format(), solution_ends=(3, 4))
+    solutions = jnp.array([[[1, 2, 4], [3, NO_TOKEN, NO_TOKEN]], [[1, 2, 2], [NO_TOKEN] * 3]])
+    assert format.is_whole(solutions).tolist() == [[True, True], [False, False]]
+    assert dataclasses.replace(format, solution_ends=()).is_whole(solutions).all()

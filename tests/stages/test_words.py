@@ -32,7 +32,7 @@ from rlsearch.studies.accuracy import Accuracy
 from rlsearch.tasks.chat import Chat
 from rlsearch.training.loop import train
 from tests.commands import fail, read_json, succeed
-from tests.pretrained.folders import open_folder
+from tests.pretrained.folders import END, open_folder
 from tests.tiny import tiny_experiment, words_experiment
 
 TEACHING = Teaching(
@@ -64,15 +64,16 @@ STAGES = (
     ),
     ExpertIteration("control", start="pretrained", num_steps=30, num_samples=8, teaching=TEACHING),
     PolicyGradient(
-        "reinforced", start="pretrained", num_steps=30, num_samples=8, teaching=TEACHING
+        "reinforced", start="pretrained", num_steps=60, num_samples=8, teaching=TEACHING
     ),
 )
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """An open model, and problems whose answer is always 7."""
-    model = open_folder(tmp_path_factory.mktemp("model"), scale=0.1)
+    """An open model, whose texts often end, and problems whose answer is always 7."""
+    ends = [END, *range(200, 240)]
+    model = open_folder(tmp_path_factory.mktemp("model"), scale=0.1, eos_token_id=ends)
     data = tmp_path_factory.mktemp("data")
     for split, first in (("test", 0), ("train", 100)):
         lines = [{"question": f"{i}?", "answer": "7"} for i in range(first, first + 20, 3)]

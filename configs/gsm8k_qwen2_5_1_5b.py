@@ -1,14 +1,11 @@
-"""SmolLM2-135M-Instruct learns greatest common divisors from a tree that draws.
+"""Qwen2.5-1.5B-Instruct learns grade school mathematics from a tree that draws, on a pod.
 
-    rlsearch train smollm2_gcd --model.folder models/SmolLM2-135M-Instruct
-    rlsearch evaluate runs/smollm2_gcd
+    rlsearch plan gsm8k_qwen2_5_1_5b --topology v5e-16 --data-dir DIR
+    rlsearch train gsm8k_qwen2_5_1_5b --data-dir DIR
 
-The folder is that of the open model, from the Hugging Face Hub. 2 CPU cores, 37 minutes for stage
-`distilled`: greedy decoding answers 20.2% of 500 held-out problems, and the model as it came 12.6%.
-
-Problems are drawn by reasoning-gym (extra `reasoning`); the 500 that are held out are never learnt
-from. An answer is checked on the host in the midst of the jitted step. `control`, which samples
-instead at the same FLOPs, is not measured. With intervals: docs/results.md, "Open models".
+The folder `model.folder` is that of the open model, from the Hugging Face Hub, and DIR holds
+train.jsonl and test.jsonl of github.com/openai/grade-school-math. A plan reads the folder's small
+files alone.
 """
 
 from rlsearch.config import (
@@ -28,35 +25,42 @@ from rlsearch.strategies.greedy import Greedy
 from rlsearch.strategies.self_consistency import SelfConsistency
 from rlsearch.studies.accuracy import Accuracy
 from rlsearch.tasks.chat import Chat
-from rlsearch.tasks.questions import Generated
+from rlsearch.tasks.questions import GSM8K
 
 teaching = Teaching(
-    num_problems=32,
+    num_problems=128,
     task_fraction=1.0,
     critic_samples=0,
     traces=0,
-    replay_size=256,
-    batch_size=32,
+    replay_size=1024,
+    batch_size=128,
     updates_per_step=1,
-    optimizer=OptimizerConfig(learning_rate=2e-4, warmup_steps=5, weight_decay=0.0),
+    optimizer=OptimizerConfig(learning_rate=2e-6, warmup_steps=20, weight_decay=0.0),
 )
 
 config = Experiment(
-    name="smollm2_gcd",
-    task=Generated("gcd", size=5000, num_held_out=500),
-    prompting=Chat(system="Answer.", instruction="Then write: The answer is"),
-    model=Pretrained("models/SmolLM2-135M-Instruct", max_tokens=12, lines=Lines(2, 8)),
+    name="gsm8k_qwen2_5_1_5b",
+    task=GSM8K(),
+    prompting=Chat(),
+    model=Pretrained(
+        "models/Qwen2.5-1.5B-Instruct",
+        max_tokens=320,
+        lines=Lines(12, 64),
+        dtype="bfloat16",
+        scan_layers=True,
+        remat="nothing_saveable",
+    ),
     stages=(
         TreeDistillation(
             "distilled",
             start="pretrained",
-            num_steps=26,
+            num_steps=500,
             search=SearchConfig(
                 policy="draw",
                 trust=0.0,
-                num_simulations=24,
+                num_simulations=64,
                 num_candidates=8,
-                max_tokens=96,
+                max_tokens=2560,
                 tilt=3.0,
                 min_p=0.05,
             ),
@@ -79,5 +83,5 @@ config = Experiment(
             seeds=(0,),
         ),
     ),
-    log=LogConfig(every_steps=1, checkpoint_seconds=600.0, keep_checkpoints=1),
+    log=LogConfig(every_steps=1, checkpoint_seconds=900.0),
 )
