@@ -20,6 +20,7 @@ _FREE = {  # move nothing themselves
     *("async-start", "async-update", "async-done", "add-dependency"),
 }
 _READERS = ("dynamic-slice", "slice", "gather")  # read no more of their operand than they give
+_SLICERS = ("slice-start", "dynamic-slice-start")
 _WRITERS = {"dynamic-update-slice": 1, "scatter": 2}  # write in place; which operand is written
 
 
@@ -95,6 +96,9 @@ def _bytes(instruction: Instruction, around: dict[str, Instruction], program: Pr
         return min(written, read[0]) + written + sum(read[1:])
     if opcode in _WRITERS:
         return 2.0 * _large(around[instruction.operands[_WRITERS[opcode]]].shape)
+    if opcode in _SLICERS:  # its result is what it reads of, the slice, and a token
+        (part,) = instruction.arrays[-2:-1]
+        return part.bytes * (1.0 if part.memory else 2.0)
     if opcode.endswith("-start"):  # its result repeats what it reads
         return max(written, sum(read))
     return written + sum(read)
@@ -104,14 +108,9 @@ def _fusion_bytes(
     instruction: Instruction, around: dict[str, Instruction], program: Program
 ) -> float:
     """Counts the bytes that a fusion reads and writes: of an operand that it slices, the slices."""
-    (name, _), *_ = program.called(instruction)
-    inside = program.computations[name]
+    inside = _inside(instruction, program)
     root = next(x for x in inside.values() if x.root)
     results = [inside[x] for x in root.operands] if root.opcode == "tuple" else [root]
-    users: dict[str, list[Instruction]] = {}
-    for user in inside.values():
-        for operand in user.operands:
-            users.setdefault(operand, []).append(user)
     total = 0.0
     for result, array in zip(results, instruction.arrays, strict=False):
         if array.memory or result.opcode == "parameter":
@@ -121,26 +120,33 @@ def _fusion_bytes(
             total += sum(x.bytes for x in written.arrays)
         else:
             total += array.bytes
-    for parameter in inside.values():
-        if parameter.opcode != "parameter":
-            continue
-        number = int(parameter.text.partition(")")[0])
-        operand = instruction.operands[number]
-        whole = _large(around[operand].shape) if operand in around else 0
+    for number, operand in enumerate(instruction.operands):
+        whole = _large(around[operand].shape) if operand in around else 0.0
         if whole:
-            total += _read(parameter, users.get(parameter.name, []), whole)
+            total += _read(number, inside, whole, program)
     return total
 
 
-def _read(parameter: Instruction, users: list[Instruction], whole: float) -> float:
-    """Counts how much of a fusion's parameter its users read."""
+def _inside(fusion: Instruction, program: Program) -> dict[str, Instruction]:
+    (name, _), *_ = program.called(fusion)
+    return program.computations[name]
+
+
+def _read(number: int, inside: dict[str, Instruction], whole: float, program: Program) -> float:
+    """Counts how much is read of a fusion's parameter of that number, of `whole` bytes."""
+    parameters = (x for x in inside.values() if x.opcode == "parameter")
+    name = next(x.name for x in parameters if int(x.text.partition(")")[0]) == number)
     total = 0.0
-    for user in users:
-        first = user.operands[0] == parameter.name
-        if user.opcode in _READERS and first:
-            total += sum(x.bytes for x in user.arrays)
-        elif not (user.opcode in _WRITERS and first) and user.opcode != "tuple":
-            return whole
+    for user in inside.values():
+        for place, operand in enumerate(user.operands):
+            if operand != name:
+                continue
+            if user.opcode == "fusion":
+                total += _read(place, _inside(user, program), whole, program)
+            elif user.opcode in _READERS and place == 0:
+                total += sum(x.bytes for x in user.arrays)
+            elif not (user.opcode in _WRITERS and place == 0) and user.opcode != "tuple":
+                return whole
     return min(total, whole)
 
 

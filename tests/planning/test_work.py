@@ -125,3 +125,36 @@ def test_every_device_is_charged_its_own_share_and_what_it_gathers_whole():
     work = trace_work(trace.jaxpr, mesh, part)
     assert work.flops["search"] == 3 * 2 * 8 * 16 * 16 / 8
     assert search_tree_bytes(trace.jaxpr) == x.nbytes / 4  # its loop carries a share of the rows
+
+
+# As the compiler of TPUs reads a layer of stacked weights: a slice within a fusion of a fusion, and
+# one that is brought to memory on the chip (`S(1)`) meanwhile.
+STACKED = """HloModule jit_step, is_scheduled=true
+
+%sliced (stack: f32[4,8,16]) -> f32[8,16] {
+  %stack = f32[4,8,16]{2,1,0} parameter(0)
+  %part = f32[1,8,16]{2,1,0} slice(%stack), slice={[1:2], [0:8], [0:16]}
+  ROOT %layer = f32[8,16]{1,0} bitcast(%part)
+}
+
+%times (weights: f32[4,8,16], x: f32[2,8]) -> f32[2,16] {
+  %weights = f32[4,8,16]{2,1,0} parameter(0)
+  %x = f32[2,8]{1,0} parameter(1)
+  %own = f32[8,16]{1,0} fusion(%weights), kind=kLoop, calls=%sliced
+  ROOT %y = f32[2,16]{1,0} convolution(%x, %own), dim_labels=bf_io->bf
+}
+
+ENTRY %main (all: f32[4,8,16], rows: f32[2,8]) -> f32[2,16] {
+  %all = f32[4,8,16]{2,1,0} parameter(0)
+  %rows = f32[2,8]{1,0} parameter(1)
+  %begun = ((f32[4,8,16]{2,1,0}), f32[1,8,16]{2,1,0:S(1)}, s32[]{:S(2)}) slice-start(%all), slice={[2:3], [0:8], [0:16]}
+  %brought = f32[1,8,16]{2,1,0:S(1)} slice-done(%begun)
+  ROOT %result = f32[2,16]{1,0} fusion(%all, %rows), kind=kOutput, calls=%times
+}
+"""
+
+
+def test_of_stacked_weights_the_layer_that_is_read_counts():
+    layer, rows, result = 4 * 8 * 16, 4 * 2 * 8, 4 * 2 * 16
+    found = work_of(read_program(STACKED), part)
+    assert found.total_bytes == 2 * layer + rows + result
