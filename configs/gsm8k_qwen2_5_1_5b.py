@@ -3,6 +3,10 @@
     rlsearch plan gsm8k_qwen2_5_1_5b --topology v5e-16 --data-dir DIR
     rlsearch train gsm8k_qwen2_5_1_5b --data-dir DIR
 
+Planned, not run: on each chip a step of `distilled` needs 9.99 GiB of the 16 GiB that there are. It
+draws trees of up to eight solutions for 128 problems at once. docs/results.md, "Open models", says
+what it takes.
+
 The folder `model.folder` is that of the open model, from the Hugging Face Hub, and DIR holds
 train.jsonl and test.jsonl of github.com/openai/grade-school-math. A plan reads the folder's small
 files alone.

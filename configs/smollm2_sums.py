@@ -1,7 +1,7 @@
 """SmolLM2-135M-Instruct learns greatest common divisors from a tree that draws.
 
-    rlsearch train smollm2_gcd --model.folder models/SmolLM2-135M-Instruct
-    rlsearch evaluate runs/smollm2_gcd
+    rlsearch train smollm2_sums --model.folder models/SmolLM2-135M-Instruct
+    rlsearch evaluate runs/smollm2_sums
 
 The folder is that of the open model, from the Hugging Face Hub. 2 CPU cores, 37 minutes for stage
 `distilled`: greedy decoding answers 20.2% of 500 held-out problems, and the model as it came 12.6%.

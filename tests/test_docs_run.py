@@ -27,9 +27,9 @@ MODEL = "models/SmolLM2-135M-Instruct"  # of random weights, and small
 CONFIGS = {
     "game24": with_stages(tiny_experiment(), "base", "distilled"),
     "tic_tac_toe": tiny_board_experiment(),
-    "smollm2_gcd": words_experiment(MODEL, "data/mine"),
+    "smollm2_sums": words_experiment(MODEL, "data/mine"),
 }
-RUNS = ("runs/game24", "runs/game12", "runs/imitation", "runs/tic_tac_toe", "runs/smollm2_gcd")
+RUNS = ("runs/game24", "runs/game12", "runs/imitation", "runs/tic_tac_toe", "runs/smollm2_sums")
 FILES = [block.partition("\n")[0].removeprefix("# ") for block in blocks("python")]
 # What a training with a class of the reader's own leaves out.
 LESS = {

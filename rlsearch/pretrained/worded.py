@@ -18,11 +18,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rlsearch.parallel.bounded import in_threads
 from rlsearch.parallel.mesh import ask_host
 from rlsearch.pretrained.tokenizer import TextTokenizer
 from rlsearch.tasks.base import NO_TOKEN
 from rlsearch.tasks.questions import Problem, TextTask
 from rlsearch.text import shortened
+
+CHECK_SECONDS = 10.0  # that a task may take for a text
 
 
 class Posed(NamedTuple):
@@ -150,13 +153,18 @@ class Worded:
 
     def _judged(self, prompts: Any, solutions: Any) -> np.ndarray:
         prompts, solutions = np.asarray(prompts), np.asarray(solutions)
-        found = np.zeros(solutions.shape[:-1], bool)
-        for place in np.ndindex(found.shape):
+        right, texts = np.zeros(solutions.shape[:-1], bool), {}
+        for number, place in enumerate(np.ndindex(right.shape)):
             prompt = prompts[place]
             problem = self._known.get(prompt[prompt != NO_TOKEN].tobytes())
             if problem is not None:
-                found[place] = self._is_right(problem, self.text(solutions[place]))
-        return found
+                texts[number] = problem, self.text(solutions[place])
+        found = in_threads(lambda pair: self._is_right(*pair), texts, 1, CHECK_SECONDS)
+        if late := next((pair for number, pair in texts.items() if number not in found), None):
+            said = f"the task took over {CHECK_SECONDS} seconds to check {shortened(late[1])}"
+            warnings.warn(f"{said}, which counts as wrong", RuntimeWarning, stacklevel=2)
+        right.flat[list(found)] = list(found.values())
+        return right
 
     def _is_right(self, problem: Problem, text: str) -> bool:
         try:

@@ -44,6 +44,7 @@ from rlsearch.strategies.bfs_v import BfsV
 from rlsearch.strategies.candidates import Candidates, sample
 from rlsearch.strategies.dfs_v import DfsV
 from rlsearch.strategies.diverse_search import DiverseSearch
+from rlsearch.strategies.drawing_tree import DrawingTree
 from rlsearch.strategies.lookahead_search import LookaheadSearch
 from rlsearch.strategies.mcts_alpha import MctsAlpha
 from rlsearch.strategies.mcts_rollout import MctsRollout
@@ -63,6 +64,7 @@ STRATEGIES: tuple[Strategy, ...] = (
     LookaheadSearch(),
     DiverseSearch(),
     TreeSearch(),
+    DrawingTree(),
     MctsAlpha(),
     MctsRollout(),
     BfsV(),

@@ -18,6 +18,7 @@ COLOURS = {
     "lookahead_search": "#17becf",
     "diverse_search": "#9467bd",
     "tree_search": "#1f77b4",
+    "drawing_tree": "#0b3d91",
     "mcts_alpha": "#7f3f98",
     "mcts_rollout": "#4c9be8",
     "bfs_v": "#006d5b",

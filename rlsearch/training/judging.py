@@ -1,13 +1,11 @@
 """Judging rows on the host: in threads, each row in a bounded time, no failure beyond its row."""
 
-import queue
-import threading
-import time
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from rlsearch.parallel.bounded import in_threads
 from rlsearch.runs.stage import HostJudge
 
 
@@ -25,7 +23,7 @@ def judge_rows(judge: HostJudge, produced: Any) -> dict[int, Judged]:
         The judgements by the rows' numbers.
     """
     rows = local_rows(produced)
-    found = _in_threads(judge, rows)
+    found = in_threads(judge.judge, rows, judge.threads, judge.seconds)
     judged = {}
     for number in rows:
         verdict = found.get(number)
@@ -53,50 +51,6 @@ def local_rows(produced: Any) -> dict[int, Any]:
         number: jax.tree.unflatten(structure, [column[number] for column in columns])
         for number in sorted(columns[0])
     }
-
-
-def _in_threads(judge: HostJudge, rows: dict[int, Any]) -> dict[int, Any]:
-    """The judgements that come in time. A thread that hangs is left behind, and replaced."""
-    waiting: queue.SimpleQueue = queue.SimpleQueue()
-    done: queue.SimpleQueue = queue.SimpleQueue()
-    for number, row in rows.items():
-        waiting.put((number, row))
-    began: dict[int, float] = {}
-
-    def work() -> None:
-        while True:
-            try:
-                number, row = waiting.get_nowait()
-            except queue.Empty:
-                return
-            began[number] = time.monotonic()
-            try:
-                verdict = judge.judge(row)
-            except BaseException:  # a user's function may raise anything
-                verdict = None
-            done.put((number, verdict))
-
-    def start() -> None:
-        # No executor: it waits for its threads at exit, and one that hangs would never end.
-        threading.Thread(target=work, daemon=True).start()
-
-    for _ in range(min(judge.threads, len(rows))):
-        start()
-    found: dict[int, Any] = {}
-    late: set[int] = set()
-    while len(found) + len(late) < len(rows):
-        try:
-            number, verdict = done.get(timeout=0.05)
-            if number not in late:
-                found[number] = verdict
-        except queue.Empty:
-            pass
-        now = time.monotonic()
-        for number, at in list(began.items()):
-            if number not in found and number not in late and now - at > judge.seconds:
-                late.add(number)
-                start()
-    return found
 
 
 def _fits(verdict: Any, like: Any) -> bool:

@@ -147,7 +147,7 @@ STACKED = """HloModule jit_step, is_scheduled=true
 ENTRY %main (all: f32[4,8,16], rows: f32[2,8]) -> f32[2,16] {
   %all = f32[4,8,16]{2,1,0} parameter(0)
   %rows = f32[2,8]{1,0} parameter(1)
-  %begun = ((f32[4,8,16]{2,1,0}), f32[1,8,16]{2,1,0:S(1)}, s32[]{:S(2)}) slice-start(%all), slice={[2:3], [0:8], [0:16]}
+  %begun = ((f32[4,8,16]{2,1,0}), f32[1,8,16]{2,1,0:S(1)}, s32[]{:S(2)}) slice-start(%all)
   %brought = f32[1,8,16]{2,1,0:S(1)} slice-done(%begun)
   ROOT %result = f32[2,16]{1,0} fusion(%all, %rows), kind=kOutput, calls=%times
 }

@@ -1,5 +1,7 @@
 """Problems in words as a task in tokens."""
 
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from rlsearch.config import Lines, Pretrained
 from rlsearch.decoding.language import in_words, read_language
+from rlsearch.pretrained import worded
 from rlsearch.tasks.base import NO_TOKEN
 from rlsearch.tasks.chat import Chat
 from rlsearch.tasks.game24 import Game24
@@ -27,6 +30,8 @@ class Sums(Questions):
     def check(self, problem, solution):
         if "boom" in solution:
             raise OverflowError("too loud")
+        if "zzz" in solution:
+            time.sleep(60)
         return super().check(problem, solution)
 
 
@@ -83,11 +88,15 @@ def test_a_solution_is_judged_by_its_own_problem_in_the_midst_of_a_program(sums)
     assert np.asarray(mapped(prompts, both)).tolist() == [[True, False]] * len(right)
 
 
-def test_what_is_no_problem_and_what_cannot_be_checked_is_wrong(sums):
+def test_what_is_no_problem_and_what_cannot_be_checked_is_wrong(sums, monkeypatch):
     prompts = jnp.asarray(sums.training.prompts[:2])
     reference = sums.training.problems[0].reference
     texts = solutions_of(sums, [f"boom {reference}", sums.training.problems[1].reference])
     with pytest.warns(RuntimeWarning, match="'boom .*which counts as wrong: OverflowError"):
+        assert np.asarray(jax.jit(sums.check_tokens)(prompts, texts)).tolist() == [False, True]
+    monkeypatch.setattr(worded, "CHECK_SECONDS", 0.3)
+    texts = solutions_of(sums, [f"zzz {reference}", sums.training.problems[1].reference])
+    with pytest.warns(RuntimeWarning, match="took over 0.3 seconds to check 'zzz"):
         assert np.asarray(jax.jit(sums.check_tokens)(prompts, texts)).tolist() == [False, True]
     nobodys = jnp.full_like(prompts, 65)
     assert not np.asarray(sums.check_tokens(nobodys, texts)).any()
