@@ -4,8 +4,8 @@
     rlsearch train r1_distill_qwen_1_5b --data-dir DIR
 
 Planned, not run: on each chip a step needs 9.16 GiB of the 16 GiB that there are; docs/results.md,
-"Open models". Folders and files are as in gsm8k_qwen2_5_1_5b. A text may have 2,048 tokens, its reasoning among
-them; what is cut there counts as wrong.
+"Open models". Folders and files are as in gsm8k_qwen2_5_1_5b. A text may have 2,048 tokens, its
+reasoning among them; what is cut there counts as wrong.
 """
 
 from rlsearch.config import Experiment, Lines, LogConfig, OptimizerConfig, Pretrained

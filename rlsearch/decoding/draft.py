@@ -36,10 +36,7 @@ class Line(NamedTuple):
 
     def finished(self, format: SolutionFormat) -> jax.Array:
         """`[...]` bool, the solutions that are complete, or cut. Their own tokens alone decide."""
-        ended = format.ends_solution(self.tokens).any(axis=-1)
-        if format.grammar is None:  # where there is one, it leaves room for all steps
-            ended |= self.length >= format.max_length
-        return ended | (self.num_steps >= format.num_steps)
+        return format.is_complete(self.tokens, self.length, self.num_steps)
 
 
 class Draft(NamedTuple):

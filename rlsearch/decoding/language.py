@@ -84,4 +84,5 @@ def in_words(task: Any, prompting: Any, language: Language) -> Worded:
         check_room(problems, prompts, language.format.max_length, language.context)
         return posed(problems, prompts)
 
-    return Worded(task, language.tokenizer, pose)
+    format = language.format
+    return Worded(task, language.tokenizer, pose, format.num_steps, format.max_length)

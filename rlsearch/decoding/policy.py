@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlsearch.networks.language_model import LanguageModel
+from rlsearch.tasks.base import NO_TOKEN
 
 FEW = 4  # tokens of a set that are compared one by one
 
@@ -42,6 +43,24 @@ class SolutionFormat:
         if not self.solution_ends:
             return jnp.ones(solutions.shape[:-1], bool)
         return self.ends_solution(solutions).any(axis=-1)
+
+    def is_complete(
+        self, solutions: jax.Array, lengths: jax.Array, num_steps: jax.Array
+    ) -> jax.Array:
+        """`[...]` bool, the `solutions [..., T]` that are complete, or cut.
+
+        Args:
+            lengths, num_steps: `[...]` int32, tokens and steps that are written.
+        """
+        ended = self.ends_solution(solutions).any(axis=-1)
+        if self.grammar is None:  # where there is one, it leaves room for all steps
+            ended |= lengths >= self.max_length
+        return ended | (num_steps >= self.num_steps)
+
+    def real(self, tokens: jax.Array) -> jax.Array | None:
+        """`[B, P + T]` bool, what is no padding of prompts with solutions behind them. None where
+        padding stands behind solutions alone: nothing looks at it there."""
+        return tokens != NO_TOKEN if self.pad == NO_TOKEN else None
 
 
 def among(tokens: jax.Array, members: tuple[int, ...]) -> jax.Array:

@@ -19,6 +19,12 @@ def end_steps(tokens: jax.Array, format: SolutionFormat) -> jax.Array:
     return (ends | longest) & (tokens != format.pad)
 
 
+def count_steps(tokens: jax.Array, format: SolutionFormat) -> jax.Array:
+    """`[...]` int32, the steps of solutions `[..., T]` that have ended, or were cut."""
+    ends = end_steps(tokens.reshape(-1, tokens.shape[-1]), format)
+    return ends.sum(axis=1, dtype=jnp.int32).reshape(tokens.shape[:-1])
+
+
 def split_steps(tokens: jax.Array, format: SolutionFormat) -> jax.Array:
     """Cuts solutions `[B, T]` behind each end of a step: `[B, S, L]`, padded.
 

@@ -37,8 +37,14 @@ def examine_open(
     """
     asked = posed(problems, prompts_of(opened, problems, asking))
     none = posed([], [])
-    worded = Worded(task, opened.tokenizer, lambda split: asked if split == "test" else none)
     format = format_of(lines, opened.tokenizer, asking.max_tokens)
+    worded = Worded(
+        task,
+        opened.tokenizer,
+        lambda split: asked if split == "test" else none,
+        format.num_steps,
+        format.max_length,
+    )
     writer = Writer(Policy(opened.model, format, worded.answers), opened.params)
     name = epath.Path(opened.folder).name
     examination: Any = Examination(

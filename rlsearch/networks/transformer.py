@@ -47,6 +47,12 @@ class KeyValues(NamedTuple):
         """S, the number of tokens."""
         return self.keys[0].shape[2]
 
+    def part(self, start: int, end: int) -> "KeyValues":
+        """Those of the tokens from `start` to before `end`."""
+        real = None if self.real is None else self.real[:, start:end]
+        keys, values = (tuple(x[:, :, start:end] for x in y) for y in (self.keys, self.values))
+        return KeyValues(keys, values, real)
+
 
 def _param(rngs: nnx.Rngs, shape, axes, scale: float) -> nnx.Param:
     """A float32 weight that names its axes, for whoever decides how to shard it."""

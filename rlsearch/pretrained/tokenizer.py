@@ -50,6 +50,11 @@ class TextTokenizer:
         return self.library.decode(known, skip_special_tokens=True)
 
     @functools.cached_property
+    def index(self) -> dict[str, int]:
+        """The tokens by what the vocabulary has for them, in their order."""
+        return dict(sorted(self.library.get_vocab().items(), key=lambda pair: pair[1]))
+
+    @functools.cached_property
     def texts(self) -> list[str]:
         """The text of each of the V tokens by itself; special ones have none."""
         return [self.decode([token]) for token in range(self.vocab_size)]

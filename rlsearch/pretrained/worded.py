@@ -71,6 +71,8 @@ class Worded:
     task: TextTask
     tokenizer: TextTokenizer
     pose: Callable[[str], Posed]  # of a split, "test" or "train"
+    num_steps: int  # S, of the longest solution
+    solution_length: int  # T
 
     pad = NO_TOKEN
 

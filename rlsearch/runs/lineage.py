@@ -226,12 +226,20 @@ class Lineage:
         model = self.policy(ref).model if shared else lineage.model(stage.name)
         return CheckpointRef(model, stage.name, lineage.num_steps(stage.name), run)
 
+    def is_policy(self, ref: str) -> bool:
+        """Tells whether a reference is to a policy. Raises: see `checkpoint`."""
+        own = ref == PRETRAINED and self._language is not None
+        return own or self.settings(ref).ends_with == "policy"
+
     def settings(self, ref: str) -> Any:
         """The settings of the stage of a reference. Raises: see `checkpoint`."""
         return self._resolved(ref)[1]
 
     def end(self, ref: str) -> int:
-        """The number of steps of its run that are done when the stage of a reference is over."""
+        """The number of steps of its run that are done when the stage of a reference is over; 0 for
+        an open model as it came."""
+        if ref == PRETRAINED and self._language is not None:
+            return 0
         _, stage, lineage = self._resolved(ref)
         return lineage.ends()[stage.name]
 

@@ -98,7 +98,7 @@ class Labelling:
             raise ValueError(f"labels are 'exact': {type(task).__name__} cannot label steps")
         writes = lineage.checkpoint(self.policy)
         assert writes is not None, "a policy is named"
-        if lineage.settings(self.policy).ends_with != "policy":
+        if not lineage.is_policy(self.policy):
             raise ValueError(
                 f"{self.name}.policy is {shortened(self.policy)}: that stage trains no policy"
             )

@@ -298,9 +298,10 @@ def token_logits(
 ) -> jax.Array:
     """The logits `[B, T]` float32 of a verifier behind each token of solutions."""
     tokens = jnp.concatenate([rows.prompts, rows.solutions], axis=1)
-    start = rows.prompts.shape[1]
+    start, real = rows.prompts.shape[1], policy.format.real(tokens)
     if isinstance(model, Head):
-        hidden, _ = policy.model.read(weights.read["policy"], tokens)
+        hidden, _ = policy.model.read(weights.read["policy"], tokens, real)
         return model.logit(weights.own, hidden[:, start:])
     assert isinstance(model, LanguageModel)
-    return model.value_logit(weights.own, model.read(weights.own, tokens)[0][:, start:])
+    hidden, _ = model.read(weights.own, tokens, real)
+    return model.value_logit(weights.own, hidden[:, start:])

@@ -35,7 +35,7 @@ from rlsearch.studies.verifiers_picture import draw
 from rlsearch.verifiers.aggregate import aggregate
 from rlsearch.verifiers.base import Judge
 from rlsearch.verifiers.monte_carlo import first_steps, read_solutions
-from rlsearch.verifiers.network import NetworkVerifier
+from rlsearch.verifiers.network import NetworkVerifier, prompt_tokens
 
 SUBSETS = 400  # of the samples, over which a curve is a mean
 
@@ -100,7 +100,7 @@ class Scores(NamedTuple):
     steps: np.ndarray  # [Q, n, S] float32; 1 where there is no step
     solutions: np.ndarray  # [Q, n] float32; -1 for what is not finished
     tokens: np.ndarray  # [Q, n] int32, that it reads of each solution, the prompt apart
-    prompt_tokens: int  # that it reads once a problem
+    prompt_tokens: float  # that it reads once a problem
 
 
 def draw_samples(
@@ -145,7 +145,7 @@ def score(
         format = writer.format
         if isinstance(judge, NetworkVerifier):
             scores, read = judge.step_scores(prompts, tokens, format)
-            return scores, read - prompts.shape[1]
+            return scores, read - prompt_tokens(prompts)
         solutions = read_solutions(writer, prompts, tokens)
 
         def score_step(step: jax.Array):
@@ -172,8 +172,8 @@ def score(
     steps = np.clip(np.nan_to_num(steps, nan=0.0), 0.0, 1.0)
     solutions = aggregate(jnp.asarray(steps), samples.present.sum(axis=2), judge.aggregation)
     solutions = np.where(samples.answers >= 0, np.asarray(solutions), -1.0)
-    own = prompts.shape[1] if isinstance(judge, NetworkVerifier) else 0
-    return Scores(steps, solutions, tokens, own)
+    own = prompt_tokens(prompts).mean() if isinstance(judge, NetworkVerifier) else 0.0
+    return Scores(steps, solutions, tokens, float(own))
 
 
 def curves(

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rlsearch.decoding.split import count_steps
 from rlsearch.decoding.writer import Writer
 from rlsearch.keys import folded
 from rlsearch.tasks.base import Task
@@ -127,7 +128,7 @@ def bisection_labels(
         )
         solution = pool.tokens[rows, state, rollout]
         read = read_solutions(writer, prompts, solution)
-        last = format.ends_step(solution).sum(axis=1, dtype=jnp.int32)
+        last = count_steps(solution, format)
         fresh = []
 
         def value_at(turn: int, middle: jax.Array, asked: jax.Array) -> jax.Array:
@@ -160,7 +161,7 @@ def bisection_labels(
 
     _, searched = jax.lax.scan(search, pool, jnp.arange(num_searches))
     searched = [jnp.swapaxes(x, 0, 1) for x in searched]
-    ends = format.ends_step(tokens).sum(axis=-1)[:, :, None]
+    ends = count_steps(tokens, format)[:, :, None]
     last = (jnp.arange(1, format.num_steps + 1) == ends).astype(jnp.float32)
     of_root = [tokens, last * right[:, :, None], last, jnp.ones(right.shape, jnp.int32)]
     solutions, values, weights, cost = (

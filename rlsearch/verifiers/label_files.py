@@ -165,7 +165,8 @@ def _arrays(content: bytes) -> dict[str, np.ndarray]:
 def _checked(path: epath.Path, found: StepLabels, task: Task) -> StepLabels:
     tokens = np.concatenate([found.prompts, found.solutions], axis=1)
     shares = np.stack([found.values, found.weights])
-    inside = not tokens.size or (tokens.min() >= 0 and tokens.max() < task.vocab_size)
+    least = min(0, task.pad)  # padding may be no token
+    inside = not tokens.size or (tokens.min() >= least and tokens.max() < task.vocab_size)
     if not (inside and np.isfinite(shares).all() and (shares >= 0).all() and (shares <= 1).all()):
         raise ValueError(f"{path} is no part of labels: a token, value or weight is out of range")
     return found

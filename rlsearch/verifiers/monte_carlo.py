@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from rlsearch.decoding.draft import Draft, Line, Prompt
 from rlsearch.decoding.policy import SolutionFormat
-from rlsearch.decoding.split import step_ends
+from rlsearch.decoding.split import count_steps, step_ends
 from rlsearch.decoding.writer import Writer
 from rlsearch.keys import folded
 from rlsearch.networks.transformer import KeyValues
@@ -35,16 +35,16 @@ class Read(NamedTuple):
 def read_solutions(writer: Writer, prompts: jax.Array, solutions: jax.Array) -> Read:
     """Reads `solutions [N, T]` in one pass."""
     start, tokens = prompts.shape[1], jnp.concatenate([prompts, solutions], axis=1)
-    hidden, cache = writer.policy.model.read(writer.params, tokens)
+    hidden, cache = writer.policy.model.read(writer.params, tokens, writer.format.real(tokens))
     ends, present = step_ends(solutions, writer.format)
     whole = (solutions != writer.format.pad).sum(axis=1, dtype=jnp.int32)
     lengths = jnp.where(present, ends + 1, whole[:, None])
     lengths = jnp.concatenate([jnp.zeros_like(whole)[:, None], lengths], axis=1)
     at = (start + lengths - 1)[:, :, None]
     return Read(
-        prompt=Prompt(prompts, jax.tree.map(lambda x: x[:, :, :start], cache)),
+        prompt=Prompt(prompts, cache.part(0, start)),
         tokens=solutions,
-        cache=jax.tree.map(lambda x: x[:, :, start:-1], cache),
+        cache=cache.part(start, cache.length - 1)._replace(real=None),
         hidden=jnp.take_along_axis(hidden, at, axis=1),
         lengths=lengths,
     )
@@ -58,7 +58,7 @@ def first_steps(read: Read, num_steps: jax.Array, format: SolutionFormat) -> Dra
     tokens = jnp.where(inside, read.tokens, format.pad)
     line = Line(
         tokens=tokens,
-        num_steps=format.ends_step(tokens).sum(axis=1, dtype=jnp.int32),
+        num_steps=count_steps(tokens, format),
         length=length,
         hidden=read.hidden[rows, num_steps],
         cache=read.cache,
@@ -124,10 +124,10 @@ def soft_labels(
 
 
 def is_complete(solutions: jax.Array, format: SolutionFormat) -> jax.Array:
-    """`[N]` int32, 1 for a solution that is complete."""
-    ended = format.ends_solution(solutions).any(axis=1)
-    steps = format.ends_step(solutions).sum(axis=1)
-    return (ended | (steps >= format.num_steps)).astype(jnp.int32)
+    """`[N]` int32, 1 for a solution that is complete, or cut."""
+    lengths = (solutions != format.pad).sum(axis=1)
+    complete = format.is_complete(solutions, lengths, count_steps(solutions, format))
+    return complete.astype(jnp.int32)
 
 
 def hard_labels(soft: StepLabels) -> StepLabels:

@@ -20,6 +20,7 @@ from rlsearch.decoding.policy import SolutionFormat
 from rlsearch.decoding.split import step_ends
 from rlsearch.decoding.writer import Writer
 from rlsearch.networks.language_model import LanguageModel, Params
+from rlsearch.tasks.base import NO_TOKEN
 from rlsearch.verifiers.base import Memory
 
 
@@ -47,25 +48,24 @@ class NetworkVerifier:
             `[B, S]` float32, 1 where there is no step, and `[B]` int32, the tokens that this reads.
         """
         ends, present = step_ends(solutions, format)
-        hidden = self._read(prompts, solutions)[:, prompts.shape[1] :]
+        hidden = self._read(prompts, solutions, format)[:, prompts.shape[1] :]
         scores = self.network.value(
             self.params, jnp.take_along_axis(hidden, ends[:, :, None], axis=1)
         )
         length = (solutions != format.pad).sum(axis=1, dtype=jnp.int32)
-        return jnp.where(present, scores, 1.0), prompts.shape[1] + length
+        return jnp.where(present, scores, 1.0), prompt_tokens(prompts) + length
 
     def score(self, writer: Writer, draft: Draft) -> jax.Array:
         """Reads the prompt and all of the solution."""
-        del writer
         prompts, line = draft.prompt.tokens, draft.line
-        hidden = self._read(prompts, line.tokens)
+        hidden = self._read(prompts, line.tokens, writer.format)
         last = (prompts.shape[1] + line.length - 1)[:, None, None]
         newest = jnp.take_along_axis(hidden, last, axis=1)[:, 0]
         return self.network.value(self.params, newest)
 
     def tokens(self, draft: Draft) -> jax.Array:
         """Counts the prompt and all of the solution."""
-        return draft.prompt.tokens.shape[1] + draft.line.length
+        return prompt_tokens(draft.prompt.tokens) + draft.line.length
 
     def start(self, writer: Writer, draft: Draft) -> tuple[Memory, jax.Array]:
         """Reads the prompts: its memory is a draft of its own, keys and values."""
@@ -85,7 +85,12 @@ class NetworkVerifier:
         """The verifier's network on the language of a policy."""
         return Writer(dataclasses.replace(writer.policy, model=self.network), self.params)
 
-    def _read(self, prompts: jax.Array, solutions: jax.Array) -> jax.Array:
-        """`[B, P + T, D]`; padding stands behind a solution, where nothing looks at it."""
+    def _read(self, prompts: jax.Array, solutions: jax.Array, format: SolutionFormat) -> jax.Array:
+        """`[B, P + T, D]`."""
         tokens = jnp.concatenate([prompts, solutions], axis=1)
-        return self.network.read(self.params, tokens)[0]
+        return self.network.read(self.params, tokens, format.real(tokens))[0]
+
+
+def prompt_tokens(prompts: jax.Array) -> jax.Array:
+    """`[B]` int32, the tokens of `prompts [B, P]` that are no padding."""
+    return (prompts != NO_TOKEN).sum(axis=1, dtype=jnp.int32)

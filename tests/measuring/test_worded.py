@@ -19,6 +19,8 @@ from rlsearch.strategies.drawing_tree import DrawingTree
 from rlsearch.tasks.base import NO_TOKEN
 from rlsearch.tasks.questions import Questions
 from rlsearch.verifiers.constant import Constant
+from rlsearch.verifiers.monte_carlo import first_steps, is_complete, read_solutions
+from rlsearch.verifiers.network import NetworkVerifier
 from tests.commands import call, read_json
 from tests.pretrained.folders import END, open_folder
 
@@ -88,6 +90,43 @@ def test_steps_end_at_lines_and_are_cut_at_their_longest(opened, sits):
         reasons["ended" if ended else "cut" if cut else "steps"] += 1
         assert ended or cut or steps == 6
     assert min(reasons["cut"], reasons["ended"] + reasons["steps"]) > 0, reasons
+
+
+def test_whole_texts_are_read_as_they_were_written(sits):
+    """By the policy's trunk, and by a network of its own along and anew, past padding."""
+    examination, contestant = sits
+    writer, prompts = contestant.writer, jnp.tile(examination.prompts, (4, 1))
+    format, keys = writer.format, row_keys(jax.random.key(2), 4 * len(examination.prompts))
+    judge = NetworkVerifier(writer.params, writer.policy.model, "own")
+
+    @jax.jit
+    def both(writer, judge):
+        draft, memory = writer.start(prompts), None
+        memory, _ = judge.start(writer, draft)
+        for turn in range(2):
+            each = jax.vmap(jax.random.fold_in, (0, None))(keys, turn)
+            draft, _ = writer.step(draft, each)
+            along, memory, _ = judge.read(writer, draft, memory)
+        done = writer.complete(draft, keys)
+        read = read_solutions(writer, prompts, done.line.tokens)
+        steps = jnp.full(len(prompts), 2)
+        scores, _ = judge.step_scores(prompts, done.line.tokens, format)
+        again = first_steps(read, steps, format)
+        return draft, done, again, writer.complete(again, keys), (along, scores), judge
+
+    draft, done, again, completed, (along, scores), judge = both(writer, judge)
+    assert again.line.length.tolist() == draft.line.length.tolist()
+    assert again.line.num_steps.tolist() == draft.line.num_steps.tolist()
+    np.testing.assert_allclose(again.line.hidden, draft.line.hidden, atol=1e-4)
+    np.testing.assert_array_equal(completed.line.tokens, done.line.tokens)
+    two = np.asarray(done.line.num_steps) >= 2
+    assert two.any()
+    np.testing.assert_allclose(np.asarray(scores)[two, 1], np.asarray(along)[two], atol=1e-5)
+    padded = np.asarray(prompts != NO_TOKEN).sum(axis=1)
+    assert padded.min() < prompts.shape[1]
+    np.testing.assert_array_equal(judge.tokens(draft), padded + np.asarray(draft.line.length))
+    whole = is_complete(done.line.tokens, format)
+    assert whole.all() and not is_complete(jnp.full_like(done.line.tokens, NO_TOKEN), format).any()
 
 
 def test_answers_are_numbers_that_are_equal_where_they_say_the_same(opened, sits):

@@ -15,6 +15,7 @@ from rlsearch.config import (
     ParallelConfig,
     Pretrained,
     SearchConfig,
+    TransformerConfig,
 )
 from rlsearch.config_data import from_data, to_data
 from rlsearch.measuring.opened import open_run
@@ -22,10 +23,12 @@ from rlsearch.parallel.mesh import make_mesh
 from rlsearch.pretrained.opened import open_model
 from rlsearch.runs.directory import RunDirectory
 from rlsearch.stages.expert_iteration import ExpertIteration
+from rlsearch.stages.labelling import Labelling
 from rlsearch.stages.policy_gradient import PolicyGradient
 from rlsearch.stages.teaching import Teaching
 from rlsearch.stages.traces import Traces
 from rlsearch.stages.tree_distillation import TreeDistillation
+from rlsearch.stages.verifier import LabelsFrom, Verifier
 from rlsearch.strategies.best_of_n import BestOfN
 from rlsearch.strategies.greedy import Greedy
 from rlsearch.studies.accuracy import Accuracy
@@ -164,6 +167,46 @@ def test_a_run_goes_on_where_it_was_stopped(config, tmp_path):
     train(only(config, stage, log=often), str(tmp_path / "cut"))
     whole, cut = metrics_of(tmp_path / "whole"), metrics_of(tmp_path / "cut")
     assert [row["policy_loss"] for row in whole] == [row["policy_loss"] for row in cut]
+
+
+@pytest.fixture(scope="module")
+def verified(config, tmp_path_factory):
+    """A run with verifiers of each kind, which have learnt a little of an open model's texts."""
+    own = TransformerConfig(num_layers=1, embed_dim=16, num_heads=2, num_kv_heads=1, head_dim=8)
+    few = dict(policy="pretrained", num_solutions=16, batch_size=16, updates_per_step=1)
+    stages = (
+        Verifier("orm", num_steps=150, replay_size=512, network="head", **few),
+        Labelling("labels", policy="pretrained", num_problems=8, num_rollouts=2, generations=400),
+        Verifier("prm", num_steps=2, replay_size=64, labels=LabelsFrom("labels"), model=own, **few),
+        Verifier("copied", num_steps=2, replay_size=64, network="copy", **few),
+    )
+    folder = tmp_path_factory.mktemp("verified")
+    train(dataclasses.replace(config, stages=stages), str(folder))
+    return folder
+
+
+def test_verifiers_learn_to_judge_an_open_model(verified):
+    rows = [row for row in metrics_of(verified) if row["stage"] == "orm"]
+    first, last = (
+        np.mean([row["verifier_loss"] for row in part]) for part in (rows[:10], rows[-10:])
+    )
+    assert last < 0.5 * first, (first, last)
+
+
+@pytest.mark.parametrize("verifier", ["orm", "prm", "copied"])
+def test_strategies_choose_by_a_verifier_of_an_open_model(verified, verifier):
+    rows = read_json(
+        *("evaluate", verified, "--verifier", verifier, "--problems", 4, "--budgets", 4),
+        *("--strategies", "best_of_n", "beam_search", "drawing_tree"),
+    )["rows"]
+    assert {row["strategy"] for row in rows} == {"best_of_n", "beam_search", "drawing_tree"}
+    read = {row["strategy"]: row["verifier_tokens"] for row in rows}
+    assert all((tokens > 0) == (verifier != "orm") for tokens in read.values()), read
+
+
+def test_verifiers_are_compared_on_the_same_texts(verified):
+    found = read_json("evaluate", verified, "--suite", "verifiers", "--budgets", 2, "--problems", 4)
+    assert {row["verifier"] for row in found["verifiers"]} == {"value_head", "orm", "prm", "copied"}
 
 
 def test_an_experiment_with_an_open_model_is_data(config):
