@@ -40,6 +40,7 @@ _EXPORTS = {
     "rlsearch.environments.pgx_game": ("PgxGame",),
     "rlsearch.stages.traces": ("Traces",),
     "rlsearch.stages.search_distillation": ("SearchDistillation",),
+    "rlsearch.stages.supervised": ("Supervised",),
     "rlsearch.stages.tree_distillation": ("TreeDistillation",),
     "rlsearch.stages.expert_iteration": ("ExpertIteration",),
     "rlsearch.stages.policy_gradient": ("PolicyGradient",),

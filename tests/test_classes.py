@@ -46,8 +46,8 @@ KINDS = {
 RIGHT = {
     TASK: "Arithmetic Countdown DirectArithmetic GSM8K Game24 Generated Questions",
     PROMPTING: "Chat FewShot",
-    STAGE: "ExpertIteration Labelling PolicyGradient Revision SearchDistillation SelfPlay Traces "
-    "TreeDistillation Verifier",
+    STAGE: "ExpertIteration Labelling PolicyGradient Revision SearchDistillation SelfPlay "
+    "Supervised Traces TreeDistillation Verifier",
     ENVIRONMENT: "PgxGame",
     SOURCES: "ExactSteps LabelsFrom Outcomes",
     STUDY: "Accuracy Everything Exchange Revisions Teachers TestTimeCompute Verifiers",

@@ -34,6 +34,7 @@ from rlsearch.stages.policy_gradient import PolicyGradient
 from rlsearch.stages.revision import Revision
 from rlsearch.stages.search_distillation import SearchDistillation
 from rlsearch.stages.self_play import SelfPlay
+from rlsearch.stages.supervised import Supervised
 from rlsearch.stages.teaching import Teaching
 from rlsearch.stages.traces import Traces
 from rlsearch.stages.tree_distillation import TreeDistillation
@@ -117,6 +118,9 @@ BAD = [
     (SearchConfig, {"trust": 1.1}, "in [0, 1]"),
     (Teaching, {"trace_choices": -0.1}, "in [0, 1]"),
     (TreeDistillation, {"num_steps": 0}, "at least 1"),
+    (Supervised, {"num_steps": -1}, "at least 0"),
+    (Supervised, {"num_epochs": 0}, "at least 1"),
+    (Supervised, {"batch_size": 0}, "at least 1"),
     (TreeDistillation, {"num_targets": 25}, "from 1 to search.num_candidates, 24"),
     (Teachers, {"problems": 0}, "at least 1"),
     (SearchConfig, {"actions": "words"}, "'steps', 'top_tokens', 'tokens' or 'moves'"),

@@ -136,7 +136,7 @@ def test_a_config_of_the_pages_has_stages(folder, name, monkeypatch):
     config = load(str(folder / name))
     assert isinstance(config, Experiment) and f"configs/{config.name}.py" == name
     stages = build_stages(Lineage(config))
-    assert [stage.name for stage in stages][-2:] == ["distilled", "control"]
+    assert {"distilled", "control"} <= {stage.name for stage in stages}
 
 
 @pytest.mark.slow

@@ -17,7 +17,14 @@ from jax.sharding import AbstractMesh, Mesh
 from rlsearch.config import Experiment
 from rlsearch.config_file import own_modules
 from rlsearch.decoding.writer import Writer
-from rlsearch.parallel.mesh import BATCH, abstract_mesh, batch_shards, make_mesh, mesh_sizes
+from rlsearch.parallel.mesh import (
+    BATCH,
+    abstract_mesh,
+    batch_shards,
+    data_sharding,
+    make_mesh,
+    mesh_sizes,
+)
 from rlsearch.parallel.sharding import gathered, placed
 from rlsearch.planning.chips import Chip
 from rlsearch.planning.collectives import Collective, collectives
@@ -232,11 +239,12 @@ def step_arguments(
     """Abstract arguments of a stage's step: the state, and what follows it."""
     rules = config.parallel.rules
     key = jax.eval_shape(jax.random.key, 0)
+    fed = None if stage.feed is None else placed(stage.feed(0), data_sharding(mesh))
     read = {
         role: placed(jax.eval_shape(ref.model.init, key), read_shardings(ref.model, mesh, rules))
         for role, ref in stage.reads.items()
     }
-    return abstract_state(stage, mesh, rules), (key, read)
+    return abstract_state(stage, mesh, rules), (key, read, fed)
 
 
 def memory_by_shape(
@@ -246,7 +254,7 @@ def memory_by_shape(
 
     The first are there from step to step; the others are parts of the temporaries.
     """
-    key, read = arguments
+    key, read, _ = arguments
     computed = jax.eval_shape(stage.model.computed, state.params)
     whole = placed(computed, gathered(jax.tree.map(lambda x: x.sharding, state.params)))
     shards = batch_shards(mesh)

@@ -33,6 +33,7 @@ class TextTokenizer:
     vocab_size: int  # V, of the model: rows of its embedding
     ends: tuple[int, ...]  # tokens that end a text
     template: ChatTemplate | None
+    end: int = -1  # that of them that ends a turn of a conversation; -1: there is none
 
     @functools.cached_property
     def special(self) -> dict[str, int]:
@@ -137,8 +138,11 @@ def read_tokenizer(folder: epath.PathLike, vocab_size: int) -> TextTokenizer:
     names = tuple(
         (name, said) for name in ("bos_token", "eos_token") if (said := _token(settings.get(name)))
     )
-    ends = _ends(folder, dict(names).get("eos_token"), library)
-    return TextTokenizer(library, vocab_size, ends, _template(folder, settings, names))
+    named = dict(names).get("eos_token")
+    ends = _ends(folder, named, library)
+    end = library.token_to_id(named) if named else None
+    end = next(iter(ends), -1) if end is None else end
+    return TextTokenizer(library, vocab_size, ends, _template(folder, settings, names), end)
 
 
 def _object(path: epath.Path) -> dict[str, Any]:

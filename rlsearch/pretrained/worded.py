@@ -28,6 +28,13 @@ from rlsearch.text import shortened
 CHECK_SECONDS = 10.0  # that a task may take for a text
 
 
+class Worked(NamedTuple):
+    """Worked solutions of N problems."""
+
+    prompts: np.ndarray  # [N, P] int32, padded on the left with NO_TOKEN
+    solutions: np.ndarray  # [N, T] int32, padded behind; one that is too long is cut: it has no end
+
+
 class Posed(NamedTuple):
     """Problems with their prompts."""
 
@@ -95,6 +102,20 @@ class Worded:
         if not self._to_learn.problems:
             raise ValueError("the task has no training problems")
         return self._to_learn
+
+    @functools.cached_property
+    def worked(self) -> Worked | None:
+        """The training problems of which a worked solution is known; None where there is none."""
+        posed, end = self._to_learn, self.tokenizer.end
+        known = [i for i, problem in enumerate(posed.problems) if problem.solution]
+        if not known or end < 0:
+            return None
+        solutions = np.full((len(known), self.solution_length), NO_TOKEN, np.int32)
+        for row, number in zip(solutions, known, strict=True):
+            text = self.tokenizer.plain("solution", posed.problems[number].solution)
+            tokens = [*self.tokenizer.encode(text), end][: len(row)]
+            row[: len(tokens)] = tokens
+        return Worked(posed.prompts[known], solutions)
 
     @property
     def vocab_size(self) -> int:

@@ -31,6 +31,7 @@ class Problem(NamedTuple):
     text: str
     reference: str  # the right answer
     number: int  # its place in its split
+    solution: str = ""  # a worked one, which ends in the answer; empty: none is known
 
 
 class TextTask(Protocol):
@@ -75,7 +76,7 @@ class Questions:
                     f"{path}, line {number + 1}: it must have a text {self.question!r}, and "
                     f"{self.answer_field!r}, which ends in an answer"
                 )
-            found.append(Problem(text.strip(), reference, number))
+            found.append(Problem(text.strip(), reference, number, str(answer).strip()))
         return found
 
     def check(self, problem: Problem, solution: str) -> bool:
