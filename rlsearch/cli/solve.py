@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
     opened = open_run(arguments.run_dir, arguments.data_dir or "", arguments.code or "")
     result = solve(opened, arguments.problem, policy=arguments.policy, budget=arguments.budget)
-    right = "right" if result["right"] else "wrong"
+    right = {True: "right", False: "wrong", None: "not judged"}[result["right"]]
     cost = f"{result['policy_tokens']} tokens in {result['generations']} generations"
     emit(arguments, result, "\n".join([*result["solution"], f"{right}, for {cost}"]))
     return 0

@@ -16,6 +16,7 @@ from rlsearch.pretrained.tokenizer import TextTokenizer, read_tokenizer
 from rlsearch.pretrained.worded import Posed, Worded, check_room, posed
 from rlsearch.tasks.base import NO_TOKEN
 from rlsearch.tasks.chat import Chat
+from rlsearch.tasks.questions import Problem
 
 
 class Language(NamedTuple):
@@ -75,14 +76,14 @@ def in_words(task: Any, prompting: Any, language: Language) -> Worded:
     if not hasattr(chat, "messages"):
         raise ValueError(f"prompting is {class_name(chat)}: an open model needs a conversation")
 
+    def ask(problem: Problem) -> list[int]:
+        return language.tokenizer.conversation(chat.messages(problem), language.folder)
+
     def pose(split: str) -> Posed:
         problems = task.problems(split)
-        prompts = [
-            language.tokenizer.conversation(chat.messages(problem), language.folder)
-            for problem in problems
-        ]
+        prompts = [ask(problem) for problem in problems]
         check_room(problems, prompts, language.format.max_length, language.context)
         return posed(problems, prompts)
 
     format = language.format
-    return Worded(task, language.tokenizer, pose, format.num_steps, format.max_length)
+    return Worded(task, language.tokenizer, pose, ask, format.num_steps, format.max_length)

@@ -27,6 +27,8 @@ def solve(
 ) -> dict[str, Any]:
     """Solves `problem` with a trained run; the checker is asked only about the final answer.
 
+    In what is returned `right` is None where the task does not know the problem, which is in words.
+
     Args:
         policy: by default the run's `default_policy`.
         budget: in mean sampled solutions.
@@ -67,6 +69,7 @@ def contestant_for(
 ) -> tuple[Contestant, jax.Array]:
     """A policy of a run, whose unit is that of one problem, and the problem `[1, P]` int32."""
     writer, name = opened.writer(policy)
-    tokens = jnp.array([opened.task.tokenizer.encode(prompt)], jnp.int32)
+    encode = getattr(opened.task, "encode_problem", opened.task.tokenizer.encode)
+    tokens = jnp.array([encode(prompt)], jnp.int32)
     unit = float(jax.jit(mean_solution_tokens)(writer, tokens))
     return Contestant(name, opened.policies()[name], writer, unit), tokens

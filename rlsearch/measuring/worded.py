@@ -42,6 +42,7 @@ def examine_open(
         task,
         opened.tokenizer,
         lambda split: asked if split == "test" else none,
+        lambda problem: asking.prompt(opened, problem),
         format.num_steps,
         format.max_length,
     )

@@ -217,7 +217,7 @@ def _language_tree(opened: OpenedRun, asked: Asked) -> tuple[dict[str, Any], Tre
     def describe(index: int) -> dict[str, Any]:
         solution, end = task.tokenizer.decode(solutions[index].tolist()), ""
         if done[index]:
-            end = "right" if task.check(prompt, solution) else "wrong"
+            end = {True: "right", False: "wrong", None: ""}[task.check(prompt, solution)]
         label = task.tokenizer.decode(steps[index].tolist()).strip()
         return {
             "label": label or "(nothing)" if index else prompt.strip(),

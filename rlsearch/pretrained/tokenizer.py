@@ -47,7 +47,8 @@ class TextTokenizer:
 
     def decode(self, tokens: Iterable[int]) -> str:
         """Joins tokens to a text, without special ones and those that stand for nothing."""
-        known = [int(token) for token in tokens if self.library.id_to_token(int(token)) is not None]
+        known = [int(token) for token in tokens if token >= 0]
+        known = [token for token in known if self.library.id_to_token(token) is not None]
         return self.library.decode(known, skip_special_tokens=True)
 
     @functools.cached_property

@@ -31,8 +31,8 @@ CHECK_SECONDS = 10.0  # that a task may take for a text
 class Worked(NamedTuple):
     """Worked solutions of N problems."""
 
-    prompts: np.ndarray  # [N, P] int32, padded on the left with NO_TOKEN
-    solutions: np.ndarray  # [N, T] int32, padded behind; one that is too long is cut: it has no end
+    prompts: Any  # [N, P] int32, padded on the left with NO_TOKEN
+    solutions: Any  # [N, T] int32, padded behind; one that is too long is cut: it has no end
 
 
 class Posed(NamedTuple):
@@ -78,6 +78,7 @@ class Worded:
     task: TextTask
     tokenizer: TextTokenizer
     pose: Callable[[str], Posed]  # of a split, "test" or "train"
+    ask: Callable[[Problem], Sequence[int]]  # the prompt of a problem
     num_steps: int  # S, of the longest solution
     solution_length: int  # T
 
@@ -155,11 +156,19 @@ class Worded:
         return ask_host(self._read, shape, solutions)
 
     def parse_problem(self, text: str) -> str:
-        """Raises ValueError: what a user types has no reference by which it could be judged."""
-        raise ValueError(
-            f"problem is {shortened(text)}: this run's are in words, and come from its task; "
-            "export the run, and talk with the folder by rlsearch chat"
-        )
+        """The problem that a user typed. Raises ValueError where it cannot be one."""
+        return self.tokenizer.plain("problem", text).strip()
+
+    def encode_problem(self, text: str) -> list[int]:
+        """The prompt of a problem that a user typed."""
+        return list(self.ask(Problem(text, "", -1)))
+
+    def check(self, prompt: str, solution: str) -> bool | None:
+        """Tells whether `solution` solves the problem `prompt`; None where the task does not know
+        it."""
+        problems = [*self.held_out.problems, *self._to_learn.problems]
+        problem = next((problem for problem in problems if problem.text == prompt), None)
+        return None if problem is None else self._is_right(problem, solution)
 
     def text(self, solution: np.ndarray) -> str:
         """A solution `[T]` as text."""

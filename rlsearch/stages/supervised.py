@@ -51,14 +51,14 @@ class Supervised:
         """Counts its training steps."""
         if self.num_steps:
             return self.num_steps
-        solutions = len(worked_solutions(lineage, self.name).prompts)
-        return math.ceil(self.num_epochs * solutions / self.batch_size)
+        worked, _ = worked_solutions(lineage, self.name)
+        return math.ceil(self.num_epochs * len(worked.prompts) / self.batch_size)
 
     def build(self, lineage: Lineage) -> Stage:
         """Builds the stage; see `StageConfig`."""
-        policy, worked = lineage.policy(self.name), worked_solutions(lineage, self.name)
+        policy, (worked, left_out) = lineage.policy(self.name), worked_solutions(lineage, self.name)
         weigh, loss = step_learning(policy.model, policy.format.pad)
-        if left_out := len(lineage.task.worked.prompts) - len(worked.prompts):
+        if left_out:
             warn(f"stage {self.name!r} leaves out {left_out} worked solutions: {LONGER}")
 
         def feed(step: int) -> Worked:
@@ -94,8 +94,8 @@ class Supervised:
         return StageFlops(0.0, self.batch_size * row_flops(policy, row_length(lineage)))
 
 
-def worked_solutions(lineage: Lineage, stage: str) -> Worked:
-    """The task's worked solutions that fit into what the policy may write.
+def worked_solutions(lineage: Lineage, stage: str) -> tuple[Worked, int]:
+    """The task's worked solutions that fit into what the policy may write, and how many do not.
 
     Raises:
         ValueError: the task has none, or none fits.
@@ -111,7 +111,7 @@ def worked_solutions(lineage: Lineage, stage: str) -> Worked:
     fits = ended & (steps <= format.num_steps)
     if not fits.any():
         raise ValueError(f"stage {stage!r} learns worked solutions, and has none: {LONGER}")
-    return Worked(worked.prompts[fits], worked.solutions[fits])
+    return Worked(worked.prompts[fits], worked.solutions[fits]), int((~fits).sum())
 
 
 def rows_of_step(step: int, size: int, number: int, seed: int) -> np.ndarray:

@@ -80,7 +80,7 @@ def test_a_stage_is_as_long_as_its_epochs(folders):
         folders, dataclasses.replace(STAGE, num_steps=0, num_epochs=3, batch_size=5)
     )
     lineage = Lineage(config)
-    solutions = len(worked_solutions(lineage, "supervised").prompts)
+    solutions = len(worked_solutions(lineage, "supervised")[0].prompts)
     assert solutions == 12
     assert lineage.num_steps("supervised") == -(-3 * solutions // 5)
 
@@ -99,7 +99,7 @@ def test_every_epoch_has_each_row_once_in_an_order_of_its_own(size, number):
 
 def test_rows_hold_the_solution_and_weigh_each_of_its_steps_once(folders):
     lineage = Lineage(experiment(folders))
-    worked, format = worked_solutions(lineage, "supervised"), lineage.format
+    (worked, _), format = worked_solutions(lineage, "supervised"), lineage.format
     targets = targets_of(worked, format)
     for row, steps in zip(worked.solutions, np.asarray(targets.steps), strict=True):
         tokens = steps.reshape(-1)
@@ -135,7 +135,7 @@ def test_what_does_not_fit_is_left_out_and_said(folders, capsys):
     lineage = Lineage(experiment((model, other), stage))
     stage.build(lineage)
     assert "leaves out 1 worked solutions: they are longer than" in capsys.readouterr().err
-    assert len(worked_solutions(lineage, "supervised").prompts) == 1
+    assert len(worked_solutions(lineage, "supervised")[0].prompts) == 1
     lineage = Lineage(experiment((model, other), stage))
     short = dataclasses.replace(lineage.config.model, max_tokens=2)
     with pytest.raises(

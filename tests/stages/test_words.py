@@ -122,7 +122,14 @@ def test_a_run_begins_with_the_open_model_and_is_measured_beside_it(config, tmp_
     opened = open_run(str(tmp_path))
     assert opened.policies() == {"pretrained": 0, "control": 12}
     assert opened.default_policy() == "control"
-    assert "talk with the folder by rlsearch chat" in fail("solve", tmp_path, "1 + 1?")
+    known = opened.task.held_out_texts()[0]
+    for problem, judged in ((known, (True, False)), ("1 + 1?", (None,))):
+        found = read_json("solve", tmp_path, problem, "--budget", "2")
+        assert found["problem"] == problem and found["right"] in judged
+        page = read_json("inspect", tmp_path, problem, "--budget", "16")
+        assert page["nodes"] > 1 and page["problem"] == problem
+    said = fail("solve", tmp_path, "<|end|>")
+    assert "problem is '<|end|>': it must not hold '<|end|>'" in said
     rows = read_json("evaluate", tmp_path, "--problems", 3)["rows"]
     assert {row["policy"] for row in rows} == {"pretrained", "control"}
     assert {row["problems"] for row in rows} == {3}
