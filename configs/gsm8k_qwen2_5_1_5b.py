@@ -12,37 +12,27 @@ train.jsonl and test.jsonl of github.com/openai/grade-school-math. A plan reads 
 files alone.
 """
 
-from rlsearch.config import (
-    Experiment,
-    Lines,
-    LogConfig,
-    OptimizerConfig,
-    Pretrained,
-    SearchConfig,
-)
-from rlsearch.stages.expert_iteration import ExpertIteration
-from rlsearch.stages.teaching import Teaching
-from rlsearch.stages.tree_distillation import TreeDistillation
-from rlsearch.strategies.best_of_n import BestOfN
-from rlsearch.strategies.drawing_tree import DrawingTree
-from rlsearch.strategies.greedy import Greedy
-from rlsearch.strategies.self_consistency import SelfConsistency
-from rlsearch.studies.accuracy import Accuracy
+import dataclasses
+from pathlib import Path
+
+from rlsearch.config import Lines, LogConfig, OptimizerConfig, Pretrained
+from rlsearch.config_file import load
 from rlsearch.tasks.chat import Chat
 from rlsearch.tasks.questions import GSM8K
 
-teaching = Teaching(
+sums = load(str(Path(__file__).with_name("smollm2_sums.py")))
+distilled, control = sums.stages
+teaching = dataclasses.replace(
+    distilled.teaching,
     num_problems=128,
-    task_fraction=1.0,
-    critic_samples=0,
-    traces=0,
     replay_size=1024,
     batch_size=128,
-    updates_per_step=1,
     optimizer=OptimizerConfig(learning_rate=2e-6, warmup_steps=20, weight_decay=0.0),
 )
+search = dataclasses.replace(distilled.search, num_simulations=64, max_tokens=2560)
 
-config = Experiment(
+config = dataclasses.replace(
+    sums,
     name="gsm8k_qwen2_5_1_5b",
     task=GSM8K(),
     prompting=Chat(),
@@ -55,37 +45,8 @@ config = Experiment(
         remat="nothing_saveable",
     ),
     stages=(
-        TreeDistillation(
-            "distilled",
-            start="pretrained",
-            num_steps=500,
-            search=SearchConfig(
-                policy="draw",
-                trust=0.0,
-                num_simulations=64,
-                num_candidates=8,
-                max_tokens=2560,
-                tilt=3.0,
-                min_p=0.05,
-            ),
-            num_targets=1,
-            teaching=teaching,
-        ),
-        ExpertIteration(
-            "control",
-            start="pretrained",
-            flops_of="distilled",
-            num_samples=8,
-            min_p=0.05,
-            teaching=teaching,
-        ),
-    ),
-    evaluation=(
-        Accuracy(
-            strategies=(Greedy(), BestOfN(), SelfConsistency(), DrawingTree()),
-            budgets=(1, 16),
-            seeds=(0,),
-        ),
+        dataclasses.replace(distilled, num_steps=500, search=search, teaching=teaching),
+        dataclasses.replace(control, teaching=teaching),
     ),
     log=LogConfig(every_steps=1, checkpoint_seconds=900.0),
 )
