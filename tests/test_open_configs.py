@@ -33,7 +33,7 @@ LARGE = {
     "gsm8k_qwen2_5_1_5b": {**QWEN, "tie_word_embeddings": True},
     "r1_distill_qwen_1_5b": {**QWEN, "rope_theta": 1e4, "tie_word_embeddings": False},
 }
-FAMILIES = {"smollm2_sums": "llama", "gsm8k_qwen2_5_1_5b": "qwen2", "r1_distill_qwen_1_5b": "qwen2"}
+FAMILIES = {"gsm8k_qwen2_5_1_5b": "qwen2", "r1_distill_qwen_1_5b": "qwen2"}
 SEARCH = SearchConfig(
     policy="draw", trust=0.0, num_simulations=8, num_candidates=4, max_tokens=32, min_p=0.05
 )

@@ -1,10 +1,12 @@
-"""`rlsearch data`: builds a dataset, or labels what a run's policy writes."""
+"""`rlsearch data`: builds a dataset, compares its splits, or labels what a run's policy writes."""
 
 import argparse
 
+from rlsearch.cli.evaluate_open import TASK_HELP, task_of
 from rlsearch.cli.output import emit
 from rlsearch.cli.parser import Parser, add_code, add_data_dir, add_json, positive, whole
 from rlsearch.config_data import ConfigError
+from rlsearch.text import shortened
 
 TAKES_FIELDS = False
 NAMES = ("game24",)
@@ -22,6 +24,21 @@ def add_parser(subparsers) -> None:
     add_data_dir(prepare)
     add_json(prepare)
     prepare.set_defaults(run=run, act=prepare_dataset, parser=prepare)
+
+    compare = actions.add_parser(
+        "overlap", help="say which held-out problems have words in common with training ones"
+    )
+    compare.add_argument("task", metavar="TASK", help=TASK_HELP)
+    compare.add_argument(
+        "--words",
+        type=positive,
+        default=8,
+        metavar="N",
+        help="in a row that must be the same (default: %(default)s)",
+    )
+    add_data_dir(compare)
+    add_json(compare)
+    compare.set_defaults(run=run, act=compare_splits, parser=compare)
 
     label = actions.add_parser(
         "label", help="label the steps of what a policy writes; the same command again resumes it"
@@ -101,6 +118,25 @@ def prepare_dataset(arguments: argparse.Namespace) -> int:
         raise ConfigError(str(error)) from error
     result = {"name": arguments.name, "problems": len(rows)}
     emit(arguments, result, f"{arguments.name} is prepared: {len(rows)} problems")
+    return 0
+
+
+def compare_splits(arguments: argparse.Namespace) -> int:
+    """Compares the problems of a task's splits, and prints what they have in common."""
+    from rlsearch.tasks.overlap import overlap
+
+    task = task_of(arguments.task, arguments.data_dir or "")
+    result = overlap(task.problems("test"), task.problems("train"), arguments.words)
+    lines = [
+        f"{result['held_out']} held-out problems, {result['training']} training problems",
+        f"with {result['words']} words in a row in common: {result['any']}; with half of all such "
+        f"words: {result['half']}; with all of them: {result['all']}",
+        *(
+            f"  {found['share']:4.0%} of problem {found['number']}: {shortened(found['text'], 120)}"
+            for found in result["most"]
+        ),
+    ]
+    emit(arguments, {"task": arguments.task, **result}, "\n".join(lines))
     return 0
 
 

@@ -12,6 +12,10 @@ from rlsearch.cli.parser import positive, whole
 from rlsearch.results import results_in, saving
 
 TASKS = ("gsm8k", "questions")
+TASK_HELP = (
+    f"{' or '.join(TASKS)}, with files in --data-dir, or the name of a generator of reasoning-gym "
+    "whose answers are numbers"
+)
 # Options of `evaluate` that ask for what an open model does not have yet.
 OF_RUNS = (
     *("policies", "suite", "sequential", "against", "verifier"),
@@ -25,12 +29,7 @@ OF_STRATEGIES = ("budgets", "min_p", "policy_weight", "max_steps", "max_step_tok
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options that are for open models alone."""
     group = parser.add_argument_group("an open model, where RUN is its folder")
-    group.add_argument(
-        "--task",
-        metavar="TASK",
-        help=f"{' or '.join(TASKS)}, with files in --data-dir, or the name of a generator of "
-        "reasoning-gym whose answers are numbers",
-    )
+    group.add_argument("--task", metavar="TASK", help=TASK_HELP)
     group.add_argument("--samples", type=whole, metavar="N", help="of each problem, by default 16")
     group.add_argument("--max-tokens", type=positive, metavar="N", help="of a text, by default 256")
     group.add_argument(
