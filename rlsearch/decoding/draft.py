@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from rlsearch.decoding.policy import SolutionFormat
-from rlsearch.networks.transformer import KeyValues
+from rlsearch.networks.attention import KeyValues
 
 
 class Prompt(NamedTuple):

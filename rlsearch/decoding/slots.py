@@ -22,8 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlsearch.decoding.sampling import Sampling
+from rlsearch.networks.attention import KeyValues, Ring
 from rlsearch.networks.language_model import LanguageModel, Params
-from rlsearch.networks.transformer import KeyValues, Ring
 from rlsearch.parallel.mesh import rows_alone
 from rlsearch.pretrained.worded import left_padded
 from rlsearch.tasks.base import NO_TOKEN

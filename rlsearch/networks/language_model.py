@@ -15,9 +15,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rlsearch.config import TransformerConfig
+from rlsearch.networks.attention import KeyValues, Ring, causal_mask
 from rlsearch.networks.computed import in_dtype
 from rlsearch.networks.logical_axes import logical_axes
-from rlsearch.networks.transformer import FLOAT32, KeyValues, Ring, Transformer, causal_mask
+from rlsearch.networks.transformer import FLOAT32, Transformer
 
 Params = Any  # a pure dict of arrays
 

@@ -5,17 +5,15 @@ gated MLP, no biases: Llama. Qwen 2 has biases on query, key and value; Qwen 3 n
 key; Gemma scales embeddings, normalises what a block adds too, caps scores, and has layers that see
 a window alone, as Mistral's do (`rlsearch.pretrained.families`).
 
-The module owns no cache. It reads earlier keys and values as a tuple of segments and returns the
-new tokens' own, so that the caller decides where they live: a prompt's in memory that all nodes
-of a search tree share, a step's in the node itself, a decoded token's in a ring.
+It owns no cache of keys and values: see `rlsearch.networks.attention`.
 
 Letters: B batch, T new tokens, S cached tokens of a segment, L layers, D features, H query heads,
-G key-value heads, C features of a head, F hidden features, V vocabulary.
+C features of a head, V vocabulary.
 """
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +21,16 @@ import numpy as np
 from flax import nnx
 
 from rlsearch.config import RopeScaling, TransformerConfig
+from rlsearch.networks.attention import (
+    Attention,
+    KeyValues,
+    Ring,
+    View,
+    frequencies,
+    within_window,
+    without_padding,
+)
+from rlsearch.networks.layers import RMSNorm, capped, param, product, times
 from rlsearch.networks.remat import rematerialised
 from rlsearch.parallel.mesh import rows_alone
 
@@ -30,250 +38,13 @@ FLOAT32 = ("scale", "value_head")  # computed in float32 whatever the dtype: nor
 ACTIVATIONS = {"silu": jax.nn.silu, "gelu": functools.partial(jax.nn.gelu, approximate=True)}
 
 
-class KeyValues(NamedTuple):
-    """Keys (already rotated) and values of some tokens: for each layer `[B, G, S, C]`.
-
-    Tokens lie next to each other within a head: attention is then one plain matrix product a head,
-    8 times faster on CPU than with the head axis inside. Layers are separate arrays, because a
-    slice of a stacked one is copied before it is read.
-    """
-
-    keys: tuple[jax.Array, ...]
-    values: tuple[jax.Array, ...]
-    real: jax.Array | None = None  # [B, S] bool, tokens that are no padding; None: all
-
-    @property
-    def length(self) -> int:
-        """S, the number of tokens."""
-        return self.keys[0].shape[2]
-
-    def part(self, start: int, end: int) -> "KeyValues":
-        """Those of the tokens from `start` to before `end`."""
-        real = None if self.real is None else self.real[:, start:end]
-        keys, values = (tuple(x[:, :, start:end] for x in y) for y in (self.keys, self.values))
-        return KeyValues(keys, values, real)
-
-
-def _param(rngs: nnx.Rngs, shape, axes, scale: float) -> nnx.Param:
-    """A float32 weight that names its axes, for whoever decides how to shard it."""
-    value = scale * jax.random.truncated_normal(rngs.params(), -2.0, 2.0, shape, jnp.float32)
-    return nnx.Param(value, logical_axes=axes)
-
-
-class RMSNorm(nnx.Module):
-    def __init__(self, features: int, epsilon: float):
-        self.scale = nnx.Param(jnp.ones((features,), jnp.float32), logical_axes=("norm",))
-        self.epsilon = epsilon
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        x32 = x.astype(jnp.float32)
-        normed = x32 * jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + self.epsilon)
-        return (normed * self.scale[...]).astype(x.dtype)
-
-
-class View(NamedTuple):
-    """The tokens that new ones see, and the angles by which those are turned."""
-
-    mask: jax.Array  # [B, T, S_1 + ... + T] bool
-    cosine: jax.Array  # [B, 1, T, C / 2]
-    sine: jax.Array
-
-
-def frequencies(half: int, theta: float, scaling: RopeScaling) -> jax.Array:
-    """`[half]` radians a token of the rotary waves."""
-    waves = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
-    if scaling.factor == 1:
-        return waves
-    slowed = waves / scaling.factor
-    if not scaling.high_frequency:
-        return slowed
-    turns = scaling.original_length * waves / (2 * jnp.pi)  # in the original context
-    kept = (turns - scaling.low_frequency) / (scaling.high_frequency - scaling.low_frequency)
-    kept = jnp.clip(kept, 0.0, 1.0)
-    return kept * waves + (1 - kept) * slowed
-
-
-def rotate(x: jax.Array, view: View) -> jax.Array:
-    """Rotary position embedding of `x [B, heads, T, C]`."""
-    half = x.shape[-1] // 2
-    cosine, sine = view.cosine.astype(x.dtype), view.sine.astype(x.dtype)
-    first, second = x[..., :half], x[..., half:]
-    return jnp.concatenate(
-        [first * cosine - second * sine, second * cosine + first * sine], axis=-1
-    )
-
-
-class Ring(NamedTuple):
-    """A segment of keys and values that new tokens are written into, at a place that goes round.
-
-    All rows write at the same place, wherever their own texts are: so a token costs one update of a
-    slice, and nothing is moved. What a row sees is the mask's affair, as rotary waves have been
-    turned before keys lie here.
-    """
-
-    cache: KeyValues
-    place: jax.Array  # [] int32, where the first new token goes; they must not go round the end
-
-
-def within_window(mask: jax.Array, window: int) -> jax.Array:
-    """`mask [B, T, S]` where each new token sees the last `window` of what it saw, itself among
-    them: columns stand in the order of the text, whatever padding is between them."""
-    behind = jnp.cumsum(mask[..., ::-1], axis=-1, dtype=jnp.int32)[..., ::-1]
-    return mask & (behind <= window)
-
-
-class Attention(nnx.Module):
-    def __init__(self, config: TransformerConfig, rngs: nnx.Rngs):
-        c, scale = config, config.embed_dim**-0.5
-        heads, kv_heads = ("embed", "heads", "head_dim"), ("embed", "kv_heads", "head_dim")
-        self.query = _param(rngs, (c.embed_dim, c.num_heads, c.head_dim), heads, scale)
-        self.key = _param(rngs, (c.embed_dim, c.num_kv_heads, c.head_dim), kv_heads, scale)
-        self.value = _param(rngs, (c.embed_dim, c.num_kv_heads, c.head_dim), kv_heads, scale)
-        out_scale = (c.num_heads * c.head_dim) ** -0.5 / (2 * c.num_layers) ** 0.5
-        self.out = _param(
-            rngs, (c.num_heads, c.head_dim, c.embed_dim), ("heads", "head_dim", "embed"), out_scale
-        )
-        if c.qkv_bias:
-            self.query_bias = _param(rngs, (c.num_heads, c.head_dim), heads[1:], 0.0)
-            self.key_bias = _param(rngs, (c.num_kv_heads, c.head_dim), kv_heads[1:], 0.0)
-            self.value_bias = _param(rngs, (c.num_kv_heads, c.head_dim), kv_heads[1:], 0.0)
-        if c.qk_norm:
-            self.query_norm = RMSNorm(c.head_dim, c.norm_epsilon)
-            self.key_norm = RMSNorm(c.head_dim, c.norm_epsilon)
-        self.config = config
-
-    def __call__(
-        self,
-        x: jax.Array,
-        past: Sequence[tuple[jax.Array, jax.Array]],
-        view: View,
-        place: jax.Array | None = None,
-    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        c = self.config
-        query, key, value = (projected(x, w[...]) for w in (self.query, self.key, self.value))
-        if c.qkv_bias:
-            query = query + self.query_bias[...].astype(x.dtype)[:, None]
-            key = key + self.key_bias[...].astype(x.dtype)[:, None]
-            value = value + self.value_bias[...].astype(x.dtype)[:, None]
-        if c.qk_norm:
-            query, key = self.query_norm(query), self.key_norm(key)
-        query, key = rotate(query, view), rotate(key, view)
-        batch, length = x.shape[:2]
-        group = c.num_heads // c.num_kv_heads
-        scale = c.query_scale or c.head_dim**-0.5
-        query = query.reshape(batch, c.num_kv_heads, group * length, c.head_dim) * scale
-        # Scores are joined, keys and values are not: a prompt's cache is read where it lies.
-        if place is None:
-            segments = [*past, (key, value)]
-        else:
-            keys, values = past[0]
-            segments = [(written(keys, key, place), written(values, value, place))]
-        scores = [scores_of(query, keys) for keys, _ in segments]
-        scores = capped(jnp.concatenate(scores, axis=-1), c.attention_cap)
-        mask = jnp.tile(view.mask, (1, group, 1))[:, None]
-        weights = jax.nn.softmax(jnp.where(mask, scores, -1e30), axis=-1).astype(x.dtype)
-        parts, start = [], 0
-        for _, values in segments:
-            part = weights[..., start : start + values.shape[2]]
-            parts.append(product("bgqs,bgsc->bgqc", part, values))
-            start += values.shape[2]
-        mixed = functools.reduce(jnp.add, parts).astype(x.dtype)
-        mixed = mixed.reshape(batch, c.num_heads, length, c.head_dim).swapaxes(1, 2)
-        added = over_heads(mixed, self.out[...].astype(x.dtype))
-        return added.astype(x.dtype), segments[-1]
-
-
-def product(subscripts: str, x: jax.Array, y: jax.Array) -> jax.Array:
-    """An einsum of two arrays of one dtype, summed up and returned in float32.
-
-    So a product of bfloat16 is also eight times faster on CPU, where XLA has none that returns
-    bfloat16 and turns whole weights into float32 for one. The products of its gradient are of the
-    arrays' own dtype, as accelerators are fastest at.
-    """
-    if x.dtype == jnp.float32:
-        return jnp.einsum(subscripts, x, y)
-    return _narrow_product(subscripts, x, y)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _narrow_product(subscripts: str, x: jax.Array, y: jax.Array) -> jax.Array:
-    return jnp.einsum(subscripts, x, y, preferred_element_type=jnp.float32)
-
-
-def _forward(subscripts: str, x: jax.Array, y: jax.Array):
-    return _narrow_product(subscripts, x, y), (x, y)
-
-
-def _backward(subscripts: str, kept: tuple[jax.Array, jax.Array], slope: jax.Array):
-    _, back = jax.vjp(functools.partial(jnp.einsum, subscripts), *kept)
-    return back(slope.astype(kept[0].dtype))
-
-
-_narrow_product.defvjp(_forward, _backward)
-
-
-def times(x: jax.Array, weights: jax.Array) -> jax.Array:
-    """`x [R, N]` times `weights [N, M]`, in the dtype of `x`: `[R, M]`."""
-    return product("rn,nm->rm", x, weights.astype(x.dtype)).astype(x.dtype)
-
-
-def projected(x: jax.Array, weights: jax.Array) -> jax.Array:
-    """`x [B, T, D]` times `weights [D, heads, C]`: `[B, heads, T, C]`.
-
-    The product keeps the order of its sides, and is turned around behind it: with heads in front of
-    tokens in the product itself, XLA turns the weights around each time on CPU, which makes reading
-    a single token several times slower.
-    """
-    found = product("btd,dhc->bthc", x, weights.astype(x.dtype)).astype(x.dtype)
-    return found.swapaxes(1, 2)
-
-
-def over_heads(x: jax.Array, weights: jax.Array) -> jax.Array:
-    """`x [B, T, H, C]` times `weights [H, C, D]`, summed over heads: `[B, T, D]` in float32.
-
-    With two axes to be summed over, XLA turns the weights around each time on CPU, which for a
-    single token takes ten times longer. To make one axis of them is free there; on other devices,
-    whose memory is tiled, it would move what the product itself need not.
-    """
-
-    def flat(x: jax.Array, weights: jax.Array) -> jax.Array:
-        return product(
-            "btn,nd->btd", x.reshape(*x.shape[:2], -1), weights.reshape(-1, weights.shape[2])
-        )
-
-    def apart(x: jax.Array, weights: jax.Array) -> jax.Array:
-        return product("bthc,hcd->btd", x, weights)
-
-    return jax.lax.platform_dependent(x, weights, cpu=flat, default=apart)
-
-
-def scores_of(query: jax.Array, keys: jax.Array) -> jax.Array:
-    """`query [B, G, Q, C]` times `keys [B, G, S, C]`: `[B, G, Q, S]` in float32.
-
-    The product has the longer side on the left: for a few queries that is twice as fast on CPU.
-    """
-    if query.shape[2] < keys.shape[2]:
-        return product("bgsc,bgqc->bgsq", keys, query).swapaxes(2, 3)
-    return product("bgqc,bgsc->bgqs", query, keys)
-
-
-def written(old: jax.Array, new: jax.Array, place: jax.Array) -> jax.Array:
-    """`old [B, G, S, C]` with `new [B, G, T, C]` from `place` on, in whose memory where it can."""
-    return jax.lax.dynamic_update_slice_in_dim(old, new, place, axis=2)
-
-
-def capped(x: jax.Array, cap: float) -> jax.Array:
-    """Keeps `x` between -cap and cap, smoothly; 0: leaves it as it is."""
-    return cap * jnp.tanh(x / cap) if cap else x
-
-
 class GatedMLP(nnx.Module):
     def __init__(self, config: TransformerConfig, rngs: nnx.Rngs):
         c, scale = config, config.embed_dim**-0.5
-        self.gate = _param(rngs, (c.embed_dim, c.mlp_dim), ("embed", "mlp"), scale)
-        self.up = _param(rngs, (c.embed_dim, c.mlp_dim), ("embed", "mlp"), scale)
+        self.gate = param(rngs, (c.embed_dim, c.mlp_dim), ("embed", "mlp"), scale)
+        self.up = param(rngs, (c.embed_dim, c.mlp_dim), ("embed", "mlp"), scale)
         out_scale = c.mlp_dim**-0.5 / (2 * c.num_layers) ** 0.5
-        self.down = _param(rngs, (c.mlp_dim, c.embed_dim), ("mlp", "embed"), out_scale)
+        self.down = param(rngs, (c.mlp_dim, c.embed_dim), ("mlp", "embed"), out_scale)
         self.activation = ACTIVATIONS[c.activation]
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -317,9 +88,9 @@ class ValueHead(nnx.Module):
 
     def __init__(self, config: TransformerConfig, rngs: nnx.Rngs):
         scale = config.embed_dim**-0.5
-        self.hidden = _param(rngs, (config.embed_dim, config.value_dim), ("embed", "mlp"), scale)
-        self.out = _param(rngs, (config.value_dim,), ("mlp",), 0.0)
-        self.bias = _param(rngs, (), (), 0.0)
+        self.hidden = param(rngs, (config.embed_dim, config.value_dim), ("embed", "mlp"), scale)
+        self.out = param(rngs, (config.value_dim,), ("mlp",), 0.0)
+        self.bias = param(rngs, (), (), 0.0)
 
     def __call__(self, hidden: jax.Array) -> jax.Array:
         features = jax.nn.silu(hidden.astype(jnp.float32) @ self.hidden[...])
@@ -337,12 +108,12 @@ class Transformer(nnx.Module):
 
     def __init__(self, config: TransformerConfig, vocab_size: int, rngs: nnx.Rngs):
         shape, axes = (vocab_size, config.embed_dim), ("vocab", "embed")
-        self.embedding = _param(rngs, shape, axes, config.embed_dim**-0.5)
+        self.embedding = param(rngs, shape, axes, config.embed_dim**-0.5)
         blocks = [Block(config, rngs) for _ in range(config.num_layers)]
         self.blocks: Any = stacked(blocks) if config.scan_layers else nnx.List(blocks)
         self.norm = RMSNorm(config.embed_dim, config.norm_epsilon)
         if not config.tie_embeddings:
-            self.unembedding = _param(rngs, shape, axes, config.embed_dim**-0.5)
+            self.unembedding = param(rngs, shape, axes, config.embed_dim**-0.5)
         self.value_head = ValueHead(config, rngs)
         self.config = config
 
@@ -461,20 +232,3 @@ def is_local(config: TransformerConfig) -> list[bool]:
     every = config.global_every
     numbers = range(1, config.num_layers + 1)
     return [config.window > 0 and not (every and number % every == 0) for number in numbers]
-
-
-def causal_mask(length: int) -> jax.Array:
-    """`[1, T, T]` bool: each token attends to itself and to those before it."""
-    return jnp.tril(jnp.ones((length, length), bool))[None]
-
-
-def without_padding(mask: jax.Array, past: Sequence[KeyValues]) -> jax.Array:
-    """`mask [B, T, S_1 + ... + T]` where nothing attends to what is padding in `past`."""
-    start = 0
-    for segment in past:
-        end = start + segment.length
-        if segment.real is not None:
-            hidden = mask[:, :, start:end] & segment.real[:, None]
-            mask = jnp.concatenate([mask[:, :, :start], hidden, mask[:, :, end:]], axis=2)
-        start = end
-    return mask

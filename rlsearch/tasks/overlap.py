@@ -16,7 +16,7 @@ SHOWN = 5  # problems that overlap most
 
 
 def overlap(held_out: Sequence[Problem], training: Sequence[Problem], words: int) -> dict[str, Any]:
-    """Which share of the n-grams of each held-out problem is in some training problem.
+    """The share of the n-grams of each held-out problem that is in some training problem.
 
     Args:
         words: n.

@@ -17,7 +17,7 @@ from rlsearch.decoding.policy import SolutionFormat
 from rlsearch.decoding.split import count_steps, step_ends
 from rlsearch.decoding.writer import Writer
 from rlsearch.keys import folded
-from rlsearch.networks.transformer import KeyValues
+from rlsearch.networks.attention import KeyValues
 from rlsearch.tasks.base import Task
 from rlsearch.verifiers.labels import StepLabels
 
