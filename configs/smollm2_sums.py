@@ -1,10 +1,11 @@
-"""SmolLM2-135M-Instruct learns greatest common divisors from a tree that draws.
+"""SmolLM2-135M-Instruct learns sums of one-digit numbers from a tree that draws.
 
     rlsearch train smollm2_sums --model.folder models/SmolLM2-135M-Instruct
     rlsearch evaluate runs/smollm2_sums
 
-The folder is that of the open model, from the Hugging Face Hub. 2 CPU cores, 37 minutes for stage
-`distilled`: greedy decoding answers 20.2% of 500 held-out problems, and the model as it came 12.6%.
+The folder is that of the open model, from the Hugging Face Hub. One CPU core, 70 steps of
+55 seconds for stage `distilled`: greedy decoding answers 34.2% of 500 held-out problems, and the
+model as it came fewer.
 
 Problems are drawn by reasoning-gym (extra `reasoning`); the 500 that are held out are never learnt
 from. An answer is checked on the host in the midst of the jitted step. `control`, which samples
