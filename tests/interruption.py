@@ -12,9 +12,10 @@ class InterruptionError(Exception):
 
 
 def at_terminal(*command: str) -> list[str]:
-    """The command of a process that a closed terminal ends, whatever the tests run behind: `nohup`
-    and its like have SIGHUP ignored, and all that is started inherits it."""
-    script = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+    """The command of a process that a closed terminal or Ctrl+C ends, whatever tests run behind:
+    `nohup` has SIGHUP ignored, `&` in a script SIGINT, and all that is started inherits it."""
+    script = "import os, signal, sys; "
+    script += "[signal.signal(x, signal.SIG_DFL) for x in (signal.SIGHUP, signal.SIGINT)]; "
     return [sys.executable, "-S", "-c", script + "os.execv(sys.argv[1], sys.argv[1:])", *command]
 
 
