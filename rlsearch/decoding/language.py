@@ -77,13 +77,13 @@ def in_words(task: Any, prompting: Any, language: Language) -> Worded:
         raise ValueError(f"prompting is {class_name(chat)}: an open model needs a conversation")
 
     def ask(problem: Problem) -> list[int]:
-        return language.tokenizer.conversation(chat.messages(problem), language.folder)
+        prompt = language.tokenizer.conversation(chat.messages(problem), language.folder)
+        check_room([problem], [prompt], language.format.max_length, language.context)
+        return prompt
 
     def pose(split: str) -> Posed:
         problems = task.problems(split)
-        prompts = [ask(problem) for problem in problems]
-        check_room(problems, prompts, language.format.max_length, language.context)
-        return posed(problems, prompts)
+        return posed(problems, [ask(problem) for problem in problems])
 
     format = language.format
     return Worded(task, language.tokenizer, pose, ask, format.num_steps, format.max_length)

@@ -160,8 +160,8 @@ class Worded:
         return self.tokenizer.plain("problem", text).strip()
 
     def encode_problem(self, text: str) -> list[int]:
-        """The prompt of a problem that a user typed."""
-        return list(self.ask(Problem(text, "", -1)))
+        """The prompt of a problem that a user typed. Raises ValueError where it is too long."""
+        return list(self.ask(Problem(text, "", 0)))
 
     def check(self, prompt: str, solution: str) -> bool | None:
         """Tells whether `solution` solves the problem `prompt`; None where the task does not know
