@@ -57,6 +57,7 @@ REMAT_POLICIES = (
     "dots_with_no_batch_dims_saveable",  # of those with parameters alone
     "nothing_saveable",  # the input of every block
 )
+ADAPTABLE = ("query", "key", "value", "out", "gate", "up", "down")  # weights of a block
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +80,25 @@ class RopeScaling:
         none = self.low_frequency == self.high_frequency == self.original_length == 0
         valid = "0, or above low_frequency, which is then positive, as original_length is"
         check(parts or none, self, "high_frequency", valid)
+
+
+@dataclasses.dataclass(frozen=True)
+class Adapter:
+    """Low-rank additions to the weights of a transformer's blocks (LoRA, Hu et al. 2021, section
+    4.1): `W + alpha / rank A B`, of which B begins as zeros.
+
+    A stage whose `optimizer.learnt` is ("adapter", "value_head") learns them and leaves W alone.
+    """
+
+    rank: int = 0  # features between A and B; 0: there are none
+    alpha: float = 16.0  # times 1 / rank, the scale of what is added
+    targets: tuple[str, ...] = ADAPTABLE  # the weights that have one
+
+    def __post_init__(self):
+        check(self.rank >= 0, self, "rank", "at least 0")
+        check(self.alpha > 0, self, "alpha", "positive")
+        good = bool(self.targets) and set(self.targets) <= set(ADAPTABLE)
+        check(good, self, "targets", f"some of {', '.join(ADAPTABLE)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +131,7 @@ class TransformerConfig:
     scan_layers: bool = False  # parameters of all blocks stacked, and read by one loop: a deep
     # network then compiles as fast as a shallow one
     remat: str = "everything_saveable"  # what a block keeps for the backward pass
+    adapter: Adapter = Adapter()  # beside the weights of blocks
 
     def __post_init__(self):
         policies = f"one of {', '.join(REMAT_POLICIES)}"
@@ -153,6 +174,7 @@ class Pretrained:
     dtype: str = "float32"  # dtype of the computation; parameters are float32
     scan_layers: bool = False  # see `TransformerConfig`
     remat: str = "everything_saveable"  # what a block keeps for the backward pass
+    adapter: Adapter = Adapter()  # beside the weights of blocks
 
     def __post_init__(self):
         policies = f"one of {', '.join(REMAT_POLICIES)}"
@@ -212,6 +234,8 @@ class OptimizerConfig:
     beta2: float = 0.98  # decay of the second moment
     weight_decay: float = 0.01  # per update, times the learning rate
     max_grad_norm: float = 1.0  # gradients are clipped to this global norm
+    learnt: tuple[str, ...] = ()  # parameters with one of these names in their paths are learnt, as
+    # with ("adapter", "value_head"); the others stay as they are. Empty: all are
 
     def __post_init__(self):
         check(self.learning_rate > 0, self, "learning_rate", "positive")
@@ -238,6 +262,7 @@ class ShardingRules:
     features: str = ""  # of an observation, and of what the heads of a board network give out
     norm: str = ""  # scales and biases of a normalisation
     layers: str = ""  # blocks, where they are stacked
+    rank: str = ""  # features between the two parts of an adapter
     rows: str = ""  # of a convolution's window
     columns: str = ""
 

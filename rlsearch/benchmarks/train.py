@@ -34,7 +34,7 @@ from rlsearch.training.state import (
     init_state,
     run_key,
     stage_optimizer,
-    state_shardings,
+    state_places,
 )
 from rlsearch.training.step import make_produce, make_step
 from rlsearch.training.stopping import StopRequest
@@ -101,7 +101,7 @@ def _measure(
 ) -> tuple[float, float, float, list[dict[str, Any]]]:
     """Seconds of a step in the loop, in one program, and of its first half; and its metrics."""
     optimizer, parallel = stage_optimizer(stage), config.parallel
-    places = state_shardings(stage.model, optimizer, mesh, parallel.rules)
+    places = state_places(stage, mesh, parallel.rules)
     step = make_step(stage, optimizer, mesh, places, parallel.accumulate)
     produce = make_produce(stage, mesh, places.params)
     remember = over_data(mesh, lambda _, *rows: stage.remember(*rows))

@@ -18,6 +18,9 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "--stage", metavar="NAME", help="whose parameters; else distilled, or the last one's"
     )
+    parser.add_argument(
+        "--adapter", action="store_true", help="the adapter alone, as the library PEFT reads it"
+    )
     add_code(parser)
     add_data_dir(parser)
     add_json(parser)
@@ -35,6 +38,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         stage=arguments.stage or "",
         data_dir=arguments.data_dir or "",
         code=arguments.code or "",
+        adapter=arguments.adapter,
     )
     what = f"{result['stage']} at step {result['step']}, {result['parameters']:,} parameters"
     emit(arguments, result, f"exported: {result['folder']} ({what})")

@@ -36,7 +36,8 @@ def read_language(pretrained: Pretrained) -> Language:
         FileNotFoundError: a file is missing.
         ValueError: a file is not as it must be; the sentence names it, and the field.
     """
-    computed = {name: getattr(pretrained, name) for name in ("dtype", "scan_layers", "remat")}
+    said = ("dtype", "scan_layers", "remat", "adapter")
+    computed = {name: getattr(pretrained, name) for name in said}
     described = describe(pretrained.folder, **computed)
     tokenizer = read_tokenizer(pretrained.folder, described.vocab_size)
     return Language(

@@ -186,7 +186,7 @@ class OpenedRun:
             shapes = jax.eval_shape(ref.model.init, jax.random.key(0))
             whole = jax.tree.map(lambda _: replicated(mesh), shapes)
             params = read_params(ref.folder, ref.model, whole, ref.model.config.dtype)
-            return Writer(policy, params), name
+            return Writer(policy, ref.model.computed(params)), name
         with stage_checkpoints(self.directory, self.lineage, name) as checkpoints:
             step = self.lineage.num_steps(name)
             params = load_params(checkpoints, step, policy.model, mesh)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rlsearch.config import RopeScaling, TransformerConfig
+from rlsearch.networks.adapter import adapt, adapted
 from rlsearch.networks.layers import RMSNorm, capped, over_heads, param, product, projected
 
 
@@ -131,6 +132,7 @@ class Attention(nnx.Module):
             self.query_norm = RMSNorm(c.head_dim, c.norm_epsilon)
             self.key_norm = RMSNorm(c.head_dim, c.norm_epsilon)
         self.config = config
+        adapt(self, c.adapter, rngs)
 
     def __call__(
         self,
@@ -140,7 +142,7 @@ class Attention(nnx.Module):
         place: jax.Array | None = None,
     ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         c = self.config
-        query, key, value = (projected(x, w[...]) for w in (self.query, self.key, self.value))
+        query, key, value = (adapted(self, w, x, projected) for w in ("query", "key", "value"))
         if c.qkv_bias:
             query = query + self.query_bias[...].astype(x.dtype)[:, None]
             key = key + self.key_bias[...].astype(x.dtype)[:, None]
@@ -169,8 +171,12 @@ class Attention(nnx.Module):
             start += values.shape[2]
         mixed = functools.reduce(jnp.add, parts).astype(x.dtype)
         mixed = mixed.reshape(batch, c.num_heads, length, c.head_dim).swapaxes(1, 2)
-        added = over_heads(mixed, self.out[...].astype(x.dtype))
-        return added.astype(x.dtype), segments[-1]
+        return adapted(self, "out", mixed, summed_up), segments[-1]
+
+
+def summed_up(x: jax.Array, weights: jax.Array) -> jax.Array:
+    """`over_heads` in the dtype of `x`."""
+    return over_heads(x, weights.astype(x.dtype)).astype(x.dtype)
 
 
 def scores_of(query: jax.Array, keys: jax.Array) -> jax.Array:

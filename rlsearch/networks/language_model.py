@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from rlsearch.config import TransformerConfig
+from rlsearch.config import Adapter, TransformerConfig
+from rlsearch.networks.adapter import has_adapter, merged
 from rlsearch.networks.attention import KeyValues, Ring, causal_mask
 from rlsearch.networks.computed import in_dtype
 from rlsearch.networks.logical_axes import logical_axes
@@ -45,16 +46,29 @@ class LanguageModel:
         """For each parameter the names of its axes, in the shape of the parameters."""
         return logical_axes(self._abstract[1])
 
+    def merged(self, params: Params) -> Params:
+        """The parameters with what adapters add in their weights, as `without_adapter` has them."""
+        return merged(params, self.config.adapter, self.config.scan_layers)
+
     def computed(self, params: Params) -> Params:
-        """The parameters in the dtype that each is computed with."""
-        return in_dtype(params, self.config.dtype, FLOAT32)
+        """The parameters that are computed with, each in its dtype, adapters in their weights."""
+        return in_dtype(self.merged(params), self.config.dtype, FLOAT32)
+
+    @functools.cached_property
+    def without_adapter(self) -> "LanguageModel":
+        """The same network without adapters."""
+        if not self.config.adapter.rank:
+            return self
+        config = dataclasses.replace(self.config, adapter=Adapter())
+        return LanguageModel(config, self.vocab_size)
 
     def num_params(self) -> int:
         """The number of parameters, heads included."""
         return sum(leaf.size for leaf in jax.tree.leaves(nnx.to_pure_dict(self._abstract[1])))
 
     def _module(self, params: Params) -> Transformer:
-        return nnx.merge(self._abstract[0], params)
+        model = self if has_adapter(params) else self.without_adapter
+        return nnx.merge(model._abstract[0], params)
 
     @jax.named_scope("network")
     def extend(

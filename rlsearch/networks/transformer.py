@@ -21,6 +21,7 @@ import numpy as np
 from flax import nnx
 
 from rlsearch.config import RopeScaling, TransformerConfig
+from rlsearch.networks.adapter import adapt, adapted
 from rlsearch.networks.attention import (
     Attention,
     KeyValues,
@@ -46,12 +47,14 @@ class GatedMLP(nnx.Module):
         out_scale = c.mlp_dim**-0.5 / (2 * c.num_layers) ** 0.5
         self.down = param(rngs, (c.mlp_dim, c.embed_dim), ("mlp", "embed"), out_scale)
         self.activation = ACTIVATIONS[c.activation]
+        adapt(self, c.adapter, rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         # One flat matrix product: on CPU the batched form is a fifth slower.
         flat = x.reshape(-1, x.shape[-1])
-        gate = self.activation(times(flat, self.gate[...]))
-        return times(gate * times(flat, self.up[...]), self.down[...]).reshape(x.shape)
+        gate = self.activation(adapted(self, "gate", flat, times))
+        hidden = gate * adapted(self, "up", flat, times)
+        return adapted(self, "down", hidden, times).reshape(x.shape)
 
 
 class Block(nnx.Module):

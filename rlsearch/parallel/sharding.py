@@ -71,6 +71,13 @@ def gathered(shardings: Any) -> Any:
     return jax.tree.map(whole, shardings)
 
 
+def among(shardings: Any, chosen: Any) -> Any:
+    """The shardings of the parameters of `chosen` among those of more; one of all stays one."""
+    if not (isinstance(shardings, Mapping) and isinstance(chosen, Mapping)):
+        return shardings
+    return {key: among(shardings[key], part) for key, part in chosen.items()}
+
+
 def placed(shapes: Any, shardings: Any) -> Any:
     """Abstract arrays `shapes` with `shardings`, a tree of the same structure or a prefix of it."""
 

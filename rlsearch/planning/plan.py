@@ -41,7 +41,7 @@ from rlsearch.training.state import (
     abstract_state,
     read_shardings,
     stage_optimizer,
-    state_shardings,
+    state_places,
 )
 from rlsearch.training.step import make_step
 
@@ -128,7 +128,7 @@ def plan_stage(
     config = lineage.config
     state, arguments = step_arguments(config, stage, mesh)
     optimizer, rules = stage_optimizer(stage), config.parallel.rules
-    places = state_shardings(stage.model, optimizer, mesh, rules)
+    places = state_places(stage, mesh, rules)
     step = make_step(stage, optimizer, mesh, places, config.parallel.accumulate)
     traced = step.trace(state, *arguments)
     needs = memory_by_shape(lineage, stage, mesh, state, arguments, traced.jaxpr)

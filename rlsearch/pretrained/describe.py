@@ -22,7 +22,8 @@ MOST = {  # of a field that is a whole number; 2**20 of all others
     "vocab_size": 10_000_000,
     "max_position_embeddings": 2**30,
 }
-COMPUTED = ("dtype", "scan_layers", "remat", "value_dim")  # fields of a shape that no file says
+# Fields of a shape that no file says.
+COMPUTED = ("dtype", "scan_layers", "remat", "adapter", "value_dim")
 LOCAL, GLOBAL = "sliding_attention", "full_attention"  # layers, as config.json calls them
 ACTIVATIONS = {"silu": "silu", "gelu_pytorch_tanh": "gelu"}
 

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from rlsearch.config import TransformerConfig
+from rlsearch.networks.adapter import ADAPTER
 from rlsearch.pretrained.describe import Described
 from rlsearch.pretrained.families import EMBEDDING, LAYER, NORM, UNEMBEDDING
 
-OWN = "value_head"  # parameters that no file of others has
+VALUE_HEAD = "value_head"
 
 
 class Tensor(NamedTuple):
@@ -58,6 +59,11 @@ def tensors_of(described: Described) -> dict[str, tuple[Tensor, ...]]:
         else:
             tensors |= {f"blocks.{number}.{ours}": (x,) for number, x in enumerate(layers)}
     return tensors
+
+
+def own_names(shape: TransformerConfig) -> tuple[str, ...]:
+    """Names in the paths of parameters that no file of others has."""
+    return (VALUE_HEAD, ADAPTER) if shape.adapter.rank else (VALUE_HEAD,)
 
 
 def is_stacked(name: str, shape: TransformerConfig) -> bool:

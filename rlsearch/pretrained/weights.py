@@ -18,13 +18,14 @@ from jax.sharding import Mesh
 from rlsearch.checkpoints.tensors import INDEX, MAX_HEADER, TENSORS, weight_map
 from rlsearch.config import ShardingRules
 from rlsearch.files import parse_json, size_of
+from rlsearch.networks.by_name import joined, of_names
 from rlsearch.networks.computed import in_dtype
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.networks.transformer import FLOAT32
 from rlsearch.parallel.sharding import param_shardings
 from rlsearch.pretrained.describe import COMPUTED, CONFIG, describe
 from rlsearch.pretrained.families import UNEMBEDDING
-from rlsearch.pretrained.layout import OWN, Tensor, is_stacked, tensors_of
+from rlsearch.pretrained.layout import Tensor, is_stacked, own_names, tensors_of
 from rlsearch.text import shortened
 
 DTYPES = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16), "BF16": jnp.bfloat16.dtype}
@@ -64,7 +65,8 @@ def load_model(
         computed: see `describe`.
 
     Returns:
-        The model, and its parameters; those of the value head are fresh, and it says 0.5.
+        The model, and its parameters; those of the value head are fresh, and it says 0.5, as those
+        of adapters are, which add nothing yet.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -106,9 +108,11 @@ def read_params(
         for x in layers:
             check(stored[x.name], x)
 
+    names = own_names(described.shape)
+
     def read(path: Any, leaf: Any, sharding: Any) -> jax.Array | None:
         name = jax.tree_util.keystr(path, simple=True, separator=".")
-        if name.startswith(OWN):
+        if set(names) & set(name.split(".")):
             return None
         layers = wanted[name]
 
@@ -121,8 +125,10 @@ def read_params(
         return jax.make_array_from_callback(leaf.shape, sharding, part)
 
     params = jax.tree_util.tree_map_with_path(read, shapes, places)
-    fresh = jax.jit(lambda key: model.init(key)[OWN], out_shardings=places[OWN])
-    return params | {OWN: fresh(jax.random.key(0))}
+    fresh = jax.jit(
+        lambda key: of_names(model.init(key), names), out_shardings=of_names(places, names)
+    )
+    return joined(fresh(jax.random.key(0)), params)
 
 
 def read_part(wanted: Tensor, stored: dict[str, Stored], dtype: np.dtype, index: Any) -> np.ndarray:

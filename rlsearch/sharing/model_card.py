@@ -25,6 +25,11 @@ _SHARES = {
     "solved": "positions in which the move keeps the game-theoretic value",
 }
 
+ADAPTER_USE = (
+    "# DIR is this folder; base_model_name_or_path of adapter_config.json says what it is for.",
+    "model = peft.PeftModel.from_pretrained(open_model, DIR)",
+)
+
 
 def evaluations_of(directory: RunDirectory, stage: str, step: int) -> list[Row]:
     """Gathers what the run's evaluations say of one checkpoint: means over seeds, oracles left out.
@@ -47,8 +52,9 @@ def model_card(
     step: int,
     num_params: int,
     rows: Sequence[Row],
+    adapter: bool = False,
 ) -> str:
-    """The card of the parameters at the end of `stage`."""
+    """The card of the parameters at the end of `stage`, or of their adapter alone."""
     language = config.task is not None
     played = next((x.environment for x in config.stages if x.ends_with == "player"), None)
     subject = type(config.task).__name__ if language else game_name(played)  # pyright: ignore
@@ -58,8 +64,9 @@ def model_card(
     opened = isinstance(config.model, Pretrained)
     described = "rlsearch.json" if opened else "config.json"
     head = "a policy" if opened else "a policy with a value head"
+    head = "an adapter of a policy" if adapter else head
     lines = [
-        *_front_matter(config, stage, subject, rows),
+        *_front_matter(config, stage, subject, rows, adapter),
         f"# {_plain(config.name)}: {stage}",
         "",
         f"{head.capitalize()} for {_plain(subject)}, trained with `rlsearch`: the end of "
@@ -68,8 +75,8 @@ def model_card(
         "",
         "## Use",
         "",
-        "```bash",
-        *_use(config, code),
+        "```python" if adapter else "```bash",
+        *(ADAPTER_USE if adapter else _use(config, code)),
         "```",
         "",
         *author,
@@ -92,11 +99,14 @@ def _use(config: Experiment, code: str) -> list[str]:
     ]
 
 
-def _front_matter(config: Experiment, stage: str, subject: str, rows: Sequence[Row]) -> list[str]:
+def _front_matter(
+    config: Experiment, stage: str, subject: str, rows: Sequence[Row], adapter: bool
+) -> list[str]:
     opened, name = isinstance(config.model, Pretrained), config.name
+    library = "transformers" if opened else "rlsearch"
     lines = [
         "---",
-        f"library_name: {'transformers' if opened else 'rlsearch'}",
+        f"library_name: {'peft' if adapter else library}",
         f"pipeline_tag: {'text-generation' if opened else 'reinforcement-learning'}",
         "tags:",
         *[f"- {tag}" for tag in ("rlsearch", "jax", "reinforcement-learning", "tree-search")],

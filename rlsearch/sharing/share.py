@@ -9,7 +9,8 @@ The folder holds
 
 What a run has made of an open model is a folder as its family has them, with the tokenizer: it is
 opened as any other, here and elsewhere. The rest of config.json stands in rlsearch.json then. The
-value head has no place in such a folder.
+value head has no place in such a folder. An adapter is in its weights, or is written alone, as PEFT
+has it.
 
 What comes from elsewhere is data: reading it executes and unpickles nothing, and takes no more
 memory than a model of its config.
@@ -26,9 +27,11 @@ from rlsearch.config import ParallelConfig, Pretrained
 from rlsearch.config_data import ConfigError, to_data
 from rlsearch.config_file import load_code
 from rlsearch.files import read_json
+from rlsearch.networks.language_model import LanguageModel
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.pretrained.describe import COMPUTED, describe
 from rlsearch.pretrained.export import copy_tokenizer, write_model
+from rlsearch.pretrained.peft import write_adapter
 from rlsearch.runs.checkpoints import complete_stages, stage_checkpoints
 from rlsearch.runs.directory import (
     MAX_CONFIG,
@@ -55,7 +58,12 @@ EXPERIMENT = "rlsearch.json"  # beside an open model, whose config.json is that 
 
 
 def export_run(
-    run_dir: str, folder: str, stage: str = "", data_dir: str = "", code: str = ""
+    run_dir: str,
+    folder: str,
+    stage: str = "",
+    data_dir: str = "",
+    code: str = "",
+    adapter: bool = False,
 ) -> dict[str, Any]:
     """Writes the parameters of a stage, with what is needed to use them, to a new folder.
 
@@ -63,12 +71,14 @@ def export_run(
         folder: must not exist, or be empty.
         stage: by default see `Lineage.default_policy`.
         data_dir, code: as everywhere; neither is written to the folder.
+        adapter: writes what an adapter adds to an open model alone, without the model.
 
     Returns:
         The folder, and what is in it.
 
     Raises:
-        ValueError: if there is no such stage yet, or something is at `folder` already.
+        ValueError: if there is no such stage yet, or no adapter, or something is at `folder`
+            already.
     """
     directory, config, modules = read_run(run_dir, code)
     lineage = Lineage(with_data_dir(config, data_dir), modules)
@@ -79,12 +89,18 @@ def export_run(
     if stage not in found:
         raise ValueError(f"stage is {shortened(stage)}: this run has {', '.join(found)}")
     step, model = found[stage], lineage.model(stage)
+    opened = config.model if isinstance(config.model, Pretrained) else None
+    if adapter and not (opened and opened.adapter.rank):
+        raise ValueError(
+            f"run is {shortened(run_dir)}: it has no adapter, as runs with a model that is "
+            "Pretrained and a model.adapter.rank above 0 have"
+        )
     # Evaluations of games count the steps of the stage, all others those of the run.
     counted = step if stage in lineage.of_kind("player") else lineage.ends()[stage]
     rows = evaluations_of(directory, stage, counted)
     with stage_checkpoints(directory, lineage, stage) as checkpoints:
         params = load_params(checkpoints, step, model, make_mesh(ParallelConfig(data=1)))
-    card = model_card(config, stage, step, model.num_params(), rows)
+    card = model_card(config, stage, step, model.num_params(), rows, adapter)
     described = {
         "format_version": FORMAT_VERSION,
         "model_type": "rlsearch",
@@ -94,11 +110,8 @@ def export_run(
         "experiment": {"format": FORMAT, **to_data(without_places(config))},
     }
     with new_folder(folder) as new:
-        if isinstance(config.model, Pretrained):
-            shape = lineage.policy(stage).model.config
-            computed = {name: getattr(shape, name) for name in COMPUTED}
-            write_model(new, describe(config.model.folder, **computed), params)
-            copy_tokenizer(config.model.folder, new)
+        if opened:
+            _write_opened(new, opened.folder, lineage.policy(stage).model, params, adapter)
             write_json(new / EXPERIMENT, described)
         else:
             write_tensors(new / TENSORS, params)
@@ -109,6 +122,19 @@ def export_run(
         **{key: described[key] for key in ("stage", "step", "parameters", "format_version")},
         "evaluations": len(rows),
     }
+
+
+def _write_opened(
+    new: epath.Path, folder: str, model: LanguageModel, params: Any, adapter: bool
+) -> None:
+    """Writes what a run has made of the open model in `folder`, or the adapter alone."""
+    shape = model.config if adapter else model.without_adapter.config
+    described = describe(folder, **{name: getattr(shape, name) for name in COMPUTED})
+    if adapter:
+        write_adapter(new, described, params, epath.Path(folder).name)
+    else:
+        write_model(new, described, model.merged(params))
+        copy_tokenizer(folder, new)
 
 
 def import_run(folder: str, run_dir: str, data_dir: str = "", code: str = "") -> dict[str, Any]:

@@ -1,11 +1,16 @@
 """FLOPs of writing and of reading, counted as they are computed: padding is paid for too."""
 
+import functools
 from typing import Any
 
+import jax
+
+from rlsearch.config import OptimizerConfig
 from rlsearch.decoding.policy import Policy
+from rlsearch.networks.by_name import of_names
 from rlsearch.networks.flops import flops_per_token
 from rlsearch.runs.lineage import Lineage
-from rlsearch.runs.stage import StageFlops
+from rlsearch.runs.stage import Model, StageFlops
 from rlsearch.tasks.base import Task
 
 
@@ -18,10 +23,20 @@ def writing_flops(policy: Policy, task: Task, tokens: int, per_turn: int) -> flo
     return read + tokens * flops_per_token(model, context)
 
 
-def row_flops(policy: Policy, length: int) -> float:
-    """FLOPs of one update on a row of `length` tokens: a forward pass, and a backward one that
-    costs two."""
-    return 3 * length * flops_per_token(policy.model, length)
+def row_flops(policy: Policy, length: int, optimizer: OptimizerConfig) -> float:
+    """FLOPs of one update on a row of `length` tokens."""
+    passes = passes_of(policy.model, optimizer.learnt)
+    return passes * length * flops_per_token(policy.model, length)
+
+
+@functools.cache
+def passes_of(model: Model, learnt: tuple[str, ...]) -> float:
+    """Forward passes that an update costs: its own, one for the gradients of what the layers read,
+    and one for those of the parameters, as far as they are learnt."""
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    leaves = (jax.tree.leaves(of_names(shapes, names)) for names in (learnt, ()))
+    part, whole = (sum(x.size for x in some) for some in leaves)
+    return 2 + part / whole
 
 
 def sampling_flops(config: Any, lineage: Lineage) -> StageFlops:
@@ -35,7 +50,7 @@ def sampling_flops(config: Any, lineage: Lineage) -> StageFlops:
     tokens = samples * format.num_steps * format.max_step_length
     written = writing_flops(policy, task, tokens, format.max_step_length)
     length = task.prompt_length + format.num_steps * format.max_step_length
-    update = teaching.rows_learnt * row_flops(policy, length)
+    update = teaching.rows_learnt * row_flops(policy, length, teaching.optimizer)
     return StageFlops(teaching.num_problems * written, update)
 
 

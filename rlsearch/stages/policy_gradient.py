@@ -30,7 +30,7 @@ from rlsearch.objectives.groups import Group, sample_groups
 from rlsearch.objectives.step_targets import StepTargets, read_rows, written
 from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import Metrics, Stage, StageFlops
-from rlsearch.stages.costs import sampling_flops, steps_at_flops
+from rlsearch.stages.costs import passes_of, sampling_flops, steps_at_flops
 from rlsearch.stages.replay_fields import Size
 from rlsearch.stages.teaching import Teaching, taught_stage
 from rlsearch.tasks.base import Task
@@ -77,7 +77,8 @@ class PolicyGradient:
         """Counts the FLOPs of a training step."""
         found, teaching = sampling_flops(self, lineage), self.teaching
         # Two rows of each problem are read once more, without a backward pass.
-        scored = teaching.num_problems * 2 * found.update / teaching.rows_learnt / 3
+        passes = passes_of(lineage.policy(self.name).model, teaching.optimizer.learnt)
+        scored = teaching.num_problems * 2 * found.update / teaching.rows_learnt / passes
         return dataclasses.replace(found, produce=found.produce + scored)
 
 

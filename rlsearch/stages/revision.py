@@ -86,4 +86,6 @@ class Revision:
         written = writing_flops(policy, task, tokens, format.max_step_length)
         length = prompt + ATTEMPTS * format.max_length + format.num_steps * format.max_step_length
         rows = self.updates_per_step * self.batch_size
-        return StageFlops(self.num_problems * written, rows * row_flops(policy, length))
+        return StageFlops(
+            self.num_problems * written, rows * row_flops(policy, length, self.optimizer)
+        )

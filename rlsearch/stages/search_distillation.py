@@ -107,10 +107,11 @@ class SearchDistillation:
         written = writing_flops(policy, task, tokens, per_decision)
         one = task.prompt_length + decisions * per_decision
         whole = one + decisions * (self.num_targets - 1) * per_decision
-        update = self.teaching.rows_learnt * row_flops(policy, whole)
-        companions = self.teaching.rows_learnt * (1 - 1 / self.teaching.companions.rows)
-        empty = companions * (row_flops(policy, whole) - row_flops(policy, one))
-        return StageFlops(self.teaching.num_problems * written, update, empty)
+        teaching = self.teaching
+        learnt, short = (row_flops(policy, x, teaching.optimizer) for x in (whole, one))
+        update = teaching.rows_learnt * learnt
+        companions = teaching.rows_learnt * (1 - 1 / teaching.companions.rows)
+        return StageFlops(teaching.num_problems * written, update, companions * (learnt - short))
 
 
 class Keys(NamedTuple):

@@ -91,7 +91,9 @@ class Supervised:
     def flops(self, lineage: Lineage) -> StageFlops:
         """Counts the FLOPs of a training step."""
         policy = lineage.policy(self.name)
-        return StageFlops(0.0, self.batch_size * row_flops(policy, row_length(lineage)))
+        return StageFlops(
+            0.0, self.batch_size * row_flops(policy, row_length(lineage), self.optimizer)
+        )
 
 
 def worked_solutions(lineage: Lineage, stage: str) -> tuple[Worked, int]:

@@ -50,7 +50,9 @@ class Traces:
     def flops(self, lineage: Lineage) -> StageFlops:
         """Counts the FLOPs of a training step."""
         policy = lineage.policy(self.name)
-        return StageFlops(0.0, self.batch_size * row_flops(policy, row_length(lineage)))
+        return StageFlops(
+            0.0, self.batch_size * row_flops(policy, row_length(lineage), self.optimizer)
+        )
 
 
 def row_length(lineage: Lineage) -> int:

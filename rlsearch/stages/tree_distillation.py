@@ -83,9 +83,10 @@ class TreeDistillation:
         written = writing_flops(policy, task, tokens, longest)
         one = task.prompt_length + format.num_steps * longest
         whole = one + format.num_steps * (self.num_targets - 1) * longest
-        update = teaching.rows_learnt * row_flops(policy, whole)
+        learnt, short = (row_flops(policy, x, teaching.optimizer) for x in (whole, one))
+        update = teaching.rows_learnt * learnt
         companions = teaching.rows_learnt * (1 - 1 / teaching.companions.rows)
-        empty = companions * (row_flops(policy, whole) - row_flops(policy, one))
+        empty = companions * (learnt - short)
         return StageFlops(teaching.num_problems * written, update, empty)
 
 

@@ -32,7 +32,7 @@ from rlsearch.objectives.verifier_targets import (
 from rlsearch.parallel.sharding import filled
 from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import Metrics, Model, Params, Stage, StageFlops, Weights
-from rlsearch.stages.costs import writing_flops
+from rlsearch.stages.costs import passes_of, writing_flops
 from rlsearch.stages.replay import Replay, capacity_of, empty_replay
 from rlsearch.stages.replay_fields import Size
 from rlsearch.stages.ring import Learning, Origin, Ring, lanes, ring_stage
@@ -245,7 +245,8 @@ class Verifier:
             policy.model, length, policy=False
         )  # a head's own are in it, or near
         if isinstance(model, LanguageModel):
-            read = 3 * flops_per_token(model, length, policy=False)
+            passes = passes_of(model, self.optimizer.learnt)
+            read = passes * flops_per_token(model, length, policy=False)
         update = self.updates_per_step * self.batch_size * length * read
         return StageFlops(written if self.labels.fresh else 0.0, update)
 

@@ -40,7 +40,7 @@ from rlsearch.training.state import (
     read_shardings,
     run_key,
     stage_optimizer,
-    state_shardings,
+    state_places,
 )
 from rlsearch.training.step import Step, check_split, make_step
 from rlsearch.training.stopping import StopRequest, TrainingStopped
@@ -111,7 +111,7 @@ def _train(
             else:
                 state = place.start(stage, read, run_key(config.seed, "memory", first))
             found = None  # it is donated
-            there = state_shardings(stage.model, stage_optimizer(stage), mesh, rules)
+            there = state_places(stage, mesh, rules)
             step = make_step(stage, stage_optimizer(stage), mesh, there, config.parallel.accumulate)
             with place.checkpoints(stage.name, saving=True) as checkpoints:
                 place.saving = checkpoints
@@ -188,7 +188,7 @@ class Place:
         They are made, or read, where they belong: no device ever holds more than its own part.
         """
         optimizer = stage_optimizer(stage)
-        there = state_shardings(stage.model, optimizer, self.mesh, self.rules)
+        there = state_places(stage, self.mesh, self.rules)
         if stage.start is None:
             init = jax.jit(stage.model.init, out_shardings=there.params)
             params = init(run_key(self.lineage.config.seed, "parameters", 0))

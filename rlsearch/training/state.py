@@ -7,6 +7,7 @@ import optax
 from jax.sharding import AbstractMesh, Mesh
 
 from rlsearch.config import ShardingRules
+from rlsearch.networks.by_name import of_names
 from rlsearch.parallel.mesh import data_sharding, replicated, row_keys
 from rlsearch.parallel.sharding import gathered, param_shardings, placed
 from rlsearch.runs.stage import Model, Params, Stage, Weights
@@ -31,7 +32,8 @@ def init_state(
 ) -> TrainState:
     """The state in which a stage starts from its weights."""
     keys = row_keys(key, stage.num_keys)
-    return TrainState(weights.own, optimizer.init(weights.own), stage.memory(weights, keys))
+    moments = optimizer.init(of_names(weights.own, stage.optimizer.learnt))
+    return TrainState(weights.own, moments, stage.memory(weights, keys))
 
 
 def state_shardings(
@@ -39,19 +41,32 @@ def state_shardings(
     optimizer: optax.GradientTransformation,
     mesh: Mesh | AbstractMesh,
     rules: ShardingRules = ShardingRules(),
+    names: tuple[str, ...] = (),
 ) -> TrainState:
     """The places of a state: parameters as `rules` say, the optimiser's moments with them, and
-    every lane on one share of the devices (one sharding for the whole memory)."""
+    every lane on one share of the devices (one sharding for the whole memory).
+
+    Args:
+        names: of the parameters that are learnt; see `OptimizerConfig.learnt`.
+    """
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     params = param_shardings(model.logical_axes(), shapes, mesh, rules)
     moments = optax.tree.map_params(
         optimizer,
         lambda _, sharding: sharding,
-        jax.eval_shape(optimizer.init, shapes),
-        params,
+        jax.eval_shape(optimizer.init, of_names(shapes, names)),
+        of_names(params, names),
         transform_non_params=lambda _: replicated(mesh),
     )
     return TrainState(params, moments, data_sharding(mesh))
+
+
+def state_places(
+    stage: Stage, mesh: Mesh | AbstractMesh, rules: ShardingRules = ShardingRules()
+) -> TrainState:
+    """The places of a stage's state; see `state_shardings`."""
+    names = stage.optimizer.learnt
+    return state_shardings(stage.model, stage_optimizer(stage), mesh, rules, names)
 
 
 def read_shardings(model: Model, mesh: Mesh | AbstractMesh, rules: ShardingRules) -> Any:
@@ -77,7 +92,7 @@ def abstract_state(
         stage.abstract_weights(),
         jax.random.key(0),
     )
-    return placed(state, state_shardings(stage.model, optimizer, mesh, rules))
+    return placed(state, state_places(stage, mesh, rules))
 
 
 def run_key(seed: int, stream: str, step: int | jax.Array) -> jax.Array:

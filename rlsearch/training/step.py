@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import AbstractMesh, Mesh
 
+from rlsearch.networks.by_name import joined, of_names
 from rlsearch.parallel.mesh import (
     batch_shards,
     data_sharding,
@@ -26,7 +27,7 @@ from rlsearch.parallel.mesh import (
     row_keys,
     split_over_data,
 )
-from rlsearch.parallel.sharding import gathered, placed_rows
+from rlsearch.parallel.sharding import among, gathered, placed_rows
 from rlsearch.runs.stage import Metrics, Params, Stage, Weights
 from rlsearch.training.judging import judge_rows
 from rlsearch.training.state import TrainState
@@ -102,7 +103,9 @@ def make_produce(stage: Stage, mesh: Mesh | AbstractMesh, shardings: Any) -> Cal
     ) -> Any:
         keys = split_over_data(mesh, row_keys(jax.random.split(key)[0], stage.num_keys))
         computed = stage.model.computed(state.params)  # before they are gathered: fewer bytes
-        own = jax.lax.with_sharding_constraint(computed, gathered(shardings))
+        # Adapters, where there are any, are in the weights now.
+        whole = gathered(among(shardings, computed))
+        own = jax.lax.with_sharding_constraint(computed, whole)
         others = {role: stage.reads[role].model.computed(read[role]) for role in read}
         return produce(Weights(own, others), state.memory, keys, fed)
 
@@ -119,6 +122,7 @@ def make_learn(
     """The second half of a step, `(state, produced, judged, key, read) -> (state, metrics)`, not
     jitted."""
     gradient = mean_gradient(stage, mesh, shardings.params, accumulate)
+    names = stage.optimizer.learnt
     remember = over_data(mesh, lambda _, *rows: stage.remember(*rows))
 
     def learn(
@@ -131,24 +135,25 @@ def make_learn(
                 facts = {**facts, "judge_failures": judged.failed.astype(jnp.float32)}
 
         def update(carry, each):
-            (params, moments), (key, number) = carry, each
+            (changed, moments), (key, number) = carry, each
             batch = split_over_data(mesh, stage.batch(memory, key, number))
             keys = row_keys(jax.random.fold_in(key, 1), stage.batch_size)
             keys = split_over_data(mesh, keys)
-            found, losses = gradient(Weights(params, read), batch, keys)
-            updates, moments = optimizer.update(found, moments, params)
+            weights = Weights(joined(changed, state.params), read)
+            found, losses = gradient(weights, batch, keys)
+            updates, moments = optimizer.update(found, moments, changed)
             losses["gradient_norm"] = optax.tree.norm(found)
-            return (optax.apply_updates(params, updates), moments), losses
+            return (optax.apply_updates(changed, updates), moments), losses
 
         with jax.named_scope("update"), jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             keys = jax.random.split(jax.random.split(key)[1], stage.updates_per_step)
-            (params, moments), losses = jax.lax.scan(
+            (changed, moments), losses = jax.lax.scan(
                 update,
-                (state.params, state.optimizer),
+                (of_names(state.params, names), state.optimizer),
                 (keys, jnp.arange(stage.updates_per_step)),
             )
         metrics = jax.tree.map(jnp.mean, {**facts, **losses})
-        return TrainState(params, moments, memory), metrics
+        return TrainState(joined(changed, state.params), moments, memory), metrics
 
     return learn
 
@@ -158,17 +163,23 @@ def mean_gradient(
 ) -> Callable:
     """A minibatch's gradient and metrics, `(weights, batch, keys) -> (gradient, metrics)`.
 
+    The gradient is of the parameters that are learnt.
+
     Args:
         shardings: of the parameters.
         accumulate: see `make_step`.
     """
 
-    def of_part(weights: Weights, batch: Any, keys: jax.Array) -> tuple[Any, Any]:
-        def loss(own: Params) -> tuple[jax.Array, Metrics]:
-            return stage.loss(weights._replace(own=own), batch, keys)
+    names = stage.optimizer.learnt
+    one = isinstance(shardings, jax.sharding.Sharding)  # of all parameters
+    places = shardings if one else of_names(shardings, names)
 
-        gradient, losses = jax.grad(loss, has_aux=True)(weights.own)
-        return jax.lax.with_sharding_constraint(gradient, shardings), losses
+    def of_part(weights: Weights, batch: Any, keys: jax.Array) -> tuple[Any, Any]:
+        def loss(changed: Params) -> tuple[jax.Array, Metrics]:
+            return stage.loss(weights._replace(own=joined(changed, weights.own)), batch, keys)
+
+        gradient, losses = jax.grad(loss, has_aux=True)(of_names(weights.own, names))
+        return jax.lax.with_sharding_constraint(gradient, places), losses
 
     def of_parts(weights: Weights, batch: Any, keys: jax.Array) -> tuple[Any, Any]:
         def add(total: Any, part: Any) -> tuple[Any, Any]:
@@ -180,7 +191,8 @@ def mean_gradient(
             lambda x: x.reshape(-1, accumulate, *x.shape[1:]).swapaxes(0, 1), (batch, keys)
         )
         parts = split_over_data(mesh, parts, axis=1)
-        total, losses = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, weights.own), parts)
+        none = jax.tree.map(jnp.zeros_like, of_names(weights.own, names))
+        total, losses = jax.lax.scan(add, none, parts)
         return jax.tree.map(lambda x: x / accumulate, total), jax.tree.map(jnp.mean, losses)
 
     return of_part if accumulate == 1 else of_parts

@@ -3,12 +3,15 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from rlsearch.config import (
+    Adapter,
     Experiment,
     LogConfig,
     OptimizerConfig,
@@ -19,9 +22,13 @@ from rlsearch.config import (
 )
 from rlsearch.config_data import from_data, to_data
 from rlsearch.measuring.opened import open_run
+from rlsearch.networks.by_name import of_names
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.pretrained.opened import open_model
+from rlsearch.runs.checkpoints import stage_checkpoints
 from rlsearch.runs.directory import RunDirectory
+from rlsearch.runs.lineage import Lineage
+from rlsearch.runs.parameters import load_params
 from rlsearch.stages.expert_iteration import ExpertIteration
 from rlsearch.stages.labelling import Labelling
 from rlsearch.stages.policy_gradient import PolicyGradient
@@ -34,6 +41,7 @@ from rlsearch.strategies.greedy import Greedy
 from rlsearch.studies.accuracy import Accuracy
 from rlsearch.tasks.chat import Chat
 from rlsearch.training.loop import train
+from rlsearch.training.state import abstract_state
 from tests.commands import fail, read_json, succeed
 from tests.pretrained.folders import END, open_folder
 from tests.tiny import tiny_experiment, words_experiment
@@ -148,6 +156,123 @@ def test_what_was_learnt_leaves_as_a_folder_of_its_family(config, tmp_path):
     written = (tmp_path / "out" / "rlsearch.json").read_text()
     assert config.model.folder not in written and config.task.data_dir not in written
     assert "library_name: transformers" in (tmp_path / "out" / "README.md").read_text()
+
+
+def adapted(config, stage, folder):
+    """Trains an adapter, and returns the run."""
+    learnt = ("adapter", "value_head")
+    optimizer = OptimizerConfig(learning_rate=3e-2, warmup_steps=2, learnt=learnt)
+    stage = dataclasses.replace(
+        stage, teaching=dataclasses.replace(stage.teaching, optimizer=optimizer)
+    )
+    model = dataclasses.replace(config.model, adapter=Adapter(rank=4, alpha=8.0))
+    train(only(config, stage, model=model), str(folder))
+    return open_run(str(folder))
+
+
+def test_an_adapter_learns_and_leaves_the_open_model_as_it_is(config, tmp_path):
+    (tmp_path / "model").mkdir()  # whose embeddings, which stay, are large enough to say something
+    folder = open_folder(tmp_path / "model", scale=0.5, eos_token_id=[END, *range(200, 240)])
+    model = dataclasses.replace(config.model, folder=str(folder))
+    config = dataclasses.replace(config, model=model)
+    run = adapted(config, STAGES[1], tmp_path / "run")
+    rows = metrics_of(tmp_path / "run")
+    before, after = (np.mean([r["sample_accuracy"] for r in x]) for x in (rows[:5], rows[-5:]))
+    assert after > 4 * before + 0.01, (before, after)
+    came = open_model(config.model.folder, make_mesh(config.parallel)).params
+    params = params_of(run, "control")
+    rest = {name for name, x in flat(params).items() if name not in flat(came)}
+    assert rest and all("/adapter/" in name for name in rest)
+    for name, x in flat(came).items():
+        if "value_head" not in name:
+            np.testing.assert_array_equal(x, flat(params)[name])
+    # What is carried from step to step for the optimiser is of the adapter and the value head.
+    lineage = Lineage(run.config)
+    stage = lineage.stage("control").build(lineage)
+    state = abstract_state(stage, make_mesh(config.parallel))
+    moments, learnt = (
+        sum(x.size for x in jax.tree.leaves(tree))
+        for tree in (state.optimizer, of_names(state.params, ("adapter", "value_head")))
+    )
+    assert 2 * learnt <= moments < 2 * learnt + 9
+
+
+def params_of(run, stage):
+    lineage = Lineage(run.config)
+    model, step = lineage.model(stage), lineage.num_steps(stage)
+    with stage_checkpoints(run.directory, lineage, stage) as checkpoints:
+        return load_params(checkpoints, step, model, make_mesh(run.config.parallel))
+
+
+def flat(params):
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): x
+        for path, x in jax.tree.leaves_with_path(params)
+    }
+
+
+def test_an_adapter_leaves_in_the_weights_or_alone(config, tmp_path):
+    short = dataclasses.replace(STAGES[1], num_steps=3)
+    run = adapted(config, short, tmp_path / "run")
+    succeed("export", tmp_path / "run", tmp_path / "out")
+    again = open_model(tmp_path / "out", make_mesh(config.parallel))
+    merged = run.writer("control")[0].params
+    for name, x in flat(again.params).items():
+        if "value_head" not in name:
+            np.testing.assert_array_equal(x, flat(merged)[name])
+    succeed("export", tmp_path / "run", tmp_path / "alone", "--adapter")
+    assert {x.name for x in (tmp_path / "alone").iterdir()} == {
+        *("adapter_config.json", "adapter_model.safetensors", "README.md", "rlsearch.json"),
+    }
+    assert "library_name: peft" in (tmp_path / "alone" / "README.md").read_text()
+    said = json.loads((tmp_path / "alone" / "adapter_config.json").read_text())
+    assert (said["r"], said["lora_alpha"], said["peft_type"]) == (4, 8.0, "LORA")
+    before, after = (
+        safetensors.numpy.load_file(folder / "model.safetensors")
+        for folder in (Path(config.model.folder), tmp_path / "out")
+    )
+    pairs = safetensors.numpy.load_file(tmp_path / "alone" / "adapter_model.safetensors")
+    changed = 0
+    for name, weight in before.items():
+        place = "base_model.model." + name.removesuffix(".weight")
+        if f"{place}.lora_A.weight" in pairs:
+            a, b = (pairs[f"{place}.lora_{side}.weight"] for side in "AB")
+            assert a.shape == (4, weight.shape[1]) and b.shape == (weight.shape[0], 4)
+            assert name.split(".")[-2] in said["target_modules"]
+            weight = weight + 8.0 / 4 * b @ a
+            changed += 1
+        np.testing.assert_allclose(after[name], weight, atol=1e-5)
+    assert changed == 14 == len(pairs) // 2
+    train(only(config, short), str(tmp_path / "plain"))
+    said = fail("export", tmp_path / "plain", tmp_path / "x", "--adapter")
+    assert "it has no adapter" in said and not (tmp_path / "x").exists()
+
+
+def test_names_of_no_parameter_are_refused(config, tmp_path):
+    with pytest.raises(
+        ValueError, match="names of parameters are .'adapter', 'value'.: they must be among"
+    ):
+        optimizer = OptimizerConfig(learnt=("adapter", "value"))
+        teaching = dataclasses.replace(TEACHING, optimizer=optimizer)
+        train(only(config, dataclasses.replace(STAGES[1], teaching=teaching)), str(tmp_path / "x"))
+
+
+@pytest.mark.slow
+def test_the_peer_reads_an_adapter(config, tmp_path):
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    peft = pytest.importorskip("peft", reason="peft is not installed")
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    run = adapted(config, dataclasses.replace(STAGES[1], num_steps=3), tmp_path / "run")
+    succeed("export", tmp_path / "run", tmp_path / "alone", "--adapter")
+    base = transformers.AutoModelForCausalLM.from_pretrained(config.model.folder)
+    theirs = peft.PeftModel.from_pretrained(base, tmp_path / "alone").eval()
+    tokens = np.arange(20).reshape(2, 10)
+    with torch.no_grad():
+        wanted = theirs(torch.tensor(tokens)).logits.numpy()
+    writer, _ = run.writer("control")
+    model = writer.policy.model
+    hidden, _ = model.read(writer.params, jax.numpy.asarray(tokens))
+    np.testing.assert_allclose(model.policy_logits(writer.params, hidden), wanted, atol=1e-4)
 
 
 def test_nothing_depends_on_the_mesh(config, tmp_path):
