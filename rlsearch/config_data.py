@@ -25,6 +25,7 @@ MAX_ITEMS = 1000  # of a list of values
 SEVERAL = (
     "budgets",
     "evaluation",
+    "learnt",
     "options",
     "policies",
     "seeds",
@@ -32,6 +33,7 @@ SEVERAL = (
     "stages",
     "steps",
     "strategies",
+    "targets",
     "verifiers",
 )
 

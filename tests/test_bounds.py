@@ -9,7 +9,16 @@ import pytest
 
 from rlsearch.classes import classes_of
 from rlsearch.cli import main as main_module
-from rlsearch.config import ENVIRONMENT, STAGE, STRATEGY, STUDY, TASK, Experiment
+from rlsearch.config import (
+    ENVIRONMENT,
+    STAGE,
+    STRATEGY,
+    STUDY,
+    TASK,
+    Adapter,
+    Experiment,
+    OptimizerConfig,
+)
 from rlsearch.config_data import LARGEST, SEVERAL, ConfigError, from_data, to_data
 from rlsearch.config_file import override
 from rlsearch.runs.opening import experiment_of
@@ -79,7 +88,8 @@ def test_the_bounds_are_of_fields_that_there_are():
 def test_the_command_line_knows_which_fields_take_several_values():
     """Beside the one that is a list only in a study that the command line names otherwise."""
     several = set()
-    for cls in (Experiment, *CLASSES, *(type(f.default) for f in dataclasses.fields(Experiment))):
+    groups = Adapter, OptimizerConfig, *(type(f.default) for f in dataclasses.fields(Experiment))
+    for cls in (Experiment, *CLASSES, *groups):
         if not dataclasses.is_dataclass(cls):
             continue
         hints = typing.get_type_hints(cls)

@@ -122,6 +122,7 @@ BAD = [
     (SearchConfig, {"max_tokens": -1}, "at least 0"),
     (SearchConfig, {"trust": 1.1}, "in [0, 1]"),
     (Teaching, {"trace_choices": -0.1}, "in [0, 1]"),
+    (Teaching, {"likelihood": 2.0}, "in [0, 1]"),
     (TreeDistillation, {"num_steps": 0}, "at least 1"),
     (Supervised, {"num_steps": -1}, "at least 0"),
     (Supervised, {"num_epochs": 0}, "at least 1"),

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from rlsearch.config import Experiment
+from rlsearch.config import Adapter, Experiment
 from rlsearch.config_file import load
 from rlsearch.runs.lineage import Lineage
 from rlsearch.training.loop import build_stages
@@ -24,10 +24,13 @@ from tests.pretrained.folders import open_folder
 from tests.tiny import tiny_experiment, with_stages, words_experiment, write_config_file
 
 MODEL = "models/SmolLM2-135M-Instruct"  # of random weights, and small
+WORDS = words_experiment(MODEL, "data/mine")
 CONFIGS = {
     "game24": with_stages(tiny_experiment(), "base", "distilled"),
     "tic_tac_toe": tiny_board_experiment(),
-    "smollm2_sums": words_experiment(MODEL, "data/mine"),
+    "smollm2_sums": dataclasses.replace(
+        WORDS, model=dataclasses.replace(WORDS.model, adapter=Adapter(rank=2))
+    ),
 }
 RUNS = ("runs/game24", "runs/game12", "runs/imitation", "runs/tic_tac_toe", "runs/smollm2_sums")
 FILES = [block.partition("\n")[0].removeprefix("# ") for block in blocks("python")]

@@ -28,6 +28,10 @@ class Group(NamedTuple):
         """`[B, n]` bool, the right samples that no earlier one is equal to."""
         return self.right & ~repeated(self.tokens)
 
+    def counts(self) -> jax.Array:
+        """`[B, n]` int32, how many samples of its group each is equal to, itself among them."""
+        return equal(self.tokens).sum(axis=2)
+
     def metrics(self) -> dict[str, jax.Array]:
         """Facts about each group `[B]`: `solved` (a sample was right), `right_solutions` (different
         ones), `sample_accuracy` (the share of right samples) and `search_tokens`."""
@@ -61,5 +65,9 @@ def sample_groups(
 
 def repeated(tokens: jax.Array) -> jax.Array:
     """`[B, n]` bool, those of `tokens [B, n, T]` that an earlier one is equal to."""
-    same = (tokens[:, :, None] == tokens[:, None, :]).all(axis=3)
-    return jnp.tril(same, -1).any(axis=2)
+    return jnp.tril(equal(tokens), -1).any(axis=2)
+
+
+def equal(tokens: jax.Array) -> jax.Array:
+    """`[B, n, n]` bool, which of `tokens [B, n, T]` are the same."""
+    return (tokens[:, :, None] == tokens[:, None, :]).all(axis=3)

@@ -1,7 +1,9 @@
 """Targets that use what a tree of whole solutions holds: one path down it, and what lies beside.
 
-A row is the way to one leaf of a tree: to a right one, each of them as likely, so that over time
-all different solutions are learnt and not the likeliest alone; where none is right, to the wrong
+A row is the way to one leaf of a tree: to a right one, drawn by a power of its probability. With
+power 0 each is as likely, so that over time all different solutions are learnt and not the
+likeliest alone; with power 1 they are drawn as the policy writes them, which fits text, where
+different solutions are often one in other words. Where none is right, it is the way to the wrong
 one that the policy's own critic believes most, which teaches that most. At each step of it M
 candidates stand side by side: the step that was taken, and of its siblings first those with right
 solutions below them, then those most believed.
@@ -27,7 +29,12 @@ SIBLING_WEIGHT = 0.5  # of a sibling for the value, where the step that was take
 
 
 def path_targets(
-    writer: Writer, prompts: jax.Array, tree: Tree, keys: jax.Array, number: int
+    writer: Writer,
+    prompts: jax.Array,
+    tree: Tree,
+    keys: jax.Array,
+    number: int,
+    likelihood: float = 0.0,
 ) -> tuple[StepTargets, jax.Array]:
     """A row of M = `number` candidates a step for each tree.
 
@@ -35,6 +42,7 @@ def path_targets(
         prompts: `[B, P]` int32.
         tree: grown with the checker as critic.
         keys: `[B]` typed keys, consumed, for drawing the leaf.
+        likelihood: the power of a right leaf's probability by which it is drawn.
 
     Returns:
         The rows `[B]`, of which those of trees without a leaf weigh nothing, and `[B]` int32, how
@@ -44,9 +52,9 @@ def path_targets(
     done = first_finished(tree, format)
     right = done & (outcomes(tree, format) == 1.0)
     believed = writer.policy.model.value(writer.params, tree.embeddings.line.hidden)
-    lots = jax.vmap(lambda key: jax.random.uniform(key, right.shape[1:]))(keys)
-    leaf = jnp.argmax(jnp.where(right, 1.0 + lots, jnp.where(done, believed, -1.0)), axis=1)
     log_probs = path_sums(tree, tree.embeddings.step.prior_log_prob)
+    drawn = drawn_of(right, likelihood * log_probs, keys)
+    leaf = jnp.where(right.any(axis=1), drawn, jnp.argmax(jnp.where(done, believed, -1.0), axis=1))
     mass = sums_below(tree, jnp.where(right, jnp.exp(log_probs), 0.0), format.num_steps)
 
     path = way(tree, leaf, format.num_steps)  # [B, S]
@@ -75,6 +83,18 @@ def path_targets(
         prompt_value_weights=jnp.where(solved, 1.0, doubt),
         counted=jnp.ones(steps.shape, bool),
     ), right.sum(axis=1)
+
+
+def drawn_of(there: jax.Array, log_weights: jax.Array, keys: jax.Array) -> jax.Array:
+    """`[B]` int32: for each row one of those places that are `there [B, N]`, drawn by weight.
+
+    Args:
+        log_weights: `[B, N]`, up to a constant a row.
+        keys: `[B]` typed keys, consumed.
+    """
+    lots = jax.vmap(lambda key: jax.random.uniform(key, there.shape[1:]))(keys)
+    gumbel = -jnp.log(-jnp.log(lots))
+    return jnp.argmax(jnp.where(there, jnp.maximum(gumbel + log_weights, -1e30), -jnp.inf), axis=1)
 
 
 def way(tree: Tree, leaf: jax.Array, num_steps: int) -> jax.Array:

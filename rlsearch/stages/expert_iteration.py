@@ -3,9 +3,9 @@
 The control that search distillation has to beat at equal FLOPs. It sees the same problems, keeps
 the same samples for its value and the same traces, and learns through the same loss; only its
 teacher differs (rejection sampling, as in STaR and ReST-EM, without the restart from the base). Of
-the different right samples each is learnt as likely as the others, as a tree's right leaves are
-(`rlsearch.objectives.path_targets`); where none is right, the value head learns the wrong one that
-it believes most.
+the different right samples one is drawn as a tree's right leaves are (`Teaching.likelihood`): each
+as likely, or as often as it was written; where none is right, the value head learns the wrong one
+that it believes most.
 
 Letters: B problems, n samples of each, S steps, T tokens of a solution.
 """
@@ -22,6 +22,7 @@ from rlsearch.decoding.split import split_steps
 from rlsearch.decoding.writer import Writer
 from rlsearch.objectives.companions import with_companions
 from rlsearch.objectives.groups import sample_groups
+from rlsearch.objectives.path_targets import drawn_of
 from rlsearch.objectives.step_targets import StepTargets, written
 from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import Metrics, Stage, StageFlops
@@ -89,9 +90,9 @@ def expert_iteration_targets(
     first = writer.start(prompts)
     group = sample_groups(task, writer, first, sample_keys, config.num_samples, sampling)
     right, different = group.right, group.different()
-    lots = jax.vmap(lambda key: jax.random.uniform(key, right.shape[1:]))(choice_keys)
-    believed = jnp.where(right, -1.0, group.believed)
-    kept = jnp.argmax(jnp.where(different, 1.0 + lots, believed), axis=1)
+    drawn = drawn_of(different, config.teaching.likelihood * jnp.log(group.counts()), choice_keys)
+    wrong = jnp.argmax(jnp.where(right, -1.0, group.believed), axis=1)
+    kept = jnp.where(right.any(axis=1), drawn, wrong)
     solved = right.any(axis=1).astype(jnp.float32)
     steps = split_steps(group.tokens[rows, kept], format)[:, :, None]
     present = written(steps, format.pad)

@@ -30,6 +30,8 @@ class Teaching:
     contrast: float = 0.4  # share of those traces shown with another goal
     trace_choices: float = 1.0  # share of the other traces whose choices the policy learns; of the
     # rest it learns the consequences of choices, which are what keeps it honest
+    likelihood: float = 0.0  # the power of its probability by which a right solution is drawn to be
+    # learnt: with 0 each different one is as likely, with 1 they come as the policy writes them
     replay_size: int = 3840  # rows kept
     updates_per_step: int = 2  # minibatches learnt from a step
     batch_size: int = 256  # rows of a minibatch
@@ -45,6 +47,7 @@ class Teaching:
         check(self.traces >= 0, self, "traces", "at least 0")
         check(0 < self.contrast < 1, self, "contrast", "in (0, 1)")
         check(0 <= self.trace_choices <= 1, self, "trace_choices", "in [0, 1]")
+        check(0 <= self.likelihood <= 1, self, "likelihood", "in [0, 1]")
         rows = self.num_problems * self.companions.rows
         multiple = self.replay_size >= 1 and self.replay_size % rows == 0
         check(multiple, self, "replay_size", f"a multiple of the rows of a step, {rows}")

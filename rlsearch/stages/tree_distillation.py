@@ -108,7 +108,10 @@ def tree_targets(
     prompts = config.teaching.draw_problems(task, problem_keys)
     first, critic = writer.start(prompts), Checker.of_whole(task, writer.format)
     grown = search(writer, critic, first, Memory(), search_keys, config.search).grown
-    row, right = path_targets(writer, prompts, grown.tree, leaf_keys, config.num_targets)
+    likelihood = config.teaching.likelihood
+    row, right = path_targets(
+        writer, prompts, grown.tree, leaf_keys, config.num_targets, likelihood
+    )
     keys_of_companions = search_keys, trace_keys
     companions = config.teaching.companions
     rows = with_companions(task, writer, first, [row], keys_of_companions, companions)

@@ -24,7 +24,7 @@ CONFIG = SearchConfig(
 
 
 @functools.cache
-def taught(config=CONFIG, right=RIGHT):
+def taught(config=CONFIG, right=RIGHT, likelihood=0.0):
     writer = toy_writer(0.4)
     prompts = jnp.tile(jnp.array([[A, B, 1]], jnp.int32), (ROWS, 1))
 
@@ -33,7 +33,7 @@ def taught(config=CONFIG, right=RIGHT):
         first, critic = writer.start(prompts), Checker(judge_for(*right))
         tree = search(writer, critic, first, Memory(), keys, config).grown.tree
         own = jax.vmap(jax.random.fold_in, (0, None))(keys, 1)
-        row, number = path_targets(writer, prompts, tree, own, CANDIDATES)
+        row, number = path_targets(writer, prompts, tree, own, CANDIDATES, likelihood)
         believed = writer.policy.model.value(writer.params, tree.embeddings.line.hidden)
         done = first_finished(tree, writer.format)
         return (
@@ -72,8 +72,9 @@ def probability(word):
     return np.exp(total)
 
 
-def test_a_row_goes_to_a_right_leaf_each_as_likely():
-    row, number, *_ = taught()
+def goes_to(likelihood):
+    """Rows that go to each right word, and how many would if each, or each by its probability."""
+    row, number, *_ = taught(likelihood=likelihood)
     seen, even, likely = (dict.fromkeys(RIGHT, 0.0) for _ in range(3))
     for problem in range(ROWS):
         right = [word for word, outcome, _ in leaves(problem) if outcome == 1]
@@ -84,10 +85,18 @@ def test_a_row_goes_to_a_right_leaf_each_as_likely():
         for word in right:
             even[word] += 1 / len(right)
             likely[word] += probability(word) / sum(map(probability, right))
-    for word in RIGHT:
-        assert abs(seen[word] - even[word]) < 3 * even[word] ** 0.5, (seen, even)
+    return seen, even, likely
+
+
+def test_a_row_goes_to_a_right_leaf_each_as_likely_or_as_it_is_written():
     least = min(RIGHT, key=probability)
-    assert seen[least] > 2 * likely[least]
+    for likelihood in (0.0, 1.0):
+        seen, even, likely = goes_to(likelihood)
+        wanted = likely if likelihood else even
+        for word in RIGHT:
+            assert abs(seen[word] - wanted[word]) < 3 * wanted[word] ** 0.5, (seen, wanted)
+        assert even[least] > 2 * likely[least]
+        assert (seen[least] > 1.5 * likely[least]) == (not likelihood)
 
 
 def test_the_policy_learns_itself_given_that_it_comes_out_right():

@@ -7,7 +7,7 @@ import numpy as np
 
 from rlsearch.config_file import load
 from rlsearch.decoding.writer import Writer
-from rlsearch.objectives.groups import repeated
+from rlsearch.objectives.groups import Group, repeated
 from rlsearch.parallel.mesh import row_keys
 from rlsearch.runs.lineage import Lineage
 from rlsearch.stages.expert_iteration import (
@@ -82,6 +82,8 @@ def test_of_different_right_samples_each_is_learnt_as_often():
     assert counts.min() > three.sum() / 6, counts
     tokens = jnp.array([[[1, 2], [3, 4], [1, 2], [1, 2]]])
     assert repeated(tokens).tolist() == [[False, False, True, True]]
+    right, nothing = jnp.ones((1, 4), bool), jnp.zeros((1, 4))
+    assert Group(tokens, right, nothing, nothing).counts().tolist() == [[3, 1, 3, 3]]
 
 
 def test_where_no_sample_is_right_the_one_believed_most_is_learnt_as_wrong():
