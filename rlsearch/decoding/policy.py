@@ -44,6 +44,14 @@ class SolutionFormat:
             return jnp.ones(solutions.shape[:-1], bool)
         return self.ends_solution(solutions).any(axis=-1)
 
+    def cut_share(self, solutions: jax.Array, counted: jax.Array) -> dict[str, jax.Array]:
+        """The metric `cut`, `[B]` float32: of the `counted [B, n]` of `solutions [B, n, T]` the
+        share that was cut; no metric where no token ends a solution."""
+        if not self.solution_ends:
+            return {}
+        cut = (counted & ~self.is_whole(solutions)).sum(axis=1)
+        return {"cut": cut / jnp.maximum(counted.sum(axis=1), 1)}
+
     def is_complete(
         self, solutions: jax.Array, lengths: jax.Array, num_steps: jax.Array
     ) -> jax.Array:

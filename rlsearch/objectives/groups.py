@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from rlsearch.decoding.draft import Draft
+from rlsearch.decoding.policy import SolutionFormat
 from rlsearch.decoding.sampling import Sampling
 from rlsearch.decoding.writer import Writer
 from rlsearch.keys import folded
@@ -32,14 +33,16 @@ class Group(NamedTuple):
         """`[B, n]` int32, how many samples of its group each is equal to, itself among them."""
         return equal(self.tokens).sum(axis=2)
 
-    def metrics(self) -> dict[str, jax.Array]:
+    def metrics(self, format: SolutionFormat) -> dict[str, jax.Array]:
         """Facts about each group `[B]`: `solved` (a sample was right), `right_solutions` (different
-        ones), `sample_accuracy` (the share of right samples) and `search_tokens`."""
+        ones), `sample_accuracy` (the share of right samples), `search_tokens`, and `cut` (see
+        `SolutionFormat.cut_share`)."""
         return {
             "solved": self.right.any(axis=1).astype(jnp.float32),
             "right_solutions": self.different().sum(axis=1).astype(jnp.float32),
             "sample_accuracy": self.right.astype(jnp.float32).mean(axis=1),
             "search_tokens": self.lengths.sum(axis=1).astype(jnp.float32),
+            **format.cut_share(self.tokens, jnp.ones(self.right.shape, bool)),
         }
 
 

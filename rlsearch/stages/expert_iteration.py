@@ -109,4 +109,4 @@ def expert_iteration_targets(
     )
     companions = config.teaching.companions
     learnt = with_companions(task, writer, first, [targets], (sample_keys, trace_keys), companions)
-    return jax.lax.stop_gradient(learnt), group.metrics()
+    return jax.lax.stop_gradient(learnt), group.metrics(writer.format)

@@ -118,7 +118,7 @@ def policy_gradient_targets(
         beside_none([each.advantages for each in taught], companions.rows - 1),
         beside_none([each.writer_log_probs for each in taught], companions.rows - 1),
     )
-    metrics = group.metrics() | {"no_spread": (size == 0).astype(jnp.float32)}
+    metrics = group.metrics(writer.format) | {"no_spread": (size == 0).astype(jnp.float32)}
     return jax.lax.stop_gradient(learnt), metrics
 
 

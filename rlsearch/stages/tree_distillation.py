@@ -22,6 +22,7 @@ from rlsearch.objectives.step_targets import StepTargets
 from rlsearch.runs.lineage import Lineage
 from rlsearch.runs.stage import Metrics, Stage, StageFlops
 from rlsearch.search.search import search
+from rlsearch.search.summary import first_finished
 from rlsearch.stages.costs import row_flops, writing_flops
 from rlsearch.stages.replay_fields import Size
 from rlsearch.stages.teaching import Teaching, taught_stage
@@ -101,7 +102,8 @@ def tree_targets(
 
     Returns:
         For each problem a row and behind it those of `with_companions`, and metrics `[B]`:
-        `solved` (a leaf is right), `right_solutions` (how many are) and `search_tokens`.
+        `solved` (a leaf is right), `right_solutions` (how many are), `search_tokens`, and `cut`
+        (see `SolutionFormat.cut_share`).
     """
     split = jax.vmap(lambda key: tuple(jax.random.split(key, 4)))
     problem_keys, search_keys, trace_keys, leaf_keys = split(keys)
@@ -119,5 +121,8 @@ def tree_targets(
         "solved": (right > 0).astype(jnp.float32),
         "right_solutions": right.astype(jnp.float32),
         "search_tokens": grown.tokens.astype(jnp.float32),
+        **writer.format.cut_share(
+            grown.tree.embeddings.line.tokens, first_finished(grown.tree, writer.format)
+        ),
     }
     return jax.lax.stop_gradient(rows), metrics

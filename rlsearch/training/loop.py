@@ -45,6 +45,7 @@ from rlsearch.training.state import (
 from rlsearch.training.step import Step, check_split, make_step
 from rlsearch.training.stopping import StopRequest, TrainingStopped
 from rlsearch.training.trace import StepTrace
+from rlsearch.training.watch import Watch
 from rlsearch.training.writing import check_parts, write_parts
 
 SHOWN = 8  # fields that are named of those that a resumed run changes
@@ -289,7 +290,7 @@ def run_stage(
         wanted = log.keep_every_steps > 0 and number % log.keep_every_steps == 0
         return wanted or time.monotonic() - saved_at >= log.checkpoint_seconds
 
-    progress = Progress(stage.num_steps, stage.name, shown=is_main())
+    progress, watch = Progress(stage.num_steps, stage.name, shown=is_main()), Watch(stage.name)
     with progress, StepTrace(run.config.profile, run.directory.profile) as trace:
         progress.begin("compiling the step", done - first)
         called = time.monotonic()
@@ -309,6 +310,8 @@ def run_stage(
                 written = run.writer.write(number, seconds, stage.name, metrics, number - first)
                 shown = written or shown
                 check_finite(shown)
+                for line in watch.see(written) if written else ():
+                    progress.note(line)
                 progress.update(number - first, **_headline(shown))
             stopping = run.stop.reached(number)
             saving = number == end or stopping

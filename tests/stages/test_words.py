@@ -119,6 +119,7 @@ def test_a_policy_comes_to_say_what_is_right(config, stage, tmp_path):
     fact = "sample_accuracy" if "sample_accuracy" in rows[0] else "right_solutions"
     before, after = (np.mean([row[fact] for row in part]) for part in (rows[:5], rows[-5:]))
     assert after > 4 * before + 0.01, (before, after)
+    assert all(0 <= row["cut"] <= 1 for row in rows) and any(row["cut"] > 0 for row in rows)
     assert all(
         np.isfinite(list(v for v in row.values() if isinstance(v, float))).all() for row in rows
     )
@@ -246,6 +247,17 @@ def test_an_adapter_leaves_in_the_weights_or_alone(config, tmp_path):
     train(only(config, short), str(tmp_path / "plain"))
     said = fail("export", tmp_path / "plain", tmp_path / "x", "--adapter")
     assert "it has no adapter" in said and not (tmp_path / "x").exists()
+
+
+def test_a_stage_that_learns_nothing_says_so(config, tmp_path, capsys):
+    for split, text in (("train", "1?"), ("test", "2?")):
+        line = json.dumps({"question": text, "answer": "31415926"})
+        (tmp_path / f"{split}.jsonl").write_text(f"{line}\n" * 3)
+    task = dataclasses.replace(config.task, data_dir=str(tmp_path))
+    stage = dataclasses.replace(STAGES[1], num_steps=12)
+    train(dataclasses.replace(only(config, stage), task=task), str(tmp_path / "run"))
+    said = capsys.readouterr().err
+    assert said.count("control: none of the problems of 10 steps were solved") == 1
 
 
 def test_names_of_no_parameter_are_refused(config, tmp_path):
