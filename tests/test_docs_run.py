@@ -21,6 +21,7 @@ from tests.boards import tiny_board_experiment
 from tests.commands import call
 from tests.doc_pages import COMMANDS, blocks, split, write_programs
 from tests.pretrained.folders import open_folder
+from tests.pretrained.packed import write
 from tests.tiny import tiny_experiment, with_stages, words_experiment, write_config_file
 
 MODEL = "models/SmolLM2-135M-Instruct"  # of random weights, and small
@@ -98,6 +99,7 @@ def folder(tmp_path_factory):
     write_programs(folder)
     (folder / MODEL).mkdir(parents=True)
     open_folder(folder / MODEL)
+    write(folder / "models" / "smollm2.gguf")
     for name in ("gsm8k", "mine"):
         (folder / "data" / name).mkdir(parents=True)
         for number, part in enumerate(("test", "train")):

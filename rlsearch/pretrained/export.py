@@ -5,6 +5,7 @@ releases of `transformers` before 5, which the later ones read too.
 """
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -46,10 +47,22 @@ def write_model(
     """
     folder = epath.Path(folder)
     (folder / CONFIG).write_text(json.dumps(config_of(described, dtype), indent=2) + "\n")
+    arrays = ((name, array.astype(jnp.dtype(dtype))) for name, array in named(described, params))
+    write_parts(folder, arrays, largest)
+
+
+def write_parts(
+    folder: epath.Path, arrays: Iterable[tuple[str, np.ndarray]], largest: int = LARGEST
+) -> None:
+    """Writes tensors to a folder that is there, by their names in one file or in several with an
+    index.
+
+    Args:
+        largest: bytes of a file.
+    """
     parts: list[dict[str, np.ndarray]] = [{}]
     free = largest
-    for name, array in named(described, params):
-        array = array.astype(jnp.dtype(dtype))
+    for name, array in arrays:
         if array.nbytes > free and parts[-1]:
             parts.append({})
             free = largest

@@ -23,7 +23,7 @@ from rlsearch.networks.computed import in_dtype
 from rlsearch.networks.language_model import LanguageModel, Params
 from rlsearch.networks.transformer import FLOAT32
 from rlsearch.parallel.sharding import param_shardings
-from rlsearch.pretrained.describe import COMPUTED, CONFIG, describe
+from rlsearch.pretrained.describe import COMPUTED, CONFIG, Described, describe
 from rlsearch.pretrained.families import UNEMBEDDING
 from rlsearch.pretrained.layout import Tensor, is_stacked, own_names, tensors_of
 from rlsearch.text import shortened
@@ -101,12 +101,7 @@ def read_params(
     shapes = jax.eval_shape(
         lambda key: in_dtype(model.init(key), param_dtype, FLOAT32), jax.random.key(0)
     )
-    wanted = tensors_of(described)
-    names = [x.name for layers in wanted.values() for x in layers]
-    stored = stored_tensors(epath.Path(folder), names)
-    for layers in wanted.values():
-        for x in layers:
-            check(stored[x.name], x)
+    wanted, stored = tensors_of(described), check_tensors(folder, described)
 
     names = own_names(described.shape)
 
@@ -129,6 +124,20 @@ def read_params(
         lambda key: of_names(model.init(key), names), out_shardings=of_names(places, names)
     )
     return joined(fresh(jax.random.key(0)), params)
+
+
+def check_tensors(folder: epath.PathLike, described: Described) -> dict[str, Stored]:
+    """Finds a folder's tensors, each of the shape that is described.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: see `load_model`.
+    """
+    wanted = [x for layers in tensors_of(described).values() for x in layers]
+    stored = stored_tensors(epath.Path(folder), [x.name for x in wanted])
+    for x in wanted:
+        check(stored[x.name], x)
+    return stored
 
 
 def read_part(wanted: Tensor, stored: dict[str, Stored], dtype: np.dtype, index: Any) -> np.ndarray:
