@@ -27,6 +27,8 @@ from rlsearch.config import ParallelConfig, Pretrained
 from rlsearch.config_data import ConfigError, to_data
 from rlsearch.config_file import load_code
 from rlsearch.files import read_json
+from rlsearch.networks.adapter import ADAPTER
+from rlsearch.networks.by_name import of_names
 from rlsearch.networks.language_model import LanguageModel
 from rlsearch.parallel.mesh import make_mesh
 from rlsearch.pretrained.describe import COMPUTED, describe
@@ -100,13 +102,16 @@ def export_run(
     rows = evaluations_of(directory, stage, counted)
     with stage_checkpoints(directory, lineage, stage) as checkpoints:
         params = load_params(checkpoints, step, model, make_mesh(ParallelConfig(data=1)))
-    card = model_card(config, stage, step, model.num_params(), rows, adapter)
+    if opened and isinstance(model, LanguageModel):
+        params = of_names(params, (ADAPTER,)) if adapter else model.merged(params)
+    number = sum(x.size for x in jax.tree.leaves(params))
+    card = model_card(config, stage, step, number, rows, adapter)
     described = {
         "format_version": FORMAT_VERSION,
         "model_type": "rlsearch",
         "stage": stage,
         "step": step,
-        "parameters": model.num_params(),
+        "parameters": number,
         "experiment": {"format": FORMAT, **to_data(without_places(config))},
     }
     with new_folder(folder) as new:
@@ -127,13 +132,17 @@ def export_run(
 def _write_opened(
     new: epath.Path, folder: str, model: LanguageModel, params: Any, adapter: bool
 ) -> None:
-    """Writes what a run has made of the open model in `folder`, or the adapter alone."""
+    """Writes what a run has made of the open model in `folder`, or the adapter alone.
+
+    Args:
+        params: of the adapter, or of the model with the adapter in its weights.
+    """
     shape = model.config if adapter else model.without_adapter.config
     described = describe(folder, **{name: getattr(shape, name) for name in COMPUTED})
     if adapter:
         write_adapter(new, described, params, epath.Path(folder).name)
     else:
-        write_model(new, described, model.merged(params))
+        write_model(new, described, params)
         copy_tokenizer(folder, new)
 
 

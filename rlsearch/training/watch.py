@@ -1,4 +1,4 @@
-"""What shows that a stage fails silently, told in a sentence the first time that it is so."""
+"""Signs that a stage fails silently, told in a sentence the first time that one is seen."""
 
 from collections import deque
 from collections.abc import Mapping

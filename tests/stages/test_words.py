@@ -215,13 +215,14 @@ def flat(params):
 def test_an_adapter_leaves_in_the_weights_or_alone(config, tmp_path):
     short = dataclasses.replace(STAGES[1], num_steps=3)
     run = adapted(config, short, tmp_path / "run")
-    succeed("export", tmp_path / "run", tmp_path / "out")
+    number = read_json("export", tmp_path / "run", tmp_path / "out")["parameters"]
     again = open_model(tmp_path / "out", make_mesh(config.parallel))
+    assert number == sum(x.size for x in jax.tree.leaves(again.params))
     merged = run.writer("control")[0].params
     for name, x in flat(again.params).items():
         if "value_head" not in name:
             np.testing.assert_array_equal(x, flat(merged)[name])
-    succeed("export", tmp_path / "run", tmp_path / "alone", "--adapter")
+    number = read_json("export", tmp_path / "run", tmp_path / "alone", "--adapter")["parameters"]
     assert {x.name for x in (tmp_path / "alone").iterdir()} == {
         *("adapter_config.json", "adapter_model.safetensors", "README.md", "rlsearch.json"),
     }
@@ -233,6 +234,7 @@ def test_an_adapter_leaves_in_the_weights_or_alone(config, tmp_path):
         for folder in (Path(config.model.folder), tmp_path / "out")
     )
     pairs = safetensors.numpy.load_file(tmp_path / "alone" / "adapter_model.safetensors")
+    assert number == sum(x.size for x in pairs.values())
     changed = 0
     for name, weight in before.items():
         place = "base_model.model." + name.removesuffix(".weight")
