@@ -3,8 +3,8 @@
     rlsearch train smollm2_sums --model.folder models/SmolLM2-135M-Instruct
     rlsearch evaluate runs/smollm2_sums
 
-The folder is that of the open model, from the Hugging Face Hub. One CPU core, 70 steps of
-55 seconds for stage `distilled`: greedy decoding answers 34.2% of 500 held-out problems, and the
+The folder is that of the open model, from the Hugging Face Hub. One CPU core, 52 minutes for the
+85 steps of stage `distilled`: greedy decoding answers 52.6% of 500 held-out problems, and the
 model as it came fewer.
 
 Problems are drawn by reasoning-gym (extra `reasoning`); the 500 that are held out are never learnt
@@ -36,6 +36,7 @@ teaching = Teaching(
     task_fraction=1.0,
     critic_samples=0,
     traces=0,
+    likelihood=1.0,
     replay_size=256,
     batch_size=32,
     updates_per_step=1,
@@ -51,12 +52,14 @@ config = Experiment(
         num_held_out=500,
     ),
     prompting=Chat(system="Answer.", instruction="Then write: The answer is"),
-    model=Pretrained("models/SmolLM2-135M-Instruct", max_tokens=12, lines=Lines(2, 8)),
+    model=Pretrained(
+        "models/SmolLM2-135M-Instruct", max_tokens=12, lines=Lines(2, 8), dtype="bfloat16"
+    ),
     stages=(
         TreeDistillation(
             "distilled",
             start="pretrained",
-            num_steps=70,
+            num_steps=85,
             search=SearchConfig(
                 policy="draw",
                 trust=0.0,
